@@ -1,0 +1,3 @@
+//! The `prunedb` command.
+
+fn main() {}

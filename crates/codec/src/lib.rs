@@ -1,0 +1,1 @@
+//! Container to shards and back: compress, code, encrypt, hash. No I/O.

@@ -1,0 +1,1 @@
+//! The bytes at rest: container, frame table, manifest, head. No I/O.

@@ -1,0 +1,1 @@
+//! Key to location: hash-addressed page runs and sequence runs.

@@ -1,0 +1,1 @@
+//! The storage node: append-only segments behind RESP over TCP.

@@ -1,0 +1,1 @@
+//! PruneDB as a library: the engine's public interface.

@@ -1,0 +1,1 @@
+//! RESP framing and the node's native commands, as bytes. No I/O.
