@@ -1,0 +1,212 @@
+//! Manifest edits: numbered steps that, replayed in order, say what the lake holds.
+//!
+//! ```text
+//! edit:  version u8 = 1 · kind u8 · body · crc u32 (CRC-32C of all before)
+//! ```
+//! Kinds: 1 table, 2 container. An edit never changes an older one: a container entry that repeats an id replaces the
+//! entry before it. Unknown kinds are an error: a reader must not act on half of a manifest.
+
+use crate::{
+    FormatError,
+    bytes::{Reader, count_u32, put_long, put_short},
+    container::{TABLE_NAME_BYTES_MAX, TableKind, TableName, TableSummary},
+    crc32c,
+};
+use prunedb_core::{ContainerId, ContainerKind, Digest, Generation, Policy, TableId, Term};
+
+const VERSION: u8 = 1;
+const KIND_TABLE: u8 = 1;
+const KIND_CONTAINER: u8 = 2;
+const WHAT: &str = "manifest edit";
+
+/// One step of the manifest.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Edit {
+    /// A table was created.
+    Table(TableName),
+    /// A container is in the lake.
+    Container(Box<ContainerEntry>),
+}
+
+/// Everything that is needed to find, read, check and rebuild a container's shards.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ContainerEntry {
+    /// how to read it
+    pub stream: StreamEntry,
+    /// records in it
+    pub record_count: u32,
+    /// BLAKE3 of its bytes before the trailer, as in the trailer
+    pub digest: Digest,
+    /// what it holds of each table
+    pub tables: Vec<TableSummary>,
+    /// shard names, data shards first: p+q of them
+    pub names: Vec<Digest>,
+    /// the frame table's bytes (format: frame table)
+    pub frame_table: Vec<u8>,
+}
+
+/// The part of an entry that suffices to read a container whole; the head holds it for manifest containers.
+///
+/// ```text
+///  0  1  kind            1  1  p          2  1  q          3  1  zero
+///  4  4  number u32      8  4  codec u32 12  4  generation u32
+/// 16  4  group u32      20  8  term u64  28  8  container_bytes u64  36  8  coded_bytes u64
+/// 44 32  stream digest  76 32  root
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StreamEntry {
+    /// which container
+    pub id: ContainerId,
+    /// its policy
+    pub policy: Policy,
+    /// codec version
+    pub codec: u32,
+    /// generation of the lake key
+    pub generation: Generation,
+    /// its placement group, for ever
+    pub group: u32,
+    /// term under which it was written
+    pub term: Term,
+    /// length of the container
+    pub container_bytes: u64,
+    /// length of the coded stream
+    pub coded_bytes: u64,
+    /// BLAKE3 of the coded stream: part of the shard keys
+    pub stream_digest: Digest,
+    /// the container root
+    pub root: Digest,
+}
+
+impl StreamEntry {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        let shards = |n: usize| u8::try_from(n).expect("a policy has at most 255 shards");
+        out.push(self.id.kind as u8);
+        out.push(shards(self.policy.data_shards()));
+        out.push(shards(self.policy.parity_shards()));
+        out.push(0);
+        out.extend_from_slice(&self.id.number.to_le_bytes());
+        out.extend_from_slice(&self.codec.to_le_bytes());
+        out.extend_from_slice(&self.generation.0.to_le_bytes());
+        out.extend_from_slice(&self.group.to_le_bytes());
+        out.extend_from_slice(&self.term.0.to_le_bytes());
+        out.extend_from_slice(&self.container_bytes.to_le_bytes());
+        out.extend_from_slice(&self.coded_bytes.to_le_bytes());
+        out.extend_from_slice(&self.stream_digest.0);
+        out.extend_from_slice(&self.root.0);
+    }
+
+    pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self, FormatError> {
+        let kind = reader.u8()?;
+        let kind = ContainerKind::from_byte(kind).ok_or(reader.value(kind.into()))?;
+        let policy = reader.policy()?;
+        reader.zeros(1)?;
+        Ok(Self {
+            id: ContainerId { kind, number: reader.u32()? },
+            policy,
+            codec: reader.u32()?,
+            generation: Generation(reader.u32()?),
+            group: reader.u32()?,
+            term: Term(reader.u64()?),
+            container_bytes: reader.u64()?,
+            coded_bytes: reader.u64()?,
+            stream_digest: reader.digest()?,
+            root: reader.digest()?,
+        })
+    }
+}
+
+impl Edit {
+    /// The edit's bytes.
+    ///
+    /// # Panics
+    /// Where a container entry has another number of names than its policy has shards: a bug of the caller.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = vec![VERSION];
+        match self {
+            Self::Table(table) => {
+                out.push(KIND_TABLE);
+                out.extend_from_slice(&table.id.0.to_le_bytes());
+                out.push(table.kind as u8);
+                put_short(&mut out, table.name.as_bytes());
+            }
+            Self::Container(entry) => {
+                assert_eq!(
+                    entry.names.len(),
+                    entry.stream.policy.total_shards(),
+                    "one name a shard"
+                );
+                out.push(KIND_CONTAINER);
+                entry.stream.encode(&mut out);
+                out.extend_from_slice(&entry.record_count.to_le_bytes());
+                out.extend_from_slice(&entry.digest.0);
+                out.extend_from_slice(&count_u32(entry.tables.len()));
+                for summary in &entry.tables {
+                    crate::container::encode_summary(&mut out, summary);
+                }
+                for name in &entry.names {
+                    out.extend_from_slice(&name.0);
+                }
+                put_long(&mut out, &entry.frame_table);
+            }
+        }
+        let crc = crc32c(&out);
+        out.extend_from_slice(&crc.to_le_bytes());
+        out
+    }
+
+    /// Reads an edit.
+    ///
+    /// # Errors
+    /// [`FormatError`] where the bytes are none.
+    pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
+        let short = FormatError::Truncated { what: WHAT, needed: 6, found: bytes.len() as u64 };
+        let (body, crc) = bytes.split_last_chunk::<4>().ok_or(short)?;
+        let expected = u32::from_le_bytes(*crc);
+        let found = crc32c(body);
+        if expected != found {
+            return Err(FormatError::Checksum { what: WHAT, expected, found });
+        }
+        let mut reader = Reader::new(WHAT, body);
+        let version = reader.u8()?;
+        if version != VERSION {
+            return Err(FormatError::Version {
+                what: WHAT,
+                found: version.into(),
+                known: VERSION.into(),
+            });
+        }
+        let edit = match reader.u8()? {
+            KIND_TABLE => {
+                let id = TableId(reader.u32()?);
+                let kind = reader.u8()?;
+                let kind = TableKind::from_byte(kind).ok_or(reader.value(kind.into()))?;
+                let name = reader.short_str()?.to_owned();
+                if name.len() > TABLE_NAME_BYTES_MAX {
+                    return Err(reader.value(name.len() as u64));
+                }
+                Self::Table(TableName { id, kind, name })
+            }
+            KIND_CONTAINER => Self::Container(Box::new(decode_entry(&mut reader)?)),
+            kind => return Err(reader.value(kind.into())),
+        };
+        reader.end()?;
+        Ok(edit)
+    }
+}
+
+fn decode_entry(reader: &mut Reader<'_>) -> Result<ContainerEntry, FormatError> {
+    let stream = StreamEntry::decode(reader)?;
+    let record_count = reader.u32()?;
+    let digest = reader.digest()?;
+    let mut tables = Vec::new();
+    for _ in 0..reader.u32()? {
+        tables.push(crate::container::decode_summary(reader)?);
+    }
+    let mut names = Vec::with_capacity(stream.policy.total_shards());
+    for _ in 0..stream.policy.total_shards() {
+        names.push(reader.digest()?);
+    }
+    let frame_table = reader.long_bytes()?.to_vec();
+    Ok(ContainerEntry { stream, record_count, digest, tables, names, frame_table })
+}
