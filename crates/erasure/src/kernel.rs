@@ -1,0 +1,111 @@
+//! Which instructions do the arithmetic: found out at run time, one binary for all processors.
+
+use crate::Error;
+use std::{fmt, str::FromStr};
+
+/// A set of instructions that the code is written for. All give the same bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Kernel {
+    /// 64-byte vectors and `gf2p8affineqb`: products in one instruction.
+    Avx512Gfni,
+    /// 32-byte vectors and `gf2p8affineqb`.
+    Avx2Gfni,
+    /// 32-byte vectors, products by two table lookups (`pshufb`).
+    Avx2,
+    /// 16-byte vectors, products by two table lookups.
+    Ssse3,
+    /// Portable Rust.
+    Scalar,
+}
+
+impl Kernel {
+    /// Every kernel of this build, the fastest first.
+    pub const ALL: [Self; 5] =
+        [Self::Avx512Gfni, Self::Avx2Gfni, Self::Avx2, Self::Ssse3, Self::Scalar];
+
+    /// The fastest that this processor has.
+    pub fn detect() -> Self {
+        Self::ALL.into_iter().find(|kernel| kernel.is_available()).unwrap_or(Self::Scalar)
+    }
+
+    /// All that this processor has, the fastest first; [`Kernel::Scalar`] is always the last.
+    pub fn available() -> Vec<Self> {
+        Self::ALL.into_iter().filter(|kernel| kernel.is_available()).collect()
+    }
+
+    /// Whether this processor has it.
+    pub fn is_available(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use crate::lanes;
+            match self {
+                Self::Avx512Gfni => lanes::Avx512Gfni::detect().is_some(),
+                Self::Avx2Gfni => lanes::Avx2Gfni::detect().is_some(),
+                Self::Avx2 => lanes::Avx2::detect().is_some(),
+                Self::Ssse3 => lanes::Ssse3::detect().is_some(),
+                Self::Scalar => true,
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        {
+            self == Self::Scalar
+        }
+    }
+
+    /// What `PRUNEDB_KERNEL` names (for tests and benchmarks), or else the fastest.
+    pub(crate) fn choose() -> Result<Self, Error> {
+        match std::env::var("PRUNEDB_KERNEL") {
+            Ok(name) => name.parse(),
+            Err(std::env::VarError::NotPresent) => Ok(Self::detect()),
+            Err(std::env::VarError::NotUnicode(name)) => {
+                Err(Error::UnknownKernel { name: name.to_string_lossy().into_owned() })
+            }
+        }
+    }
+}
+
+impl fmt::Display for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Avx512Gfni => "avx512-gfni",
+            Self::Avx2Gfni => "avx2-gfni",
+            Self::Avx2 => "avx2",
+            Self::Ssse3 => "ssse3",
+            Self::Scalar => "scalar",
+        })
+    }
+}
+
+impl FromStr for Kernel {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        Self::ALL
+            .into_iter()
+            .find(|kernel| kernel.to_string() == name)
+            .ok_or_else(|| Error::UnknownKernel { name: name.into() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_round_trip_and_others_are_refused() {
+        for kernel in Kernel::ALL {
+            assert_eq!(kernel.to_string().parse(), Ok(kernel));
+        }
+        for name in ["", "AVX2", "avx2 ", "neon"] {
+            assert_eq!(name.parse::<Kernel>(), Err(Error::UnknownKernel { name: name.into() }));
+        }
+    }
+
+    #[test]
+    fn the_detected_kernel_is_the_first_available() {
+        let available = Kernel::available();
+        assert_eq!(available.first(), Some(&Kernel::detect()));
+        assert_eq!(available.last(), Some(&Kernel::Scalar));
+    }
+}

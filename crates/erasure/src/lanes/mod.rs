@@ -1,0 +1,63 @@
+//! Vectors of bytes: what every algorithm here is written in, once, for all processors.
+//!
+//! A [`Lanes`] value is a token: it exists only where the processor has the instructions ([`Lanes::enter`] and all
+//! other methods rely on it). Algorithms are generic over it and marked `#[inline(always)]`, so that they end up as
+//! straight code inside the one function with `#[target_feature]` that `enter` is.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx2_gfni;
+#[cfg(target_arch = "x86_64")]
+mod avx512_gfni;
+mod scalar;
+#[cfg(target_arch = "x86_64")]
+mod ssse3;
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use self::{avx2::Avx2, avx2_gfni::Avx2Gfni, avx512_gfni::Avx512Gfni, ssse3::Ssse3};
+pub(crate) use scalar::Scalar;
+
+/// Arithmetic on a vector of field elements, one per byte.
+pub(crate) trait Lanes: Copy + Send + Sync + 'static {
+    /// A vector.
+    type V: Copy;
+    /// A vector made ready to be multiplied by several coefficients.
+    type Factor: Copy;
+    /// A coefficient in a register.
+    type Coefficient: Copy;
+    /// A coefficient as tables of them hold it.
+    type Stored: Copy + Send + Sync + 'static;
+
+    /// Bytes of a vector.
+    const BYTES: usize;
+    /// Most rows that one pass of the matrix kernel computes.
+    const ROWS_MAX: usize;
+
+    /// How many vectors side by side the matrix kernel takes, for a pass of `rows` rows: 1, 2 or 4.
+    fn unroll(rows: usize) -> usize;
+
+    /// Runs `job` compiled for this processor.
+    fn enter<J: Job<Self>>(self, job: J);
+
+    fn zero(self) -> Self::V;
+    fn xor(self, a: Self::V, b: Self::V) -> Self::V;
+    fn xor3(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    fn factor(self, v: Self::V) -> Self::Factor;
+    fn store_form(c: u8) -> Self::Stored;
+    fn coefficient(self, stored: &Self::Stored) -> Self::Coefficient;
+    fn mul(self, x: Self::Factor, c: Self::Coefficient) -> Self::V;
+
+    /// # Safety
+    /// `from` is valid for reads of [`Self::BYTES`] bytes.
+    unsafe fn load(self, from: *const u8) -> Self::V;
+    /// # Safety
+    /// `to` is valid for writes of [`Self::BYTES`] bytes.
+    unsafe fn store(self, to: *mut u8, v: Self::V);
+}
+
+/// An algorithm over one kind of vectors.
+pub(crate) trait Job<L: Lanes> {
+    /// Implementations are `#[inline(always)]`.
+    fn run(self, lanes: L);
+}

@@ -1,0 +1,199 @@
+//! Outputs as a coefficient matrix times the inputs: register-blocked, one pass over the inputs for several rows.
+//!
+//! Cost: one product per coefficient and vector. A pass keeps `rows x unroll` sums in registers and takes two inputs
+//! at a time, so that both products go into a sum by one three-operand XOR where there is one.
+
+use crate::{
+    columns::Columns,
+    field::mul,
+    lanes::{Job, Lanes},
+};
+
+/// Bytes of all inputs that the passes of one block share: they stay in the first-level cache.
+const BLOCK_BYTES: usize = 24 * 1024;
+
+/// A coefficient matrix made ready for one kind of vectors.
+pub(crate) struct Matrix<L: Lanes> {
+    lanes: L,
+    inputs: usize,
+    /// Row by row: for shards shorter than a vector.
+    rows: Vec<u8>,
+    passes: Vec<Pass>,
+    /// Pass by pass, input by input, row by row.
+    coefficients: Vec<L::Stored>,
+}
+
+/// Some adjacent rows, computed together.
+struct Pass {
+    first_row: usize,
+    rows: usize,
+    first_coefficient: usize,
+}
+
+impl<L: Lanes> Matrix<L> {
+    /// `rows`: row by row, `inputs` coefficients each.
+    pub(crate) fn new(lanes: L, inputs: usize, rows: Vec<u8>) -> Self {
+        let outputs = rows.len() / inputs;
+        assert_eq!(rows.len(), outputs * inputs, "whole rows");
+        let pass_count = outputs.div_ceil(L::ROWS_MAX);
+        let (mut passes, mut coefficients) = (Vec::new(), Vec::new());
+        let mut first_row = 0;
+        for pass in 0..pass_count {
+            // as equal as can be: 9 rows are 5 + 4, not 8 + 1
+            let height = (outputs - first_row).div_ceil(pass_count - pass);
+            passes.push(Pass { first_row, rows: height, first_coefficient: coefficients.len() });
+            for input in 0..inputs {
+                let column = (first_row..first_row + height).map(|row| rows[row * inputs + input]);
+                coefficients.extend(column.map(L::store_form));
+            }
+            first_row += height;
+        }
+        Self { lanes, inputs, rows, passes, coefficients }
+    }
+
+    /// Computes all outputs.
+    pub(crate) fn apply(&self, columns: &mut Columns<'_, '_>) {
+        assert_eq!(columns.inputs().len() * columns.outputs().len(), self.rows.len());
+        if columns.outputs().is_empty() {
+            return;
+        }
+        if columns.len() < L::BYTES {
+            self.apply_bytewise(columns);
+        } else {
+            self.lanes.enter(Apply { matrix: self, columns });
+        }
+    }
+
+    /// The plain definition.
+    fn apply_bytewise(&self, columns: &mut Columns<'_, '_>) {
+        for (row, coefficients) in self.rows.chunks_exact(self.inputs).enumerate() {
+            for offset in 0..columns.len() {
+                let terms = coefficients.iter().zip(columns.inputs());
+                let sum = terms.fold(0, |sum, (&c, shard)| sum ^ mul(c, shard[offset]));
+                columns.outputs()[row][offset] = sum;
+            }
+        }
+    }
+}
+
+struct Apply<'m, 'c, 'a, 'b, L: Lanes> {
+    matrix: &'m Matrix<L>,
+    columns: &'c mut Columns<'a, 'b>,
+}
+
+impl<L: Lanes> Job<L> for Apply<'_, '_, '_, '_, L> {
+    #[inline(always)]
+    fn run(self, lanes: L) {
+        let Self { matrix, columns } = self;
+        let len = columns.len();
+        let block_bytes = if matrix.passes.len() == 1 {
+            len
+        } else {
+            (BLOCK_BYTES / matrix.inputs / 256 * 256).max(256)
+        };
+        let mut start = 0;
+        while start < len {
+            let end = len.min(start + block_bytes);
+            for pass in &matrix.passes {
+                macro_rules! by_rows {
+                    ($($rows:literal)*) => {
+                        match pass.rows {
+                            $($rows if $rows <= L::ROWS_MAX => {
+                                run_pass::<L, $rows>(lanes, matrix, pass, columns, start, end);
+                            })*
+                            _ => unreachable!("a pass has 1 to ROWS_MAX rows"),
+                        }
+                    };
+                }
+                by_rows!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20);
+            }
+            start = end;
+        }
+    }
+}
+
+/// One pass over columns `start..end`; these may begin earlier where fewer than a vector are left.
+#[inline(always)]
+fn run_pass<L: Lanes, const R: usize>(
+    lanes: L,
+    matrix: &Matrix<L>,
+    pass: &Pass,
+    columns: &mut Columns<'_, '_>,
+    start: usize,
+    end: usize,
+) {
+    let coefficients = &matrix.coefficients[pass.first_coefficient..][..matrix.inputs * R];
+    assert!(matrix.inputs == columns.inputs().len());
+    assert!(pass.first_row + R <= columns.outputs().len());
+    assert!(L::BYTES <= end && end <= columns.len());
+    let mut offset = start;
+    macro_rules! steps {
+        ($unroll:literal) => {
+            while offset + $unroll * L::BYTES <= end {
+                // SAFETY: inputs and rows exist, as asserted above; the bytes end at or before `end`
+                unsafe { tile::<L, R, $unroll>(lanes, coefficients, pass.first_row, columns, offset) };
+                offset += $unroll * L::BYTES;
+            }
+        };
+    }
+    match L::unroll(R) {
+        4 => steps!(4),
+        2 => steps!(2),
+        _ => {}
+    }
+    steps!(1);
+    if offset < end {
+        // the last bytes again, with what is new: outputs depend on inputs alone
+        // SAFETY: as above; `end` is at least a vector
+        unsafe { tile::<L, R, 1>(lanes, coefficients, pass.first_row, columns, end - L::BYTES) };
+    }
+}
+
+/// `R` outputs of `U` vectors.
+///
+/// # Safety
+/// There are `coefficients.len() / R` inputs and `first_row + R` outputs, and all have `offset + U * L::BYTES` bytes.
+#[inline(always)]
+unsafe fn tile<L: Lanes, const R: usize, const U: usize>(
+    lanes: L,
+    coefficients: &[L::Stored],
+    first_row: usize,
+    columns: &mut Columns<'_, '_>,
+    offset: usize,
+) {
+    let mut sums = [[lanes.zero(); U]; R];
+    let load = |input: usize| -> [L::Factor; U] {
+        // SAFETY: the input exists, and each of the U vectors lies in it
+        std::array::from_fn(|u| unsafe {
+            lanes.factor(columns.load(lanes, input, offset + u * L::BYTES))
+        })
+    };
+    let (columns_of_coefficients, _) = coefficients.as_chunks::<R>();
+    let mut pairs = columns_of_coefficients.chunks_exact(2);
+    let mut input = 0;
+    for pair in &mut pairs {
+        let (x, y) = (load(input), load(input + 1));
+        for r in 0..R {
+            let (a, b) = (lanes.coefficient(&pair[0][r]), lanes.coefficient(&pair[1][r]));
+            for u in 0..U {
+                sums[r][u] = lanes.xor3(sums[r][u], lanes.mul(x[u], a), lanes.mul(y[u], b));
+            }
+        }
+        input += 2;
+    }
+    if let [last] = pairs.remainder() {
+        let x = load(input);
+        for r in 0..R {
+            let a = lanes.coefficient(&last[r]);
+            for u in 0..U {
+                sums[r][u] = lanes.xor(sums[r][u], lanes.mul(x[u], a));
+            }
+        }
+    }
+    for (r, sums) in sums.into_iter().enumerate() {
+        for (u, sum) in sums.into_iter().enumerate() {
+            // SAFETY: the output exists, and the vector lies in it
+            unsafe { columns.store(lanes, first_row + r, offset + u * L::BYTES, sum) };
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Every kernel computes the same bytes, whatever the length, the alignment and how a shard is cut into calls.
+
+use proptest::prelude::*;
+use prunedb_erasure::{Kernel, ReedSolomon};
+
+/// Bytes that repeat only after a long time.
+fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[3]
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+/// Shards of `len` bytes, each at its own odd place in memory.
+struct Shards {
+    memory: Vec<u8>,
+    len: usize,
+    starts: Vec<usize>,
+}
+
+impl Shards {
+    fn new(seed: u64, count: usize, len: usize) -> Self {
+        let gaps = noise(seed ^ 0x5eed, count);
+        let mut end = 0;
+        let starts = gaps
+            .iter()
+            .map(|&gap| {
+                let start = end + usize::from(gap % 80);
+                end = start + len;
+                start
+            })
+            .collect();
+        Self { memory: noise(seed, end), len, starts }
+    }
+
+    fn slices(&self) -> Vec<&[u8]> {
+        self.starts.iter().map(|&start| &self.memory[start..start + self.len]).collect()
+    }
+
+    fn slices_mut(&mut self) -> Vec<&mut [u8]> {
+        let (mut rest, mut at) = (self.memory.as_mut_slice(), 0);
+        let mut slices = Vec::new();
+        for &start in &self.starts {
+            let (_, tail) = rest.split_at_mut(start - at);
+            let (slice, tail) = tail.split_at_mut(self.len);
+            (rest, at) = (tail, start + self.len);
+            slices.push(slice);
+        }
+        slices
+    }
+}
+
+fn encode(kernel: Kernel, p: usize, q: usize, data: &Shards, seed: u64) -> Shards {
+    let mut parity = Shards::new(seed, q, data.len);
+    let code = ReedSolomon::with_kernel(p, q, kernel).expect("an available kernel");
+    code.encode(&data.slices(), &mut parity.slices_mut()).expect("shards of one length");
+    parity
+}
+
+fn policy() -> impl Strategy<Value = (usize, usize)> {
+    prop_oneof![
+        Just((16, 4)),
+        Just((20, 80)),
+        Just((20, 20)),
+        Just((100, 28)),
+        Just((128, 64)),
+        (2usize..40).prop_flat_map(|p| (Just(p), 1usize..40)),
+        (2usize..255).prop_flat_map(|p| (Just(p), 1..=255 - p)),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn all_kernels_encode_alike((p, q) in policy(), len in prop_oneof![0usize..300, 0usize..5000], seed: u64) {
+        let data = Shards::new(seed, p, len);
+        let expected = encode(Kernel::Scalar, p, q, &data, seed);
+        for kernel in Kernel::available() {
+            let parity = encode(kernel, p, q, &data, seed);
+            // with the bytes between the shards, which nobody may touch
+            prop_assert!(parity.memory == expected.memory, "{} {}+{}", kernel, p, q);
+        }
+    }
+
+    #[test]
+    fn all_kernels_decode_any_p_of_all((p, q) in policy(), len in 0usize..600, seed: u64, order in any::<prop::sample::Index>()) {
+        let data = Shards::new(seed, p, len);
+        let parity = encode(Kernel::detect(), p, q, &data, seed);
+        let all: Vec<&[u8]> = data.slices().into_iter().chain(parity.slices()).collect();
+        // a random order: the first p are present, some of the rest are wanted
+        let mut numbers: Vec<u8> = (0..u8::try_from(p + q).unwrap()).collect();
+        let dice = noise(seed ^ 7, 2 * numbers.len());
+        for i in (1..numbers.len()).rev() {
+            numbers.swap(i, (usize::from(dice[2 * i]) * 256 + usize::from(dice[2 * i + 1])) % (i + 1));
+        }
+        let (have, rest) = numbers.split_at(p);
+        let want = &rest[..order.index(q + 1)];
+        let present: Vec<&[u8]> = have.iter().map(|&shard| all[usize::from(shard)]).collect();
+        for kernel in Kernel::available() {
+            let decoder = ReedSolomon::with_kernel(p, q, kernel).unwrap().decoder(have, want).unwrap();
+            let mut wanted = Shards::new(seed, want.len(), len);
+            decoder.decode(&present, &mut wanted.slices_mut()).unwrap();
+            for (slice, &shard) in wanted.slices().iter().zip(want) {
+                prop_assert!(*slice == all[usize::from(shard)], "{} {}+{} shard {}", kernel, p, q, shard);
+            }
+        }
+    }
+
+    #[test]
+    fn a_range_of_columns_is_the_same_range_of_the_shards((p, q) in policy(), len in 1usize..3000, cut in any::<prop::sample::Index>(), seed: u64) {
+        let data = Shards::new(seed, p, len);
+        let cut = cut.index(len);
+        for kernel in Kernel::available() {
+            let whole = encode(kernel, p, q, &data, seed);
+            let code = ReedSolomon::with_kernel(p, q, kernel).unwrap();
+            let mut parity = Shards::new(seed, q, len);
+            for half in [0..cut, cut..len] {
+                let inputs: Vec<&[u8]> = data.slices().into_iter().map(|s| &s[half.clone()]).collect();
+                let outputs = parity.slices_mut();
+                let mut outputs: Vec<&mut [u8]> = outputs.into_iter().map(|s| &mut s[half.clone()]).collect();
+                code.encode(&inputs, &mut outputs).unwrap();
+            }
+            prop_assert!(whole.memory == parity.memory, "{} {}+{}", kernel, p, q);
+        }
+    }
+}
