@@ -1,1 +1,17 @@
-//! Merkle roots and paths over the shards of a container.
+//! What a container's root commits to, and how parts of a container are shown to be under it.
+//!
+//! ```text
+//! container root = H(parameters and lengths || Merkle root of the shard names)
+//!   shard name   = BLAKE3(sealed bytes of the shard)
+//! ```
+//! - [`ContainerFacts::root`]: the root, from public facts and shard names alone. Nothing in it depends on plaintext
+//!   except through the encrypted shards, so it can be published.
+//! - [`merkle`]: the tree over the shard names, with paths, so that one name is checked without the others.
+//!
+//! Pure: no I/O, no clock. The byte tables are in `docs/format/container-root.md`.
+
+mod container;
+mod domain;
+pub mod merkle;
+
+pub use container::{ContainerFacts, FACTS_BYTES, RootError};
