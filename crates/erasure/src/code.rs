@@ -3,8 +3,10 @@
 use crate::{
     Error, Kernel, Role,
     columns::Columns,
+    fft::Fft,
     generator::{Generator, SHARDS_MAX},
-    lanes::{Lanes, Scalar},
+    kernel::ForLanes,
+    lanes::Lanes,
     matrix::Matrix,
 };
 
@@ -28,6 +30,7 @@ use crate::{
 pub struct ReedSolomon {
     generator: Generator,
     kernel: Kernel,
+    algorithm: Algorithm,
     encoder: Box<dyn Linear>,
 }
 
@@ -52,8 +55,26 @@ impl ReedSolomon {
         kernel: Kernel,
     ) -> Result<Self, Error> {
         let generator = Generator::new(data_shards, parity_shards)?;
-        let encoder = matrix(kernel, data_shards, generator.parity_rows())?;
-        Ok(Self { generator, kernel, encoder })
+        let encoder = kernel.with_lanes(Encoder(generator, None))?;
+        let (algorithm, encoder) = encoder.expect("the matrix is there for every policy");
+        Ok(Self { generator, kernel, algorithm, encoder })
+    }
+
+    /// The code `data_shards+parity_shards` on one kernel, encoding by one algorithm: to compare them.
+    ///
+    /// # Errors
+    /// As [`Self::with_kernel`], and [`Error::NoTransform`] where the policy has no FFT.
+    pub fn with_algorithm(
+        data_shards: usize,
+        parity_shards: usize,
+        kernel: Kernel,
+        algorithm: Algorithm,
+    ) -> Result<Self, Error> {
+        let generator = Generator::new(data_shards, parity_shards)?;
+        let encoder = kernel.with_lanes(Encoder(generator, Some(algorithm)))?;
+        let (algorithm, encoder) =
+            encoder.ok_or(Error::NoTransform { data_shards, parity_shards })?;
+        Ok(Self { generator, kernel, algorithm, encoder })
     }
 
     /// p
@@ -74,6 +95,11 @@ impl ReedSolomon {
     /// The kernel in use.
     pub fn kernel(&self) -> Kernel {
         self.kernel
+    }
+
+    /// How this code encodes; it always decodes by matrix.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
     }
 
     /// Computes all parity shards from all data shards. All are of one length, of any alignment; a range of columns is
@@ -125,9 +151,19 @@ impl ReedSolomon {
         let numbers =
             |list: &[u8]| list.iter().map(|&shard| usize::from(shard)).collect::<Vec<_>>();
         let rows = self.generator.rows(&numbers(have), &numbers(want));
-        let matrix = matrix(self.kernel, needed, rows)?;
+        let matrix = self.kernel.with_lanes(Rows { inputs: needed, rows })?;
         Ok(Decoder { present: needed, wanted: want.len(), matrix })
     }
+}
+
+/// How parity is computed; the bytes are the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Algorithm {
+    /// As a coefficient matrix times the data: for few parity shards.
+    Matrix,
+    /// By additive FFT: for many.
+    Fft,
 }
 
 impl std::fmt::Debug for ReedSolomon {
@@ -176,31 +212,55 @@ impl<L: Lanes> Linear for Matrix<L> {
     }
 }
 
-fn matrix(kernel: Kernel, inputs: usize, rows: Vec<u8>) -> Result<Box<dyn Linear>, Error> {
-    #[cfg(target_arch = "x86_64")]
-    use crate::lanes;
-    let unavailable = Error::KernelUnavailable { kernel };
-    Ok(match kernel {
-        #[cfg(target_arch = "x86_64")]
-        Kernel::Avx512Gfni => {
-            Box::new(Matrix::new(lanes::Avx512Gfni::detect().ok_or(unavailable)?, inputs, rows))
+/// The transform, and the matrix for shards shorter than a vector.
+struct Transform<L: Lanes> {
+    fft: Fft<L>,
+    matrix: Matrix<L>,
+}
+
+impl<L: Lanes> Linear for Transform<L> {
+    fn apply(&self, columns: &mut Columns<'_, '_>) {
+        if columns.len() < L::BYTES {
+            self.matrix.apply(columns);
+        } else {
+            self.fft.apply(columns);
         }
-        #[cfg(target_arch = "x86_64")]
-        Kernel::Avx2Gfni => {
-            Box::new(Matrix::new(lanes::Avx2Gfni::detect().ok_or(unavailable)?, inputs, rows))
-        }
-        #[cfg(target_arch = "x86_64")]
-        Kernel::Avx2 => {
-            Box::new(Matrix::new(lanes::Avx2::detect().ok_or(unavailable)?, inputs, rows))
-        }
-        #[cfg(target_arch = "x86_64")]
-        Kernel::Ssse3 => {
-            Box::new(Matrix::new(lanes::Ssse3::detect().ok_or(unavailable)?, inputs, rows))
-        }
-        Kernel::Scalar => Box::new(Matrix::new(Scalar, inputs, rows)),
-        #[cfg(not(target_arch = "x86_64"))]
-        _ => return Err(unavailable),
-    })
+    }
+}
+
+/// Rows of coefficients over `inputs` shards.
+struct Rows {
+    inputs: usize,
+    rows: Vec<u8>,
+}
+
+impl ForLanes for Rows {
+    type Output = Box<dyn Linear>;
+
+    fn run<L: Lanes>(self, lanes: L) -> Box<dyn Linear> {
+        Box::new(Matrix::new(lanes, self.inputs, self.rows))
+    }
+}
+
+/// The encoder of a code, by an algorithm or by the faster one.
+struct Encoder(Generator, Option<Algorithm>);
+
+impl ForLanes for Encoder {
+    type Output = Option<(Algorithm, Box<dyn Linear>)>;
+
+    fn run<L: Lanes>(self, lanes: L) -> Self::Output {
+        let Self(generator, algorithm) = self;
+        let matrix = Matrix::new(lanes, generator.data_shards(), generator.parity_rows());
+        let fft = match algorithm {
+            Some(Algorithm::Matrix) => None,
+            Some(Algorithm::Fft) => Some(Fft::new(lanes, &generator)?),
+            None => Fft::new(lanes, &generator).filter(|fft| fft.is_faster()),
+        };
+        Some(match fft {
+            Some(fft) => (Algorithm::Fft, Box::new(Transform { fft, matrix })),
+            None => (Algorithm::Matrix, Box::new(matrix)),
+        })
+    }
 }
 
 fn check_count<T>(role: Role, shards: &[T], expected: usize) -> Result<(), Error> {

@@ -74,6 +74,14 @@ pub enum Error {
         /// The kernel asked for.
         kernel: Kernel,
     },
+    /// Two padded blocks do not fit into the field: the policy can only be encoded by matrix.
+    #[error("policy {data_shards}+{parity_shards} has no transform: encode it by matrix")]
+    NoTransform {
+        /// p
+        data_shards: usize,
+        /// q
+        parity_shards: usize,
+    },
     /// No kernel has this name.
     #[error("`{name}` is no kernel: {}", names())]
     UnknownKernel {

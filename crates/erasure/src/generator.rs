@@ -75,6 +75,10 @@ impl Generator {
         self.data_shards + self.parity_shards
     }
 
+    pub(crate) fn layout(&self) -> Layout {
+        self.layout
+    }
+
     /// Number of the point at which a shard lies.
     fn place(&self, shard: usize) -> usize {
         let (p, is_data) = (self.data_shards, shard < self.data_shards);

@@ -1,6 +1,9 @@
 //! Which instructions do the arithmetic: found out at run time, one binary for all processors.
 
-use crate::Error;
+use crate::{
+    Error,
+    lanes::{Lanes, Scalar},
+};
 use std::{fmt, str::FromStr};
 
 /// A set of instructions that the code is written for. All give the same bytes.
@@ -36,21 +39,32 @@ impl Kernel {
 
     /// Whether this processor has it.
     pub fn is_available(self) -> bool {
+        struct Nothing;
+        impl ForLanes for Nothing {
+            type Output = ();
+            fn run<L: Lanes>(self, _lanes: L) {}
+        }
+        self.with_lanes(Nothing).is_ok()
+    }
+
+    /// Hands the vectors of this kernel to `job`.
+    pub(crate) fn with_lanes<J: ForLanes>(self, job: J) -> Result<J::Output, Error> {
         #[cfg(target_arch = "x86_64")]
-        {
-            use crate::lanes;
-            match self {
-                Self::Avx512Gfni => lanes::Avx512Gfni::detect().is_some(),
-                Self::Avx2Gfni => lanes::Avx2Gfni::detect().is_some(),
-                Self::Avx2 => lanes::Avx2::detect().is_some(),
-                Self::Ssse3 => lanes::Ssse3::detect().is_some(),
-                Self::Scalar => true,
-            }
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        {
-            self == Self::Scalar
-        }
+        use crate::lanes::{Avx2, Avx2Gfni, Avx512Gfni, Ssse3};
+        let unavailable = Error::KernelUnavailable { kernel: self };
+        Ok(match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Gfni => job.run(Avx512Gfni::detect().ok_or(unavailable)?),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2Gfni => job.run(Avx2Gfni::detect().ok_or(unavailable)?),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => job.run(Avx2::detect().ok_or(unavailable)?),
+            #[cfg(target_arch = "x86_64")]
+            Self::Ssse3 => job.run(Ssse3::detect().ok_or(unavailable)?),
+            Self::Scalar => job.run(Scalar),
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => return Err(unavailable),
+        })
     }
 
     /// What `PRUNEDB_KERNEL` names (for tests and benchmarks), or else the fastest.
@@ -63,6 +77,12 @@ impl Kernel {
             }
         }
     }
+}
+
+/// Something to do with the vectors of a kernel that is known at run time.
+pub(crate) trait ForLanes {
+    type Output;
+    fn run<L: Lanes>(self, lanes: L) -> Self::Output;
 }
 
 impl fmt::Display for Kernel {

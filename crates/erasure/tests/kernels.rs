@@ -1,7 +1,7 @@
 //! Every kernel computes the same bytes, whatever the length, the alignment and how a shard is cut into calls.
 
 use proptest::prelude::*;
-use prunedb_erasure::{Kernel, ReedSolomon};
+use prunedb_erasure::{Algorithm, Error, Kernel, ReedSolomon};
 
 /// Bytes that repeat only after a long time.
 fn noise(seed: u64, len: usize) -> Vec<u8> {
@@ -84,6 +84,24 @@ proptest! {
             let parity = encode(kernel, p, q, &data, seed);
             // with the bytes between the shards, which nobody may touch
             prop_assert!(parity.memory == expected.memory, "{} {}+{}", kernel, p, q);
+        }
+    }
+
+    #[test]
+    fn transform_and_matrix_encode_alike((p, q) in policy(), len in 0usize..700, seed: u64) {
+        let data = Shards::new(seed, p, len);
+        let expected = encode(Kernel::Scalar, p, q, &data, seed);
+        for kernel in Kernel::available() {
+            for algorithm in [Algorithm::Matrix, Algorithm::Fft] {
+                let code = match ReedSolomon::with_algorithm(p, q, kernel, algorithm) {
+                    Ok(code) => code,
+                    Err(Error::NoTransform { .. }) => continue,
+                    Err(error) => panic!("{error}"),
+                };
+                let mut parity = Shards::new(seed, q, len);
+                code.encode(&data.slices(), &mut parity.slices_mut()).unwrap();
+                prop_assert!(parity.memory == expected.memory, "{} {:?} {}+{}", kernel, algorithm, p, q);
+            }
         }
     }
 

@@ -26,6 +26,7 @@ impl Lanes for Avx2 {
 
     const BYTES: usize = 32;
     const ROWS_MAX: usize = 4;
+    const RADIX_MAX: usize = 8;
 
     fn unroll(_rows: usize) -> usize {
         2

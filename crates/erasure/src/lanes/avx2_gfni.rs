@@ -25,6 +25,7 @@ impl Lanes for Avx2Gfni {
 
     const BYTES: usize = 32;
     const ROWS_MAX: usize = 10;
+    const RADIX_MAX: usize = 8;
 
     fn unroll(rows: usize) -> usize {
         match rows {

@@ -25,6 +25,7 @@ impl Lanes for Avx512Gfni {
 
     const BYTES: usize = 64;
     const ROWS_MAX: usize = 20;
+    const RADIX_MAX: usize = 16;
 
     fn unroll(rows: usize) -> usize {
         match rows {

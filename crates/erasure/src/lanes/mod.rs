@@ -33,6 +33,8 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     const BYTES: usize;
     /// Most rows that one pass of the matrix kernel computes.
     const ROWS_MAX: usize;
+    /// Most points of a transform in registers: 4, 8 or 16.
+    const RADIX_MAX: usize;
 
     /// How many vectors side by side the matrix kernel takes, for a pass of `rows` rows: 1, 2 or 4.
     fn unroll(rows: usize) -> usize;

@@ -36,6 +36,7 @@ impl Lanes for Scalar {
 
     const BYTES: usize = 8;
     const ROWS_MAX: usize = 4;
+    const RADIX_MAX: usize = 4;
 
     fn unroll(_rows: usize) -> usize {
         1

@@ -26,6 +26,7 @@ impl Lanes for Ssse3 {
 
     const BYTES: usize = 16;
     const ROWS_MAX: usize = 4;
+    const RADIX_MAX: usize = 8;
 
     fn unroll(_rows: usize) -> usize {
         2
