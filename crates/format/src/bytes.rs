@@ -1,6 +1,6 @@
 //! A cursor over hostile bytes: each step is checked, nothing is allocated before its bytes are seen.
 
-use crate::FormatError;
+use crate::{FormatError, error::impossible};
 use prunedb_core::{Digest, Policy};
 
 /// Reads fields one after another.
@@ -54,7 +54,8 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn policy(&mut self) -> Result<Policy, FormatError> {
         let (p, q) = (self.u8()?, self.u8()?);
-        Policy::new(p.into(), q.into()).map_err(|_| self.value(u64::from(p) << 8 | u64::from(q)))
+        Policy::new(p.into(), q.into())
+            .map_err(|_| impossible("policy (256 p + q)", u64::from(p) << 8 | u64::from(q)))
     }
 
     /// A run of bytes behind its length as u16.
@@ -66,20 +67,21 @@ impl<'a> Reader<'a> {
     /// A run of bytes behind its length as u32.
     pub(crate) fn long_bytes(&mut self) -> Result<&'a [u8], FormatError> {
         let count = self.u32()?;
-        self.take(usize::try_from(count).map_err(|_| self.value(count.into()))?)
+        self.take(usize::try_from(count).map_err(|_| impossible(self.what, count))?)
     }
 
     /// A string behind its length as u16.
     pub(crate) fn short_str(&mut self) -> Result<&'a str, FormatError> {
         let bytes = self.short_bytes()?;
-        str::from_utf8(bytes).map_err(|e| self.value(e.valid_up_to() as u64))
+        str::from_utf8(bytes)
+            .map_err(|e| impossible("UTF-8 of a name, at byte", e.valid_up_to() as u64))
     }
 
     /// Bytes that a version does not use must be zero.
     pub(crate) fn zeros(&mut self, count: usize) -> Result<(), FormatError> {
         match self.take(count)?.iter().find(|&&b| b != 0) {
             None => Ok(()),
-            Some(&b) => Err(self.value(b.into())),
+            Some(&b) => Err(FormatError::Value { what: self.what, found: b.into() }),
         }
     }
 
@@ -89,11 +91,10 @@ impl<'a> Reader<'a> {
 
     /// Nothing may follow.
     pub(crate) fn end(self) -> Result<(), FormatError> {
-        if self.bytes.is_empty() { Ok(()) } else { Err(self.value(self.bytes.len() as u64)) }
-    }
-
-    pub(crate) fn value(&self, found: u64) -> FormatError {
-        FormatError::Value { what: self.what, found }
+        match self.bytes.len() {
+            0 => Ok(()),
+            more => Err(FormatError::Excess { what: self.what, bytes: more as u64 }),
+        }
     }
 }
 
@@ -116,6 +117,13 @@ pub(crate) fn put_long(out: &mut Vec<u8>, bytes: &[u8]) {
     let count = u32::try_from(bytes.len()).expect("no part of a manifest is 4 GiB long");
     out.extend_from_slice(&count.to_le_bytes());
     out.extend_from_slice(bytes);
+}
+
+/// Appends a policy as two bytes.
+pub(crate) fn put_policy(out: &mut Vec<u8>, policy: Policy) {
+    for n in [policy.data_shards(), policy.parity_shards()] {
+        out.push(u8::try_from(n).expect("a policy has at most 255 shards"));
+    }
 }
 
 /// A count of items in a format that holds few of them.

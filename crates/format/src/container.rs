@@ -2,48 +2,22 @@
 //! the container's id, and on nothing else.
 //!
 //! ```text
-//! 0                64                            records_end             end-80        end
-//! | header (64 B) | record | record | ... record | directory | tables   | trailer (80) |
+//! 0                64                            records_end                     end-80        end
+//! | header (64 B) | record | record | ... record | end mark | directory | tables | trailer (80) |
 //! ```
 //!
+//! Containers of kind data and manifest have this layout; those of kind index hold pages instead.
 //! See `docs/format/container.md`.
 
 mod footer;
 mod header;
 mod record;
+mod tables;
+#[cfg(test)]
+mod tests;
 
-pub use footer::{
-    DirectoryEntry, Footer, FooterBuilder, TRAILER_BYTES, TableName, TableSummary, Trailer,
-};
-pub(crate) use footer::{decode_summary, encode_summary};
+pub use footer::{DirectoryEntry, END_MARK, Footer, FooterBuilder, TRAILER_BYTES, Trailer};
 pub use header::{ContainerHeader, HEADER_BYTES};
 pub use record::{RECORD_HEADER_BYTES, RecordHeader, RecordView, encode_record, record_bytes};
-
-use prunedb_core::TableId;
-
-/// The kind of a table.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub enum TableKind {
-    /// Any key up to 1 KiB.
-    Keyed = 0,
-    /// Dense positions; the key is a u64, big-endian.
-    Sequence = 1,
-}
-
-impl TableKind {
-    /// The kind that a stored byte stands for.
-    pub const fn from_byte(byte: u8) -> Option<Self> {
-        match byte {
-            0 => Some(Self::Keyed),
-            1 => Some(Self::Sequence),
-            _ => None,
-        }
-    }
-}
-
-/// Longest name of a table.
-pub const TABLE_NAME_BYTES_MAX: usize = 128;
-
-/// The table of manifest edits, in containers of kind manifest only.
-pub const EDITS_TABLE: TableId = TableId(0);
+pub use tables::{EDITS_TABLE, TABLE_NAME_BYTES_MAX, TableKind, TableName, TableSummary};
+pub(crate) use tables::{decode_name, decode_tables, encode_name, encode_tables};

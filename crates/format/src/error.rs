@@ -44,6 +44,14 @@ pub enum FormatError {
         /// as computed
         found: u32,
     },
+    /// Bytes follow where the value ends.
+    #[error("{what}: {bytes} bytes too many")]
+    Excess {
+        /// format
+        what: &'static str,
+        /// how many
+        bytes: u64,
+    },
     /// A field holds a value that it never can.
     #[error("{what}: {found} is impossible")]
     Value {
@@ -52,4 +60,9 @@ pub enum FormatError {
         /// the value
         found: u64,
     },
+}
+
+/// A field that holds a value that it never can.
+pub(crate) fn impossible(what: &'static str, found: impl Into<u64>) -> FormatError {
+    FormatError::Value { what, found: found.into() }
 }

@@ -19,10 +19,11 @@
 
 use crate::{
     FormatError,
-    bytes::{Reader, count_u32, put_short},
+    bytes::{Reader, count_u32, put_policy, put_short},
+    error::impossible,
     manifest::StreamEntry,
 };
-use prunedb_core::{LakeId, Policy, Term};
+use prunedb_core::{ContainerKind, LakeId, Policy, Term, units::TAG_BYTES};
 
 /// Size of what precedes the sealed body.
 pub const PREFIX_BYTES: usize = 112;
@@ -68,9 +69,9 @@ impl HeadPrefix {
     /// The open part's bytes, for a sealed body of that length.
     ///
     /// # Panics
-    /// Where the body is longer than [`SEALED_BYTES_MAX`].
+    /// Where that is shorter than a tag or longer than [`SEALED_BYTES_MAX`].
     pub fn encode(&self, sealed_bytes: usize) -> [u8; PREFIX_BYTES] {
-        assert!(sealed_bytes <= SEALED_BYTES_MAX, "the head is kept below its limit");
+        assert!(is_sealed_length(sealed_bytes), "the head is kept below its limit");
         let mut out = [0; PREFIX_BYTES];
         out[..8].copy_from_slice(&MAGIC);
         out[8..12].copy_from_slice(&VERSION.to_le_bytes());
@@ -100,8 +101,8 @@ impl<'a> HeadParts<'a> {
             return Err(FormatError::Version { what: WHAT, found: version, known: VERSION });
         }
         let sealed_bytes = reader.u32()? as usize;
-        if sealed_bytes > SEALED_BYTES_MAX {
-            return Err(reader.value(sealed_bytes as u64));
+        if !is_sealed_length(sealed_bytes) {
+            return Err(impossible("length of a sealed head", sealed_bytes as u64));
         }
         let prefix = HeadPrefix {
             lake: LakeId(reader.array()?),
@@ -122,6 +123,10 @@ impl<'a> HeadParts<'a> {
             signature: signature.try_into().expect("64 bytes were taken"),
         })
     }
+}
+
+const fn is_sealed_length(bytes: usize) -> bool {
+    bytes >= TAG_BYTES && bytes <= SEALED_BYTES_MAX
 }
 
 /// What is inside of a head.
@@ -173,6 +178,9 @@ pub struct ManifestRef {
 
 impl HeadBody {
     /// The body's bytes.
+    ///
+    /// # Panics
+    /// Where a group has another number of slots than its policy has shards: a bug of the caller.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         out.extend_from_slice(&self.next_data.to_le_bytes());
@@ -186,6 +194,7 @@ impl HeadBody {
         }
         out.extend_from_slice(&count_u32(self.groups.len()));
         for group in &self.groups {
+            assert_eq!(group.slots.len(), group.policy.total_shards(), "one slot a shard");
             put_policy(&mut out, group.policy);
             for slot in &group.slots {
                 out.extend_from_slice(&slot.to_le_bytes());
@@ -203,7 +212,8 @@ impl HeadBody {
     /// Reads a body.
     ///
     /// # Errors
-    /// [`FormatError`] where the bytes are none, or a slot names a node that is not listed.
+    /// [`FormatError`] where the bytes are none, a slot names a node that is not listed, or the manifest containers do
+    /// not hold all edits below the next one, in order.
     pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
         let mut reader = Reader::new("head body", bytes);
         let next_data = reader.u32()?;
@@ -222,7 +232,7 @@ impl HeadBody {
             for _ in 0..policy.total_shards() {
                 let slot = reader.u32()?;
                 if slot as usize >= nodes.len() {
-                    return Err(reader.value(slot.into()));
+                    return Err(impossible("node of a slot", slot));
                 }
                 slots.push(slot);
             }
@@ -236,21 +246,24 @@ impl HeadBody {
             let stream = StreamEntry::decode(&mut reader)?;
             // gapless and in order, so that a replay needs no sorting and misses nothing
             if first_edit != edits_end {
-                return Err(reader.value(first_edit));
+                return Err(impossible("first edit of a manifest container", first_edit));
             }
-            edits_end = first_edit.checked_add(edits).ok_or(reader.value(edits))?;
+            edits_end = first_edit
+                .checked_add(edits)
+                .ok_or(impossible("edits of a manifest container", edits))?;
+            // the next number is unused: a number is never given twice
+            if stream.id.kind != ContainerKind::Manifest || stream.id.number >= next_manifest {
+                return Err(impossible("number of a manifest container", stream.id.number));
+            }
             manifests.push(ManifestRef { first_edit, edits, stream });
         }
         if edits_end != next_edit {
-            return Err(reader.value(next_edit));
+            return Err(impossible("number of the next edit", next_edit));
         }
         reader.end()?;
         Ok(Self { next_data, next_manifest, next_edit, policy, nodes, groups, manifests })
     }
 }
 
-fn put_policy(out: &mut Vec<u8>, policy: Policy) {
-    for n in [policy.data_shards(), policy.parity_shards()] {
-        out.push(u8::try_from(n).expect("a policy has at most 255 shards"));
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -8,11 +8,14 @@
 
 use crate::{
     FormatError,
-    bytes::{Reader, count_u32, put_long, put_short},
-    container::{TABLE_NAME_BYTES_MAX, TableKind, TableName, TableSummary},
+    bytes::{Reader, put_long, put_policy},
+    container::{TableName, TableSummary, decode_name, decode_tables, encode_name, encode_tables},
     crc32c,
+    error::impossible,
 };
-use prunedb_core::{ContainerId, ContainerKind, Digest, Generation, Policy, TableId, Term};
+use prunedb_core::{
+    ContainerId, ContainerKind, Digest, Generation, Policy, Term, units::CONTAINER_BYTES_MAX,
+};
 
 const VERSION: u8 = 1;
 const KIND_TABLE: u8 = 1;
@@ -80,10 +83,9 @@ pub struct StreamEntry {
 
 impl StreamEntry {
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        let shards = |n: usize| u8::try_from(n).expect("a policy has at most 255 shards");
+        assert!(self.fault().is_none(), "containers are bounded");
         out.push(self.id.kind as u8);
-        out.push(shards(self.policy.data_shards()));
-        out.push(shards(self.policy.parity_shards()));
+        put_policy(out, self.policy);
         out.push(0);
         out.extend_from_slice(&self.id.number.to_le_bytes());
         out.extend_from_slice(&self.codec.to_le_bytes());
@@ -98,10 +100,10 @@ impl StreamEntry {
 
     pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self, FormatError> {
         let kind = reader.u8()?;
-        let kind = ContainerKind::from_byte(kind).ok_or(reader.value(kind.into()))?;
+        let kind = ContainerKind::from_byte(kind).ok_or(impossible("kind of a container", kind))?;
         let policy = reader.policy()?;
         reader.zeros(1)?;
-        Ok(Self {
+        let entry = Self {
             id: ContainerId { kind, number: reader.u32()? },
             policy,
             codec: reader.u32()?,
@@ -112,7 +114,18 @@ impl StreamEntry {
             coded_bytes: reader.u64()?,
             stream_digest: reader.digest()?,
             root: reader.digest()?,
-        })
+        };
+        entry.fault().map_or(Ok(entry), Err)
+    }
+
+    /// What is wrong with it, where something is: a reader allocates by these lengths.
+    fn fault(&self) -> Option<FormatError> {
+        let too_long = |bytes: u64| bytes > CONTAINER_BYTES_MAX as u64;
+        if too_long(self.container_bytes) {
+            return Some(impossible("length of a container", self.container_bytes));
+        }
+        // a frame that does not shrink is stored as it is
+        too_long(self.coded_bytes).then(|| impossible("length of a coded stream", self.coded_bytes))
     }
 }
 
@@ -120,17 +133,18 @@ impl Edit {
     /// The edit's bytes.
     ///
     /// # Panics
-    /// Where a container entry has another number of names than its policy has shards: a bug of the caller.
+    /// Where a container entry has another number of names than its policy has shards, lengths that no container has,
+    /// or tables that are not sorted or do not add up: bugs of the caller.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = vec![VERSION];
         match self {
             Self::Table(table) => {
                 out.push(KIND_TABLE);
-                out.extend_from_slice(&table.id.0.to_le_bytes());
-                out.push(table.kind as u8);
-                put_short(&mut out, table.name.as_bytes());
+                encode_name(&mut out, table);
             }
             Self::Container(entry) => {
+                let records = entry.tables.iter().map(|t| u64::from(t.records)).sum::<u64>();
+                assert_eq!(records, entry.record_count.into(), "every record is of a table");
                 assert_eq!(
                     entry.names.len(),
                     entry.stream.policy.total_shards(),
@@ -140,10 +154,7 @@ impl Edit {
                 entry.stream.encode(&mut out);
                 out.extend_from_slice(&entry.record_count.to_le_bytes());
                 out.extend_from_slice(&entry.digest.0);
-                out.extend_from_slice(&count_u32(entry.tables.len()));
-                for summary in &entry.tables {
-                    crate::container::encode_summary(&mut out, summary);
-                }
+                encode_tables(&mut out, &entry.tables);
                 for name in &entry.names {
                     out.extend_from_slice(&name.0);
                 }
@@ -177,18 +188,9 @@ impl Edit {
             });
         }
         let edit = match reader.u8()? {
-            KIND_TABLE => {
-                let id = TableId(reader.u32()?);
-                let kind = reader.u8()?;
-                let kind = TableKind::from_byte(kind).ok_or(reader.value(kind.into()))?;
-                let name = reader.short_str()?.to_owned();
-                if name.len() > TABLE_NAME_BYTES_MAX {
-                    return Err(reader.value(name.len() as u64));
-                }
-                Self::Table(TableName { id, kind, name })
-            }
+            KIND_TABLE => Self::Table(decode_name(&mut reader)?),
             KIND_CONTAINER => Self::Container(Box::new(decode_entry(&mut reader)?)),
-            kind => return Err(reader.value(kind.into())),
+            kind => return Err(impossible("kind of a manifest edit", kind)),
         };
         reader.end()?;
         Ok(edit)
@@ -199,10 +201,7 @@ fn decode_entry(reader: &mut Reader<'_>) -> Result<ContainerEntry, FormatError> 
     let stream = StreamEntry::decode(reader)?;
     let record_count = reader.u32()?;
     let digest = reader.digest()?;
-    let mut tables = Vec::new();
-    for _ in 0..reader.u32()? {
-        tables.push(crate::container::decode_summary(reader)?);
-    }
+    let tables = decode_tables(reader, record_count)?;
     let mut names = Vec::with_capacity(stream.policy.total_shards());
     for _ in 0..stream.policy.total_shards() {
         names.push(reader.digest()?);
@@ -210,3 +209,6 @@ fn decode_entry(reader: &mut Reader<'_>) -> Result<ContainerEntry, FormatError> 
     let frame_table = reader.long_bytes()?.to_vec();
     Ok(ContainerEntry { stream, record_count, digest, tables, names, frame_table })
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,26 +1,30 @@
-//! The end of a container: a directory of its records, its tables, and a trailer that finds both.
+//! The end of a container: an end mark, a directory of its records, its tables, and a trailer that finds all three.
 //!
 //! The directory has every key and where its record is, so that an index is rebuilt without the records; the tables
-//! have their names, so that a container explains itself. Both are covered by one CRC, the whole by a digest.
+//! have their names, so that a container explains itself. One CRC covers them, a digest the whole container.
 //!
 //! ```text
+//! end mark: 16 bytes that can start no record, since a value is never so long: who walks the records knows that they
+//!   end here, and a footer that a crash cut short can never be taken for records, whatever its keys are
 //! directory, one entry a record, in order:
 //!   0  4  table u32      4  4  offset / 16, u32      8  2  key_bytes u16      10  key
-//! tables, sorted by id: count u32, then each
-//!   id u32, kind u8, name (u16 + bytes), records u32, first key (u16 + bytes), last key (u16 + bytes)
+//! tables, see `tables.rs`
 //! trailer (80 bytes):
-//!   0  8  magic "PDBFOOT\x01"      8  4  version u32        12  4  trailer_crc, CRC-32C of all other trailer bytes
+//!   0  8  magic "PDBFOOT\x01"      8  4  version u32        12  4  trailer_crc, CRC-32C, this field taken as zero
 //!  16  8  records_end u64         24  4  record_count u32   28  4  directory_bytes u32
-//!  32  4  tables_bytes u32        36  4  footer_crc, CRC-32C of directory and tables
+//!  32  4  tables_bytes u32        36  4  footer_crc, CRC-32C of end mark, directory and tables
 //!  40 32  digest, BLAKE3 of every container byte before the trailer      72  8  zero
 //! ```
-//! First and last key are the smallest and the largest.
+//! Invariants, checked when read: records start at 64 and do not overlap; every entry's table is listed; counts, first
+//! and last keys are those of the directory; no byte is left over.
 
-use super::{HEADER_BYTES, TABLE_NAME_BYTES_MAX, TableKind};
+use super::{HEADER_BYTES, TableName, TableSummary, decode_tables, encode_tables, record_bytes};
 use crate::{
     FormatError,
-    bytes::{Reader, count_u32, put_short},
+    bytes::{Reader, put_short},
     crc32c,
+    error::impossible,
+    preamble::Preamble,
 };
 use prunedb_core::{
     Digest, TableId,
@@ -30,8 +34,10 @@ use std::collections::BTreeMap;
 
 /// Size of the trailer, the last bytes of a container.
 pub const TRAILER_BYTES: usize = 80;
-const MAGIC: [u8; 8] = *b"PDBFOOT\x01";
-const VERSION: u32 = 1;
+/// What stands behind the last record: no record starts so.
+pub const END_MARK: [u8; RECORD_ALIGN] = *b"PDBENDOFRECORDS\x01";
+const TRAILER: Preamble =
+    Preamble { what: "container trailer", magic: *b"PDBFOOT\x01", version: 1 };
 const ENTRY_BYTES: usize = 10;
 const ALIGN: u32 = 16;
 const _: () = assert!(ALIGN as usize == RECORD_ALIGN);
@@ -39,7 +45,7 @@ const _: () = assert!(ALIGN as usize == RECORD_ALIGN);
 /// What the last bytes of a container say.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Trailer {
-    /// where the records end and the directory starts
+    /// where the records end and the end mark starts
     pub records_end: u64,
     /// records in the container
     pub record_count: u32,
@@ -50,30 +56,6 @@ pub struct Trailer {
     footer_crc: u32,
     /// BLAKE3 of every container byte before the trailer
     pub digest: Digest,
-}
-
-/// A table as others see it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct TableName {
-    /// its number
-    pub id: TableId,
-    /// its kind
-    pub kind: TableKind,
-    /// its name
-    pub name: String,
-}
-
-/// What one container holds of one table.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct TableSummary {
-    /// which table
-    pub table: TableName,
-    /// how many records
-    pub records: u32,
-    /// smallest key
-    pub first_key: Vec<u8>,
-    /// largest key
-    pub last_key: Vec<u8>,
 }
 
 /// One record in the directory.
@@ -93,7 +75,8 @@ pub struct FooterBuilder {
     directory: Vec<u8>,
     record_count: u32,
     tables: BTreeMap<TableId, Seen>,
-    tables_bytes_max: usize,
+    /// the next record starts here or later
+    end: u64,
 }
 
 #[derive(Debug)]
@@ -103,33 +86,43 @@ struct Seen {
     last_key: Vec<u8>,
 }
 
+impl Seen {
+    fn add(&mut self, key: &[u8]) {
+        self.records += 1;
+        if key < self.first_key.as_slice() {
+            self.first_key = key.to_vec();
+        }
+        if key > self.last_key.as_slice() {
+            self.last_key = key.to_vec();
+        }
+    }
+}
+
 impl FooterBuilder {
-    /// Notes a record at `offset`, a multiple of 16.
+    /// Notes the record at `offset`, a multiple of 16; the first one starts right behind the header.
     ///
     /// # Panics
-    /// Where the offset is none of a container: a bug of the caller.
+    /// Where no record can start there after those before, or the key is too long: a bug of the caller.
     pub fn add(&mut self, table: TableId, offset: u64, key: &[u8]) {
         assert_eq!(offset % RECORD_ALIGN as u64, 0, "records are aligned");
-        let units =
-            u32::try_from(offset / RECORD_ALIGN as u64).expect("containers are below 256 MiB");
+        assert!(key.len() <= KEY_BYTES_MAX, "keys are checked at the border");
+        let header_bytes = HEADER_BYTES as u64;
+        assert!(
+            if self.record_count == 0 { offset == header_bytes } else { offset >= self.end },
+            "records follow each other"
+        );
+        self.end = offset + record_bytes(key.len(), 0) as u64;
+        assert!(self.end <= CONTAINER_BYTES_MAX as u64, "containers are bounded");
+        let units = u32::try_from(offset / RECORD_ALIGN as u64).expect("asserted above");
         self.directory.extend_from_slice(&table.0.to_le_bytes());
         self.directory.extend_from_slice(&units.to_le_bytes());
         put_short(&mut self.directory, key);
         self.record_count += 1;
         match self.tables.get_mut(&table) {
-            Some(seen) => {
-                seen.records += 1;
-                if key < seen.first_key.as_slice() {
-                    seen.first_key = key.to_vec();
-                }
-                if key > seen.last_key.as_slice() {
-                    seen.last_key = key.to_vec();
-                }
-            }
+            Some(seen) => seen.add(key),
             None => {
                 let seen = Seen { records: 1, first_key: key.to_vec(), last_key: key.to_vec() };
                 self.tables.insert(table, seen);
-                self.tables_bytes_max += 15 + TABLE_NAME_BYTES_MAX + 2 * KEY_BYTES_MAX;
             }
         }
     }
@@ -139,48 +132,54 @@ impl FooterBuilder {
         self.record_count
     }
 
-    /// Upper bound of the footer's length with `extra_records` more whose keys take `extra_key_bytes`.
-    pub fn bytes_max(&self, extra_records: usize, extra_key_bytes: usize) -> usize {
-        let table = 15 + TABLE_NAME_BYTES_MAX + 2 * KEY_BYTES_MAX;
-        self.directory.len()
-            + extra_records * (ENTRY_BYTES + table)
-            + extra_key_bytes
-            + 4
-            + self.tables_bytes_max
-            + TRAILER_BYTES
+    /// Length of the directory so far.
+    pub fn directory_bytes(&self) -> u64 {
+        self.directory.len() as u64
     }
 
-    /// Directory and tables; the trailer follows once they are hashed, see [`Trailer::encode`].
+    /// What a record with such a key takes in the directory.
+    pub const fn entry_bytes(key_bytes: usize) -> usize {
+        ENTRY_BYTES + key_bytes
+    }
+
+    /// End mark, directory and tables; the trailer follows once they are hashed, see [`Trailer::encode`].
     ///
     /// # Panics
-    /// Where `name_of` does not know a table that has records: a bug of the caller.
+    /// Where `name_of` does not know a table that has records, or the container would be longer than
+    /// [`CONTAINER_BYTES_MAX`]: bugs of the caller.
     pub fn finish(
         self,
         records_end: u64,
         name_of: impl Fn(TableId) -> TableName,
     ) -> (Vec<u8>, Trailer) {
-        let directory_bytes = self.directory.len();
-        let mut out = self.directory;
-        out.extend_from_slice(&count_u32(self.tables.len()));
-        for (id, seen) in self.tables {
-            let table = name_of(id);
-            assert_eq!(table.id, id, "the name asked for");
-            encode_summary(
-                &mut out,
-                &TableSummary {
+        assert!(records_end >= self.end.max(HEADER_BYTES as u64), "the last record is whole");
+        assert_eq!(records_end % RECORD_ALIGN as u64, 0, "records are padded");
+        let tables: Vec<TableSummary> = self
+            .tables
+            .into_iter()
+            .map(|(id, seen)| {
+                let table = name_of(id);
+                assert_eq!(table.id, id, "the name asked for");
+                TableSummary {
                     table,
                     records: seen.records,
                     first_key: seen.first_key,
                     last_key: seen.last_key,
-                },
-            );
-        }
-        let bound = |n: usize| u32::try_from(n).expect("containers are below 256 MiB");
+                }
+            })
+            .collect();
+        let mut out = END_MARK.to_vec();
+        out.extend_from_slice(&self.directory);
+        let tables_start = out.len();
+        encode_tables(&mut out, &tables);
+        let container_bytes = records_end + (out.len() + TRAILER_BYTES) as u64;
+        assert!(container_bytes <= CONTAINER_BYTES_MAX as u64, "containers are bounded");
+        let bounded = |n: usize| u32::try_from(n).expect("asserted above");
         let trailer = Trailer {
             records_end,
             record_count: self.record_count,
-            directory_bytes: bound(directory_bytes),
-            tables_bytes: bound(out.len() - directory_bytes),
+            directory_bytes: bounded(self.directory.len()),
+            tables_bytes: bounded(out.len() - tables_start),
             footer_crc: crc32c(&out),
             digest: Digest::default(),
         };
@@ -188,45 +187,18 @@ impl FooterBuilder {
     }
 }
 
-pub(crate) fn encode_summary(out: &mut Vec<u8>, summary: &TableSummary) {
-    out.extend_from_slice(&summary.table.id.0.to_le_bytes());
-    out.push(summary.table.kind as u8);
-    put_short(out, summary.table.name.as_bytes());
-    out.extend_from_slice(&summary.records.to_le_bytes());
-    put_short(out, &summary.first_key);
-    put_short(out, &summary.last_key);
-}
-
-pub(crate) fn decode_summary(reader: &mut Reader<'_>) -> Result<TableSummary, FormatError> {
-    let id = TableId(reader.u32()?);
-    let kind = reader.u8()?;
-    let kind = TableKind::from_byte(kind).ok_or(reader.value(kind.into()))?;
-    let name = reader.short_str()?;
-    if name.len() > TABLE_NAME_BYTES_MAX {
-        return Err(reader.value(name.len() as u64));
-    }
-    let table = TableName { id, kind, name: name.to_owned() };
-    let records = reader.u32()?;
-    let first_key = reader.short_bytes()?.to_vec();
-    let last_key = reader.short_bytes()?.to_vec();
-    Ok(TableSummary { table, records, first_key, last_key })
-}
-
 impl Trailer {
     /// The trailer's bytes, with the digest of everything before it.
     pub fn encode(mut self, digest: Digest) -> [u8; TRAILER_BYTES] {
         self.digest = digest;
         let mut out = [0; TRAILER_BYTES];
-        out[..8].copy_from_slice(&MAGIC);
-        out[8..12].copy_from_slice(&VERSION.to_le_bytes());
         out[16..24].copy_from_slice(&self.records_end.to_le_bytes());
         out[24..28].copy_from_slice(&self.record_count.to_le_bytes());
         out[28..32].copy_from_slice(&self.directory_bytes.to_le_bytes());
         out[32..36].copy_from_slice(&self.tables_bytes.to_le_bytes());
         out[36..40].copy_from_slice(&self.footer_crc.to_le_bytes());
         out[40..72].copy_from_slice(&self.digest.0);
-        let crc = crc_without_field(&out);
-        out[12..16].copy_from_slice(&crc.to_le_bytes());
+        TRAILER.seal(&mut out);
         out
     }
 
@@ -235,21 +207,7 @@ impl Trailer {
     /// # Errors
     /// [`FormatError`] where the bytes are none, or its lengths do not add up to the container's.
     pub fn decode(bytes: &[u8; TRAILER_BYTES], container_bytes: u64) -> Result<Self, FormatError> {
-        const WHAT: &str = "container trailer";
-        let mut reader = Reader::new(WHAT, bytes);
-        let magic = reader.array()?;
-        if magic != MAGIC {
-            return Err(FormatError::Magic { what: WHAT, found: magic });
-        }
-        let version = reader.u32()?;
-        let expected = reader.u32()?;
-        let found = crc_without_field(bytes);
-        if expected != found {
-            return Err(FormatError::Checksum { what: WHAT, expected, found });
-        }
-        if version != VERSION {
-            return Err(FormatError::Version { what: WHAT, found: version, known: VERSION });
-        }
+        let mut reader = TRAILER.open(bytes)?;
         let trailer = Self {
             records_end: reader.u64()?,
             record_count: reader.u32()?,
@@ -260,23 +218,27 @@ impl Trailer {
         };
         reader.zeros(8)?;
         reader.end()?;
-        let end = trailer.records_end.checked_add(trailer.footer_bytes());
-        if end != Some(container_bytes) || trailer.records_end < HEADER_BYTES as u64 {
-            return Err(FormatError::Value { what: WHAT, found: trailer.records_end });
+        if container_bytes > CONTAINER_BYTES_MAX as u64 {
+            return Err(impossible("length of a container", container_bytes));
+        }
+        let records_end = trailer.records_end;
+        if records_end < HEADER_BYTES as u64
+            || !records_end.is_multiple_of(RECORD_ALIGN as u64)
+            || records_end.checked_add(trailer.footer_bytes()) != Some(container_bytes)
+        {
+            return Err(impossible("end of records for this length", records_end));
         }
         Ok(trailer)
     }
 
-    /// Length of directory, tables and trailer together.
+    /// Length of end mark, directory, tables and trailer together.
     pub fn footer_bytes(&self) -> u64 {
-        u64::from(self.directory_bytes) + u64::from(self.tables_bytes) + TRAILER_BYTES as u64
+        self.body_bytes() + TRAILER_BYTES as u64
     }
-}
 
-fn crc_without_field(bytes: &[u8; TRAILER_BYTES]) -> u32 {
-    let mut copy = *bytes;
-    copy[12..16].fill(0);
-    crc32c(&copy)
+    fn body_bytes(&self) -> u64 {
+        END_MARK.len() as u64 + u64::from(self.directory_bytes) + u64::from(self.tables_bytes)
+    }
 }
 
 /// Directory and tables of a container, checked.
@@ -288,68 +250,34 @@ pub struct Footer {
 }
 
 impl Footer {
-    /// Reads directory and tables, the bytes from `records_end` up to the trailer.
+    /// Reads end mark, directory and tables, the bytes from `records_end` up to the trailer.
     ///
     /// # Errors
-    /// [`FormatError`] where they do not match the trailer, or an entry is impossible.
+    /// [`FormatError`] where they do not match the trailer or each other, or an entry is impossible.
     pub fn decode(trailer: Trailer, bytes: &[u8]) -> Result<Self, FormatError> {
         const WHAT: &str = "container footer";
-        let directory_bytes = trailer.directory_bytes as usize;
-        let needed = u64::from(trailer.directory_bytes) + u64::from(trailer.tables_bytes);
-        if bytes.len() as u64 != needed {
-            return Err(FormatError::Truncated { what: WHAT, needed, found: bytes.len() as u64 });
+        let (needed, there) = (trailer.body_bytes(), bytes.len() as u64);
+        if there < needed {
+            return Err(FormatError::Truncated { what: WHAT, needed, found: there });
+        }
+        if there > needed {
+            return Err(FormatError::Excess { what: WHAT, bytes: there - needed });
         }
         let found = crc32c(bytes);
         if found != trailer.footer_crc {
             return Err(FormatError::Checksum { what: WHAT, expected: trailer.footer_crc, found });
         }
-        let (directory, tables) = bytes.split_at(directory_bytes);
-        let mut reader = Reader::new("container tables", tables);
-        let count = reader.u32()?;
-        let mut summaries: Vec<TableSummary> = Vec::new();
-        for _ in 0..count {
-            let summary = decode_summary(&mut reader)?;
-            if summaries.last().is_some_and(|last| last.table.id >= summary.table.id) {
-                return Err(reader.value(summary.table.id.0.into()));
-            }
-            summaries.push(summary);
+        let mut reader = Reader::new(WHAT, bytes);
+        let mark: [u8; END_MARK.len()] = reader.array()?;
+        if mark != END_MARK {
+            let found = *mark.first_chunk().expect("a mark has 16 bytes");
+            return Err(FormatError::Magic { what: "end mark of the records", found });
         }
+        let directory = reader.take(trailer.directory_bytes as usize)?;
+        let tables = decode_tables(&mut reader, trailer.record_count)?;
         reader.end()?;
-        let footer = Self { trailer, directory: directory.to_vec(), tables: summaries };
-        footer.check_directory()?;
-        Ok(footer)
-    }
-
-    fn check_directory(&self) -> Result<(), FormatError> {
-        let mut reader = Reader::new("container directory", &self.directory);
-        let mut count = 0u32;
-        while reader.remaining() > 0 {
-            let table = TableId(reader.u32()?);
-            let units = reader.u32()?;
-            let key = reader.short_bytes()?;
-            let offset = u64::from(units) * RECORD_ALIGN as u64;
-            let kind = self.kind_of(table).ok_or(reader.value(table.0.into()))?;
-            let key_fits = match kind {
-                TableKind::Keyed => key.len() <= KEY_BYTES_MAX,
-                TableKind::Sequence => key.len() == 8,
-            };
-            if offset >= self.trailer.records_end
-                || offset >= CONTAINER_BYTES_MAX as u64
-                || !key_fits
-            {
-                return Err(reader.value(offset));
-            }
-            count += 1;
-        }
-        if count != self.trailer.record_count {
-            return Err(reader.value(count.into()));
-        }
-        Ok(())
-    }
-
-    fn kind_of(&self, table: TableId) -> Option<TableKind> {
-        let at = self.tables.binary_search_by_key(&table, |s| s.table.id).ok()?;
-        Some(self.tables[at].table.kind)
+        check_directory(&trailer, directory, &tables)?;
+        Ok(Self { trailer, directory: directory.to_vec(), tables })
     }
 
     /// Every record, in order.
@@ -375,4 +303,59 @@ impl Footer {
     pub const fn trailer(&self) -> &Trailer {
         &self.trailer
     }
+}
+
+/// Every entry is possible where it stands, and together they are what the tables say.
+fn check_directory(
+    trailer: &Trailer,
+    directory: &[u8],
+    tables: &[TableSummary],
+) -> Result<(), FormatError> {
+    struct Tally<'a> {
+        records: u32,
+        first_key: &'a [u8],
+        last_key: &'a [u8],
+    }
+    let mut tallies: Vec<Option<Tally<'_>>> = tables.iter().map(|_| None).collect();
+    let mut reader = Reader::new("container directory", directory);
+    let mut end = HEADER_BYTES as u64;
+    let mut is_first = true;
+    while reader.remaining() > 0 {
+        let table = reader.u32()?;
+        let offset = u64::from(reader.u32()?) * RECORD_ALIGN as u64;
+        let key = reader.short_bytes()?;
+        let at = tables
+            .binary_search_by_key(&table, |s| s.table.id.0)
+            .map_err(|_| impossible("table in the directory", table))?;
+        if !tables[at].table.kind.takes_key_of(key.len()) {
+            return Err(impossible("key length in the directory", key.len() as u64));
+        }
+        if offset < end || (is_first && offset != end) {
+            return Err(impossible("offset in the directory", offset));
+        }
+        is_first = false;
+        end = offset + record_bytes(key.len(), 0) as u64;
+        match &mut tallies[at] {
+            Some(tally) => {
+                tally.records += 1;
+                tally.first_key = tally.first_key.min(key);
+                tally.last_key = tally.last_key.max(key);
+            }
+            empty => *empty = Some(Tally { records: 1, first_key: key, last_key: key }),
+        }
+    }
+    if end > trailer.records_end || (is_first && end != trailer.records_end) {
+        return Err(impossible("end of the last record", end));
+    }
+    for (summary, tally) in tables.iter().zip(&tallies) {
+        let agrees = tally.as_ref().is_some_and(|tally| {
+            tally.records == summary.records
+                && tally.first_key == summary.first_key
+                && tally.last_key == summary.last_key
+        });
+        if !agrees {
+            return Err(impossible("summary of table", summary.table.id.0));
+        }
+    }
+    Ok(())
 }

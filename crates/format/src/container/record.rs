@@ -11,9 +11,10 @@
 //!     16        key, value, zeros up to a multiple of 16
 //! ```
 //! A record starts at a multiple of 16. The records of one put follow each other, the last one has the end-of-put
-//! flag: a put counts only with it, so it is there whole or not at all.
+//! flag: a put counts only with it, so it is there whole or not at all. The padding is outside of the CRC and must be
+//! zero. The value is as long as a container may be; what a plain put takes is bounded by the engine.
 
-use crate::{FormatError, bytes::Reader};
+use crate::{FormatError, bytes::Reader, error::impossible};
 use prunedb_core::{
     TableId,
     units::{CONTAINER_BYTES_MAX, KEY_BYTES_MAX, RECORD_ALIGN},
@@ -87,7 +88,8 @@ impl RecordHeader {
     /// Reads the first 16 bytes of a record; its checksum can be verified only with the rest.
     ///
     /// # Errors
-    /// [`FormatError::Value`] where a field is out of its range, as in zeros or noise.
+    /// [`FormatError::Value`] where a field is out of its range, as in most noise and in the end mark. Zeros pass: only
+    /// the checksum, over the whole record, tells a record from them.
     pub fn decode(bytes: &[u8; RECORD_HEADER_BYTES]) -> Result<Self, FormatError> {
         let mut reader = Reader::new(WHAT, bytes);
         let crc = reader.u32()?;
@@ -96,8 +98,14 @@ impl RecordHeader {
         let flags = reader.u8()?;
         reader.zeros(1)?;
         let table = TableId(reader.u32()?);
-        if value_bytes > CONTAINER_BYTES_MAX || key_bytes > KEY_BYTES_MAX || flags > END_OF_PUT {
-            return Err(reader.value(value_bytes as u64));
+        if value_bytes > CONTAINER_BYTES_MAX {
+            return Err(impossible("length of a record's value", value_bytes as u64));
+        }
+        if key_bytes > KEY_BYTES_MAX {
+            return Err(impossible("length of a record's key", key_bytes as u64));
+        }
+        if flags > END_OF_PUT {
+            return Err(impossible("flags of a record", flags));
         }
         Ok(Self { crc, table, key_bytes, value_bytes, end_of_put: flags == END_OF_PUT })
     }
@@ -130,7 +138,7 @@ impl<'a> RecordView<'a> {
             return Err(FormatError::Checksum { what: WHAT, expected: header.crc, found });
         }
         if let Some(&b) = whole[value_end..].iter().find(|&&b| b != 0) {
-            return Err(FormatError::Value { what: "record padding", found: b.into() });
+            return Err(impossible("padding of a record", b));
         }
         Ok(Self {
             table: header.table,
