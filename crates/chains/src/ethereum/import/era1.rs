@@ -1,0 +1,532 @@
+//! `.era1` files into the store.
+
+use super::{
+    CheckedBlock, ImportOptions, ImportReport, Marks, Progress, Scratch, Stage, finish,
+    link::{Cursor, Linker},
+};
+use crate::{
+    archive::{Archive, MemoryArchive, Record},
+    ethereum::{
+        accumulator::{Accumulator, EPOCH_BLOCKS},
+        block::{Block, envelopes},
+        e2store::read_up_to,
+        era1::{
+            Batch, Era1Name, Era1Reader, HEADER_RLP_BYTES_MAX, PART_BYTES_MAX, Tail, Tuple,
+            VERSION_RECORD, index_entries, write_tail, write_tuple,
+        },
+        error::{EthereumError, Fault, Part},
+        hash::{Hash32, keccak256},
+        network::Network,
+        parallel, snappy,
+        tables::{Era1Record, NewBlock, ORIGINAL_CHUNK_BYTES, Tables, original_key},
+    },
+};
+use sha2::{Digest as _, Sha256};
+use std::io::{Read, Seek};
+
+/// Bytes put between two commits.
+const COMMIT_BYTES: u64 = 64 << 20;
+
+/// Takes an `.era1` file in: verifies all of it, then stores its blocks. Importing it again is a no-op.
+///
+/// `file` is the file's name: it appears in messages, and `<network>-<epoch>-<root>.era1` is checked against the content.
+/// Records are durable when this returns.
+///
+/// # Errors
+/// See [`EthereumError`]. Unless it is the store that fails (or the file changes in between), nothing was put.
+pub fn import_era1<A: Archive + ?Sized, R: Read + Seek>(
+    archive: &mut A,
+    mut input: R,
+    file: &str,
+    options: &ImportOptions,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<ImportReport, EthereumError> {
+    let name = Era1Name::parse(file);
+    let network = network_of(file, name.as_ref(), options)?;
+    let tables = Tables::of(&network);
+    if let Some(name) = &name
+        && let Some(record) = era1_record(archive, &tables, name.epoch)?
+    {
+        let sha256 = hash_file(&mut input, file, progress)?;
+        check_sha256(file, options, sha256)?;
+        if sha256 == record.sha256 {
+            return Ok(skipped(file, network, name.epoch, &record));
+        }
+    }
+    let mut scratches = Scratch::of_threads(options.threads);
+    let pass = FilePass { file, network: &network, name: name.as_ref(), options };
+    let verified = pass.verify(archive, &tables, &mut input, &mut scratches, progress)?;
+    let record = era1_record(archive, &tables, verified.epoch)?;
+    if let Some(record) = record.filter(|record| record.sha256 == verified.record.sha256) {
+        return Ok(skipped(file, network, verified.epoch, &record)); // under another name
+    }
+    // another encoding of an epoch that is there already: its blocks are compared, its form is not kept
+    let keep_original = record.is_none() && verified.record.original_kept;
+    let stored = pass.store(
+        archive,
+        &tables,
+        &mut input,
+        &verified,
+        keep_original,
+        &mut scratches,
+        progress,
+    )?;
+    if record.is_none() {
+        let value = verified.record.to_bytes();
+        archive.put(&[Record::sequence(&tables.era1, verified.epoch, &value[..])])?;
+    }
+    archive.commit()?;
+    let mut report = verified.report(file, network);
+    report.blocks_stored = stored.blocks;
+    report.bytes_stored = stored.bytes;
+    report.original_bytes_kept = keep_original.then_some(verified.record.file_bytes);
+    report.other_encoding_of = record.map(|record| record.sha256);
+    Ok(report)
+}
+
+/// Verifies an `.era1` file by itself, without a store.
+///
+/// # Errors
+/// See [`EthereumError`].
+pub fn verify_era1<R: Read + Seek>(
+    mut input: R,
+    file: &str,
+    options: &ImportOptions,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<ImportReport, EthereumError> {
+    let name = Era1Name::parse(file);
+    let network = network_of(file, name.as_ref(), options)?;
+    let pass = FilePass { file, network: &network, name: name.as_ref(), options };
+    let (nothing, tables) = (MemoryArchive::default(), Tables::of(&network));
+    let mut scratches = Scratch::of_threads(options.threads);
+    let verified = pass.verify(&nothing, &tables, &mut input, &mut scratches, progress)?;
+    Ok(verified.report(file, network))
+}
+
+fn network_of(
+    file: &str,
+    name: Option<&Era1Name>,
+    options: &ImportOptions,
+) -> Result<Network, EthereumError> {
+    match (name.map(|name| &name.network), &options.network) {
+        (Some(found), Some(expected)) if found != expected => Err(EthereumError::OtherNetwork {
+            file: file.into(),
+            expected: expected.name().into(),
+            found: found.name().into(),
+        }),
+        (Some(network), _) | (None, Some(network)) => Ok(network.clone()),
+        (None, None) => Err(EthereumError::NetworkUnknown { file: file.into() }),
+    }
+}
+
+/// The record of an epoch's file.
+pub(crate) fn era1_record<A: Archive + ?Sized>(
+    archive: &A,
+    tables: &Tables,
+    epoch: u64,
+) -> Result<Option<Era1Record>, EthereumError> {
+    let Some(value) = archive.get(&tables.era1, &epoch.to_be_bytes())? else { return Ok(None) };
+    let fault =
+        Fault::RecordLength { expected: Era1Record::BYTES as u64, found: value.len() as u64 };
+    let record = Era1Record::from_bytes(&value)
+        .ok_or_else(|| EthereumError::stored(&tables.era1, epoch, fault))?;
+    Ok(Some(record))
+}
+
+fn hash_file<R: Read + Seek>(
+    input: &mut R,
+    file: &str,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Hash32, EthereumError> {
+    let io = || EthereumError::io(file);
+    let bytes_total = input.seek(std::io::SeekFrom::End(0)).map_err(io())?;
+    input.rewind().map_err(io())?;
+    let (mut hasher, mut buffer, mut bytes_done) = (Sha256::new(), Vec::new(), 0);
+    loop {
+        buffer.clear();
+        let read = read_up_to(input, 1 << 20, &mut buffer).map_err(io())?;
+        if read == 0 {
+            return Ok(finish(&hasher));
+        }
+        hasher.update(&buffer);
+        bytes_done += read;
+        progress(&Progress { stage: Stage::Comparing, bytes_done, bytes_total, blocks_done: 0 });
+    }
+}
+
+fn check_sha256(file: &str, options: &ImportOptions, found: Hash32) -> Result<(), EthereumError> {
+    match options.sha256 {
+        Some(expected) if expected != found => {
+            Err(EthereumError::Checksum { file: file.into(), expected, found })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn skipped(file: &str, network: Network, epoch: u64, record: &Era1Record) -> ImportReport {
+    let verified = Verified { epoch, record: *record, transactions: 0, marks: Marks::default() };
+    ImportReport { skipped: true, ..verified.report(file, network) }
+}
+
+/// What the first pass found.
+struct Verified {
+    epoch: u64,
+    record: Era1Record,
+    transactions: u64,
+    marks: Marks,
+}
+
+impl Verified {
+    fn report(&self, file: &str, network: Network) -> ImportReport {
+        let record = &self.record;
+        let blocks = u64::from(record.block_count);
+        ImportReport {
+            file: file.into(),
+            network,
+            epoch: Some(self.epoch),
+            sha256: record.sha256,
+            file_bytes: record.file_bytes,
+            decoded_bytes: record.decoded_bytes,
+            heights: (record.start_height, record.start_height + blocks - 1),
+            blocks,
+            blocks_stored: 0,
+            transactions: self.transactions,
+            bytes_stored: 0,
+            gaps: 0,
+            skipped: false,
+            original_bytes_kept: record.original_kept.then_some(record.file_bytes),
+            other_encoding_of: None,
+        }
+    }
+}
+
+/// What the second pass did.
+#[derive(Default)]
+struct Stored {
+    blocks: u64,
+    bytes: u64,
+}
+
+/// Both passes over one file.
+struct FilePass<'a> {
+    file: &'a str,
+    network: &'a Network,
+    name: Option<&'a Era1Name>,
+    options: &'a ImportOptions,
+}
+
+impl FilePass<'_> {
+    fn verify<A: Archive + ?Sized, R: Read + Seek>(
+        &self,
+        archive: &A,
+        tables: &Tables,
+        input: &mut R,
+        scratches: &mut [Scratch],
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<Verified, EthereumError> {
+        let (file, network) = (self.file, self.network);
+        let mut reader = Era1Reader::open(input, file)?;
+        let (start_height, file_bytes) = (reader.start_height(), reader.file_bytes());
+        let epoch = start_height / EPOCH_BLOCKS as u64;
+        if let Some(name) = self.name.filter(|name| name.epoch != epoch) {
+            return Err(EthereumError::Name {
+                file: file.into(),
+                field: "epoch",
+                expected: name.epoch.to_string(),
+                found: epoch.to_string(),
+            });
+        }
+        let mut hasher = Sha256::new_with_prefix(VERSION_RECORD);
+        let mut marks = Marks::default();
+        let mut linker = Linker::new(archive, tables, network, file);
+        let mut accumulator = Accumulator::default();
+        let (mut offsets, mut batch) = (Vec::new(), Batch::default());
+        let (mut decoded_bytes, mut transactions, mut identical) = (0, 0, true);
+        let tail = loop {
+            let tail = reader.next_batch(&mut batch);
+            let (bytes, chain_id) = (&batch.bytes, network.chain_id());
+            let checked = parallel::map(scratches, &batch.tuples, |scratch, tuple| {
+                verify_tuple(bytes, tuple, chain_id, scratch)
+            });
+            for (tuple, checked) in batch.tuples.iter().zip(checked) {
+                let place = |part| tuple.place(file, batch.offset, part);
+                let block =
+                    checked.map_err(|(part, fault)| EthereumError::damaged(place(part), fault))?;
+                linker.push(&block, Some(tuple.total), place)?;
+                accumulator.push(block.hash, tuple.total);
+                offsets.push(tuple.offset);
+                decoded_bytes += block.decoded_bytes;
+                transactions += block.transactions;
+                identical &= block.identical;
+            }
+            let tail = tail?; // what was wrong after these blocks
+            hasher.update(&batch.bytes);
+            marks.push(&hasher);
+            let (bytes_done, blocks_done) = (reader.offset(), offsets.len() as u64);
+            let bytes_total = file_bytes;
+            progress(&Progress { stage: Stage::Verifying, bytes_done, bytes_total, blocks_done });
+            if let Some(tail) = tail {
+                break tail;
+            }
+        };
+        self.check_tail(&tail, accumulator.root(), start_height, &offsets)?;
+        let tail_offset = tail.accumulator_place.offset;
+        identical &=
+            write_tail(&tail.accumulator, start_height, &offsets, tail_offset) == tail.bytes;
+        hasher.update(&tail.bytes);
+        marks.push(&hasher);
+        linker.finish()?;
+        let sha256 = finish(&hasher);
+        check_sha256(file, self.options, sha256)?;
+        let record = Era1Record {
+            start_height,
+            block_count: u32::try_from(offsets.len()).expect("at most 8192"),
+            file_bytes,
+            decoded_bytes,
+            sha256,
+            accumulator: tail.accumulator,
+            original_kept: !identical,
+        };
+        Ok(Verified { epoch, record, transactions, marks })
+    }
+
+    fn check_tail(
+        &self,
+        tail: &Tail,
+        root: Hash32,
+        start_height: u64,
+        offsets: &[u64],
+    ) -> Result<(), EthereumError> {
+        if tail.accumulator != root {
+            let fault = Fault::Accumulator { expected: root, found: tail.accumulator };
+            return Err(EthereumError::damaged(tail.accumulator_place.clone(), fault));
+        }
+        let expected = index_entries(start_height, offsets, tail.index_place.offset);
+        for (entry, (&expected, &found)) in (0..).zip(expected.iter().zip(&tail.index)) {
+            if expected != found {
+                let fault = Fault::Index { entry, expected, found };
+                return Err(EthereumError::damaged(tail.index_place.clone(), fault));
+            }
+        }
+        match self.name {
+            Some(name) if name.root != root.0[..4] => Err(EthereumError::Name {
+                file: self.file.into(),
+                field: "accumulator root",
+                expected: Hash32Prefix(name.root).to_string(),
+                found: Hash32Prefix(root.0[..4].try_into().expect("4 bytes")).to_string(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one caller; a struct would only rename them")]
+    fn store<A: Archive + ?Sized, R: Read + Seek>(
+        &self,
+        archive: &mut A,
+        tables: &Tables,
+        input: &mut R,
+        verified: &Verified,
+        keep_original: bool,
+        scratches: &mut [Scratch],
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<Stored, EthereumError> {
+        let file = self.file;
+        let changed = |offset| EthereumError::Changed { file: file.into(), offset };
+        // what was verified reads well, unless it changed
+        let mut reader =
+            Era1Reader::open(input, file).map_err(|error| or_changed(error, changed(0)))?;
+        let mut hasher = Sha256::new_with_prefix(VERSION_RECORD);
+        let mut original = keep_original.then(|| Original::new(&verified.record.sha256, tables));
+        if let Some(original) = &mut original {
+            original.push(archive, &VERSION_RECORD)?;
+        }
+        let (mut blocks, mut receipts) = (Cursor::new(), Cursor::new());
+        let (mut stored, mut uncommitted) = (Stored::default(), 0);
+        let (mut batch, mut blocks_done) = (Batch::default(), 0);
+        for number in 0.. {
+            let tail = reader.next_batch(&mut batch);
+            let tail = tail.map_err(|error| or_changed(error, changed(batch.offset)))?;
+            hasher.update(&batch.bytes);
+            if !verified.marks.matches(number, &hasher) {
+                return Err(changed(batch.offset));
+            }
+            let bytes = &batch.bytes;
+            let new = parallel::map(scratches, &batch.tuples, |scratch, tuple| {
+                decode_tuple(bytes, tuple, scratch)
+            });
+            for (tuple, new) in batch.tuples.iter().zip(new) {
+                let new = new.map_err(|_| changed(tuple.offset))?;
+                let has_block = blocks.at(archive, &tables.block, new.height)?.is_some();
+                let has_receipts = receipts.at(archive, &tables.receipts, new.height)?.is_some();
+                if !(has_block && has_receipts) {
+                    let bytes = new.put(archive, tables, has_block)?;
+                    stored.blocks += 1;
+                    stored.bytes += bytes;
+                    uncommitted += bytes;
+                }
+            }
+            if let Some(original) = &mut original {
+                stored.bytes += original.push(archive, &batch.bytes)?;
+            }
+            if uncommitted >= COMMIT_BYTES {
+                archive.commit()?;
+                uncommitted = 0;
+            }
+            blocks_done += batch.tuples.len() as u64;
+            let (bytes_done, bytes_total) = (reader.offset(), reader.file_bytes());
+            progress(&Progress { stage: Stage::Storing, bytes_done, bytes_total, blocks_done });
+            if let Some(tail) = tail {
+                hasher.update(&tail.bytes);
+                if finish(&hasher) != verified.record.sha256 {
+                    return Err(changed(tail.accumulator_place.offset));
+                }
+                if let Some(mut original) = original {
+                    stored.bytes += original.push(archive, &tail.bytes)?;
+                    stored.bytes += original.finish(archive)?;
+                }
+                break;
+            }
+        }
+        Ok(stored)
+    }
+}
+
+/// A file that no longer verifies has changed; a disk that fails has not.
+fn or_changed(error: EthereumError, changed: EthereumError) -> EthereumError {
+    if matches!(error, EthereumError::Io { .. }) { error } else { changed }
+}
+
+struct Hash32Prefix([u8; 4]);
+
+impl std::fmt::Display for Hash32Prefix {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:08x}", u32::from_be_bytes(self.0))
+    }
+}
+
+/// Decompresses a block's records into the scratch.
+fn decompress(bytes: &[u8], tuple: &Tuple, scratch: &mut Scratch) -> Result<(), (Part, Fault)> {
+    let Scratch { header, body, receipts, .. } = scratch;
+    for (part, range, bytes_max, out) in [
+        (Part::Header, &tuple.header, HEADER_RLP_BYTES_MAX, header),
+        (Part::Body, &tuple.body, PART_BYTES_MAX, body),
+        (Part::Receipts, &tuple.receipts, PART_BYTES_MAX, receipts),
+    ] {
+        out.clear();
+        snappy::decode(&bytes[range.clone()], bytes_max, out)
+            .map_err(|error| (part, error.into()))?;
+    }
+    Ok(())
+}
+
+/// Reads header and body; says which of them is of the wrong shape.
+fn parse<'a>(header: &'a [u8], body: &'a [u8]) -> Result<Block<'a>, (Part, Fault)> {
+    Block::from_parts(header, body).map_err(|fault| {
+        let header_is_sound = crate::ethereum::rlp::Item::exact(header)
+            .map_err(Fault::rlp("header"))
+            .and_then(crate::ethereum::block::Header::decode)
+            .is_ok();
+        (if header_is_sound { Part::Body } else { Part::Header }, fault)
+    })
+}
+
+fn verify_tuple(
+    bytes: &[u8],
+    tuple: &Tuple,
+    chain_id: Option<u64>,
+    scratch: &mut Scratch,
+) -> Result<CheckedBlock, (Part, Fault)> {
+    decompress(bytes, tuple, scratch)?;
+    let Scratch { header, body, receipts, encoded, encoder } = scratch;
+    let block = parse(header, body)?;
+    let found = block.header().number;
+    if found != tuple.height {
+        return Err((Part::Header, Fault::Height { expected: tuple.height, found }));
+    }
+    let checked = CheckedBlock::verify(&block, Some(receipts), chain_id)?;
+    encoded.clear();
+    write_tuple(encoder, header, body, receipts, tuple.total, encoded);
+    let start = tuple.header.start - crate::ethereum::e2store::HEADER_BYTES;
+    let identical = bytes[start..].starts_with(encoded);
+    let decoded_bytes = (header.len() + body.len() + receipts.len()) as u64;
+    Ok(CheckedBlock { decoded_bytes, identical, ..checked })
+}
+
+fn decode_tuple(
+    bytes: &[u8],
+    tuple: &Tuple,
+    scratch: &mut Scratch,
+) -> Result<NewBlock, (Part, Fault)> {
+    decompress(bytes, tuple, scratch)?;
+    let block = parse(&scratch.header, &scratch.body)?;
+    NewBlock::of(&block, Some((scratch.receipts.clone(), tuple.total)))
+        .map_err(|fault| (Part::Body, fault))
+}
+
+impl NewBlock {
+    pub(crate) fn of(
+        block: &Block<'_>,
+        extras: Option<(Vec<u8>, crate::ethereum::uint::U256)>,
+    ) -> Result<Self, Fault> {
+        let header = block.header();
+        let transactions = envelopes(block.transactions(), "transactions")?;
+        let mut rlp = Vec::new();
+        block.write_rlp(&mut rlp);
+        Ok(Self {
+            height: header.number,
+            hash: header.hash,
+            block: rlp,
+            transactions: transactions.into_iter().map(keccak256).collect(),
+            extras,
+        })
+    }
+}
+
+/// Cuts a file into chunks and puts them, except those that are there.
+struct Original<'a> {
+    sha256: Hash32,
+    tables: &'a Tables,
+    chunk: u32,
+    pending: Vec<u8>,
+}
+
+impl<'a> Original<'a> {
+    fn new(sha256: &Hash32, tables: &'a Tables) -> Self {
+        Self { sha256: *sha256, tables, chunk: 0, pending: Vec::new() }
+    }
+
+    fn push<A: Archive + ?Sized>(
+        &mut self,
+        archive: &mut A,
+        bytes: &[u8],
+    ) -> Result<u64, EthereumError> {
+        self.pending.extend_from_slice(bytes);
+        let whole = self.pending.len() / ORIGINAL_CHUNK_BYTES * ORIGINAL_CHUNK_BYTES;
+        let rest = self.pending.split_off(whole);
+        let full = std::mem::replace(&mut self.pending, rest);
+        self.put(archive, &full)
+    }
+
+    fn finish<A: Archive + ?Sized>(mut self, archive: &mut A) -> Result<u64, EthereumError> {
+        let rest = std::mem::take(&mut self.pending);
+        self.put(archive, &rest)
+    }
+
+    fn put<A: Archive + ?Sized>(
+        &mut self,
+        archive: &mut A,
+        bytes: &[u8],
+    ) -> Result<u64, EthereumError> {
+        let mut put_bytes = 0;
+        for chunk in bytes.chunks(ORIGINAL_CHUNK_BYTES) {
+            let key = original_key(&self.sha256, self.chunk);
+            // the key has the file's hash in it: what is there is equal
+            if archive.get(&self.tables.era1_original, &key)?.is_none() {
+                archive.put(&[Record::keyed(&self.tables.era1_original, key, chunk)])?;
+                put_bytes += chunk.len() as u64;
+            }
+            self.chunk += 1;
+        }
+        Ok(put_bytes)
+    }
+}

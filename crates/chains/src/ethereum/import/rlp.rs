@@ -1,0 +1,272 @@
+//! Plain RLP files into the store: one block after another, heights rising, gaps allowed.
+
+use super::{
+    CheckedBlock, ImportOptions, ImportReport, Marks, Progress, Scratch, Stage, finish,
+    link::{Cursor, Linker},
+};
+use crate::{
+    archive::Archive,
+    ethereum::{
+        block::Block,
+        e2store::read_up_to,
+        era1::PART_BYTES_MAX,
+        error::{EthereumError, Fault, Part, Place},
+        network::Network,
+        parallel,
+        rlp::{PREFIX_BYTES_MAX, RlpError, prefix},
+        tables::{NewBlock, Tables},
+    },
+};
+use sha2::{Digest as _, Sha256};
+use std::{
+    io::{BufReader, Read, Seek, SeekFrom},
+    ops::Range,
+};
+
+/// A batch ends with the block that reaches this.
+const BATCH_BYTES: usize = 1 << 20;
+/// Bytes put between two commits.
+const COMMIT_BYTES: u64 = 64 << 20;
+
+/// Takes a file of RLP blocks in: verifies all of it, then stores its blocks. Importing it again stores nothing.
+///
+/// The network is `options.network`, or mainnet. Records are durable when this returns.
+///
+/// # Errors
+/// See [`EthereumError`]. Unless it is the store that fails (or the file changes in between), nothing was put.
+pub fn import_rlp<A: Archive + ?Sized, R: Read + Seek>(
+    archive: &mut A,
+    mut input: R,
+    file: &str,
+    options: &ImportOptions,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<ImportReport, EthereumError> {
+    let network = options.network.clone().unwrap_or_else(Network::mainnet);
+    let tables = Tables::of(&network);
+    let mut scratches = Scratch::of_threads(options.threads);
+    let verified =
+        verify(archive, &tables, &network, &mut input, file, options, &mut scratches, progress)?;
+    let mut report = verified.report;
+    store(
+        archive,
+        &tables,
+        &mut input,
+        file,
+        &verified.marks,
+        &mut scratches,
+        &mut report,
+        progress,
+    )?;
+    archive.commit()?;
+    Ok(report)
+}
+
+struct Verified {
+    report: ImportReport,
+    marks: Marks,
+}
+
+#[expect(clippy::too_many_arguments, reason = "one caller; a struct would only rename them")]
+fn verify<A: Archive + ?Sized, R: Read + Seek>(
+    archive: &A,
+    tables: &Tables,
+    network: &Network,
+    input: &mut R,
+    file: &str,
+    options: &ImportOptions,
+    scratches: &mut [Scratch],
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Verified, EthereumError> {
+    let mut reader = RlpReader::open(input, file)?;
+    let mut linker = Linker::new(archive, tables, network, file);
+    let (mut hasher, mut marks, mut batch) = (Sha256::new(), Marks::default(), Batch::default());
+    let (mut blocks, mut transactions, mut heights) = (0, 0, None);
+    loop {
+        let read = reader.next_batch(&mut batch);
+        let (bytes, chain_id) = (&batch.bytes, network.chain_id());
+        let checked = parallel::map(scratches, &batch.blocks, |_, range| {
+            let block = Block::from_rlp(&bytes[range.clone()])
+                .map_err(|fault| (Part::Block, fault, None))?;
+            CheckedBlock::verify(&block, None, chain_id)
+                .map_err(|(part, fault)| (part, fault, Some(block.header().number)))
+        });
+        for ((record, range), checked) in (batch.first_record..).zip(&batch.blocks).zip(checked) {
+            let offset = batch.offset + range.start as u64;
+            let place = |part, height| Place { file: file.into(), record, offset, part, height };
+            let block =
+                checked.map_err(|bad| EthereumError::damaged(place(bad.0, bad.2), bad.1))?;
+            linker.push(&block, None, |part| place(part, Some(block.height)))?;
+            blocks += 1;
+            transactions += block.transactions;
+            heights = Some((heights.map_or(block.height, |(first, _)| first), block.height));
+        }
+        let more = read?;
+        hasher.update(&batch.bytes);
+        marks.push(&hasher);
+        let (bytes_done, bytes_total) = (reader.offset, reader.file_bytes);
+        progress(&Progress {
+            stage: Stage::Verifying,
+            bytes_done,
+            bytes_total,
+            blocks_done: blocks,
+        });
+        if !more {
+            break;
+        }
+    }
+    let Some(heights) = heights else {
+        return Err(EthereumError::damaged(reader.place(Part::File), Fault::Empty));
+    };
+    let gaps = linker.finish()?;
+    let sha256 = finish(&hasher);
+    if let Some(expected) = options.sha256.filter(|&expected| expected != sha256) {
+        return Err(EthereumError::Checksum { file: file.into(), expected, found: sha256 });
+    }
+    let report = ImportReport {
+        file: file.into(),
+        network: network.clone(),
+        epoch: None,
+        sha256,
+        file_bytes: reader.file_bytes,
+        decoded_bytes: reader.file_bytes,
+        heights,
+        blocks,
+        blocks_stored: 0,
+        transactions,
+        bytes_stored: 0,
+        gaps,
+        skipped: false,
+        original_bytes_kept: None,
+        other_encoding_of: None,
+    };
+    Ok(Verified { report, marks })
+}
+
+#[expect(clippy::too_many_arguments, reason = "one caller; a struct would only rename them")]
+fn store<A: Archive + ?Sized, R: Read + Seek>(
+    archive: &mut A,
+    tables: &Tables,
+    input: &mut R,
+    file: &str,
+    marks: &Marks,
+    scratches: &mut [Scratch],
+    report: &mut ImportReport,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<(), EthereumError> {
+    let mut reader = RlpReader::open(input, file)?;
+    let (mut hasher, mut batch, mut stored) = (Sha256::new(), Batch::default(), Cursor::new());
+    let (mut blocks_done, mut uncommitted) = (0, 0);
+    for number in 0.. {
+        let changed = |offset| EthereumError::Changed { file: file.into(), offset };
+        let more = reader.next_batch(&mut batch).map_err(|error| match error {
+            EthereumError::Io { .. } => error,
+            _ => changed(batch.offset),
+        })?;
+        hasher.update(&batch.bytes);
+        if !marks.matches(number, &hasher) {
+            return Err(changed(batch.offset));
+        }
+        let bytes = &batch.bytes;
+        let new = parallel::map(scratches, &batch.blocks, |_, range| {
+            let block = Block::from_rlp(&bytes[range.clone()])?;
+            NewBlock::of(&block, None)
+        });
+        for (range, new) in batch.blocks.iter().zip(new) {
+            let new = new.map_err(|_| changed(batch.offset + range.start as u64))?;
+            if stored.at(archive, &tables.block, new.height)?.is_none() {
+                let bytes = new.put(archive, tables, false)?;
+                report.blocks_stored += 1;
+                report.bytes_stored += bytes;
+                uncommitted += bytes;
+            }
+        }
+        if uncommitted >= COMMIT_BYTES {
+            archive.commit()?;
+            uncommitted = 0;
+        }
+        blocks_done += batch.blocks.len() as u64;
+        let (bytes_done, bytes_total) = (reader.offset, reader.file_bytes);
+        progress(&Progress { stage: Stage::Storing, bytes_done, bytes_total, blocks_done });
+        if !more {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// A run of whole blocks.
+#[derive(Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    offset: u64,
+    first_record: u64,
+    blocks: Vec<Range<usize>>,
+}
+
+struct RlpReader<'a, R> {
+    input: BufReader<R>,
+    file: &'a str,
+    file_bytes: u64,
+    offset: u64,
+    record: u64,
+}
+
+impl<'a, R: Read + Seek> RlpReader<'a, R> {
+    fn open(input: R, file: &'a str) -> Result<Self, EthereumError> {
+        let mut input = BufReader::with_capacity(1 << 16, input);
+        let file_bytes = input.seek(SeekFrom::End(0)).map_err(EthereumError::io(file))?;
+        input.rewind().map_err(EthereumError::io(file))?;
+        Ok(Self { input, file, file_bytes, offset: 0, record: 0 })
+    }
+
+    fn place(&self, part: Part) -> Place {
+        let (record, offset) = (self.record, self.offset);
+        Place { file: self.file.into(), record, offset, part, height: None }
+    }
+
+    /// Reads the next blocks; says whether there are more. On an error `batch` holds the whole blocks before it.
+    fn next_batch(&mut self, batch: &mut Batch) -> Result<bool, EthereumError> {
+        batch.bytes.clear();
+        batch.blocks.clear();
+        (batch.offset, batch.first_record) = (self.offset, self.record);
+        while batch.bytes.len() < BATCH_BYTES {
+            if self.offset == self.file_bytes {
+                return Ok(false);
+            }
+            let start = batch.bytes.len();
+            self.block(&mut batch.bytes)?;
+            batch.blocks.push(start..batch.bytes.len());
+        }
+        Ok(true)
+    }
+
+    fn block(&mut self, out: &mut Vec<u8>) -> Result<(), EthereumError> {
+        let damaged =
+            |reader: &Self, fault| EthereumError::damaged(reader.place(Part::Block), fault);
+        let start = out.len();
+        let io = || EthereumError::io(self.file);
+        // a block has hundreds of bytes: its prefix may be read at once
+        let head = read_up_to(&mut self.input, PREFIX_BYTES_MAX as u64, out).map_err(io())?;
+        let prefix = match prefix(&out[start..]) {
+            Ok(Some(prefix)) if prefix.list => prefix,
+            Ok(_) => return Err(damaged(self, Fault::rlp("block")(RlpError::ExpectedList))),
+            Err(source) => return Err(damaged(self, Fault::rlp("block")(source))),
+        };
+        let needed = prefix.bytes as u64 + prefix.payload_bytes;
+        if needed > PART_BYTES_MAX as u64 {
+            let fault = Fault::TooLong { bytes_max: PART_BYTES_MAX as u64, found: needed };
+            return Err(damaged(self, fault));
+        }
+        let missing = needed.checked_sub(head).ok_or_else(|| {
+            // shorter than the longest prefix: no block, whatever follows
+            damaged(self, Fault::Rlp { field: "header", source: RlpError::Missing })
+        })?;
+        let read = read_up_to(&mut self.input, missing, out).map_err(io())?;
+        if read < missing {
+            return Err(damaged(self, Fault::Truncated { needed, available: head + read }));
+        }
+        self.offset += needed;
+        self.record += 1;
+        Ok(())
+    }
+}

@@ -1,0 +1,40 @@
+//! Ethereum: `.era1` files and plain RLP blocks, verified on the way in and on the way out.
+//!
+//! ```text
+//! .era1, RLP --import--> verified --put--> tables per network --export--> verified --> the same .era1, bit for bit
+//!                                              |
+//!                                              +--query--> JSON as of eth_getBlockByNumber, or RLP
+//! ```
+//! What is verified, and what is not, is in `docs/chains/ethereum.md`.
+
+mod accumulator;
+mod block;
+mod e2store;
+mod era1;
+mod error;
+mod export;
+mod hash;
+mod import;
+mod network;
+mod parallel;
+pub mod rlp;
+mod snappy;
+mod tables;
+mod transaction;
+mod trie;
+mod uint;
+
+pub use accumulator::EPOCH_BLOCKS;
+pub use block::{Block, Header};
+pub use era1::Era1Name;
+pub use error::{EthereumError, Fault, Part, Place};
+pub use export::{ExportReport, era1_epochs, export_era1, write_era1};
+pub use hash::{Address, Hash32, HashError, keccak256, sha256};
+pub use import::{
+    ImportOptions, ImportReport, Progress, Stage, import_era1, import_rlp, verify_era1,
+};
+pub use network::{Network, NetworkError};
+pub use snappy::SnappyError;
+pub use tables::{Era1Record, ORIGINAL_CHUNK_BYTES, Tables, TxLocation};
+pub use trie::{EMPTY_ROOT, ordered_root};
+pub use uint::U256;
