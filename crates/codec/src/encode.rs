@@ -1,0 +1,227 @@
+//! Coded stream to sealed shards, row by row: parity, then encryption, then the shard's hash, while the row is in the
+//! cache.
+//!
+//! ```text
+//! row r:  p payloads from the spool -> q parity payloads -> p+q sealed leaves, appended to `out` and hashed
+//! ```
+//! Memory: one row of payloads (1.7 MB for 20+80), beside what the caller lets `out` grow to. A caller that keeps its
+//! buffers (`BytesMut` reclaims them) saves the page faults of new ones, which cost about as much as the encryption.
+
+use crate::{
+    CodedStream, LakeKey, ShardLayout, StreamParams, WrongKey, layout::StreamTooLong,
+    leaf::LeafKey, row::RowBuffer, spool::ReadAt,
+};
+use bytes::BytesMut;
+use prunedb_core::{ContainerId, Digest, Policy};
+use prunedb_erasure::ReedSolomon;
+use prunedb_proof::ContainerFacts;
+use std::{io, ops::Range, sync::Arc};
+
+/// Why a container was not encoded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EncodeError {
+    /// The coded stream is longer than any can be.
+    #[error(transparent)]
+    TooLong(#[from] StreamTooLong),
+    /// The code is for another policy.
+    #[error(
+        "container {container}: policy {policy}, but the code is {data_shards}+{parity_shards}"
+    )]
+    Code {
+        /// which container
+        container: ContainerId,
+        /// its policy
+        policy: Policy,
+        /// p of the code
+        data_shards: usize,
+        /// q of the code
+        parity_shards: usize,
+    },
+    /// The key is of another lake or generation.
+    #[error(transparent)]
+    Key(#[from] WrongKey),
+    /// Rows are encoded once each, in order.
+    #[error("container {container}: rows {rows:?} asked for, row {next} of {count} is next")]
+    Rows {
+        /// which container
+        container: ContainerId,
+        /// the rows asked for
+        rows: Range<u64>,
+        /// the row that is next
+        next: u64,
+        /// rows of the container
+        count: u64,
+    },
+    /// There must be one output for each shard.
+    #[error("container {container}: {found} outputs, policy {policy} has {} shards", policy.total_shards())]
+    Outputs {
+        /// which container
+        container: ContainerId,
+        /// its policy
+        policy: Policy,
+        /// outputs given
+        found: usize,
+    },
+    /// The coded stream could not be read back.
+    #[error("container {container}: reading the coded stream at byte {offset}: {source}")]
+    Spool {
+        /// which container
+        container: ContainerId,
+        /// where
+        offset: u64,
+        /// why
+        source: io::Error,
+    },
+}
+
+/// Makes the shards of one container.
+pub struct Encoder {
+    params: StreamParams,
+    stream: CodedStream,
+    layout: ShardLayout,
+    code: Arc<ReedSolomon>,
+    keys: Vec<LeafKey>,
+    hashers: Vec<blake3::Hasher>,
+    row: RowBuffer,
+    next_row: u64,
+}
+
+/// What a finished container is known by.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EncodedContainer {
+    /// shard names, data shards first
+    pub names: Vec<Digest>,
+    /// the container root
+    pub root: Digest,
+}
+
+impl Encoder {
+    /// Prepares to encode a coded stream.
+    ///
+    /// # Errors
+    /// [`EncodeError::TooLong`], [`EncodeError::Code`], [`EncodeError::Key`] where the arguments do not belong together.
+    pub fn new(
+        key: &LakeKey,
+        params: StreamParams,
+        stream: CodedStream,
+        code: Arc<ReedSolomon>,
+    ) -> Result<Self, EncodeError> {
+        let StreamParams { container, policy, .. } = params;
+        let layout = ShardLayout::new(policy, container.kind, stream.coded_bytes)?;
+        let (data_shards, parity_shards) = (code.data_shards(), code.parity_shards());
+        if (data_shards, parity_shards) != (policy.data_shards(), policy.parity_shards()) {
+            return Err(EncodeError::Code { container, policy, data_shards, parity_shards });
+        }
+        key.check(&params)?;
+        let keys = policy
+            .shards()
+            .map(|shard| LeafKey::new(&key.shard_key(&params, &stream.digest, shard)))
+            .collect();
+        let hashers = vec![blake3::Hasher::new(); policy.total_shards()];
+        let row = RowBuffer::new(policy, layout.payload_bytes());
+        Ok(Self { params, stream, layout, code, keys, hashers, row, next_row: 0 })
+    }
+
+    /// Where the stream's bytes go.
+    pub fn layout(&self) -> ShardLayout {
+        self.layout
+    }
+
+    /// The row that is encoded next.
+    pub fn next_row(&self) -> u64 {
+        self.next_row
+    }
+
+    /// Encodes the next rows and appends their sealed leaves to `out`, one buffer for each shard.
+    ///
+    /// # Errors
+    /// [`EncodeError::Rows`], [`EncodeError::Outputs`]: nothing happened. [`EncodeError::Spool`]: the rows before the one
+    /// that could not be read are complete, and [`Self::next_row`] says where to go on.
+    pub fn encode_rows(
+        &mut self,
+        spool: &dyn ReadAt,
+        rows: Range<u64>,
+        out: &mut [BytesMut],
+    ) -> Result<(), EncodeError> {
+        let StreamParams { container, policy, .. } = self.params;
+        let count = self.layout.leaves_per_shard();
+        if rows.start != self.next_row || rows.end > count || rows.start > rows.end {
+            return Err(EncodeError::Rows { container, rows, next: self.next_row, count });
+        }
+        if out.len() != policy.total_shards() {
+            return Err(EncodeError::Outputs { container, policy, found: out.len() });
+        }
+        for row in rows {
+            self.read_row(spool, row)?;
+            let (data, mut parity) = self.row.split();
+            self.code.encode(&data, &mut parity).expect("as many and as long as the code has");
+            for (shard, out) in out.iter_mut().enumerate() {
+                let start = out.len();
+                out.resize(start + self.layout.leaf_bytes(), 0);
+                let leaf = &mut out[start..];
+                self.keys[shard].seal(row, self.row.payload(shard), leaf);
+                self.hashers[shard].update(leaf);
+            }
+            self.next_row += 1;
+        }
+        Ok(())
+    }
+
+    /// Names and root, once every row is encoded.
+    ///
+    /// # Errors
+    /// [`EncodeError::Rows`] where rows are missing.
+    pub fn finish(self) -> Result<EncodedContainer, EncodeError> {
+        let (next, count) = (self.next_row, self.layout.leaves_per_shard());
+        if next != count {
+            let container = self.params.container;
+            return Err(EncodeError::Rows { container, rows: count..count, next, count });
+        }
+        let names: Vec<_> =
+            self.hashers.iter().map(|hasher| Digest(*hasher.finalize().as_bytes())).collect();
+        let facts = self.params.facts(&self.stream, &self.layout);
+        let root = facts.root(&names).expect("one name for each shard");
+        Ok(EncodedContainer { names, root })
+    }
+
+    fn read_row(&mut self, spool: &dyn ReadAt, row: u64) -> Result<(), EncodeError> {
+        for shard in 0..self.params.policy.data_shards() {
+            let coded = self.layout.coded_range(shard, row);
+            let offset = coded.start;
+            let length = usize::try_from(coded.end - offset).expect("at most a payload");
+            let (bytes, padding) = self.row.payload_mut(shard).split_at_mut(length);
+            spool.read_exact_at(bytes, offset).map_err(|source| {
+                let container = self.params.container;
+                EncodeError::Spool { container, offset, source }
+            })?;
+            padding.fill(0);
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Encoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let count = self.layout.leaves_per_shard();
+        write!(f, "Encoder({}, row {} of {count})", self.params.container, self.next_row)
+    }
+}
+
+impl StreamParams {
+    /// What the container root commits to.
+    pub fn facts(&self, stream: &CodedStream, layout: &ShardLayout) -> ContainerFacts {
+        let small = |n: u64| u32::try_from(n).expect("bounded by the largest container");
+        ContainerFacts {
+            lake: self.lake,
+            container: self.container,
+            policy: self.policy,
+            codec: self.codec.number(),
+            generation: self.generation,
+            leaf_bytes: small(layout.leaf_bytes() as u64),
+            leaves_per_shard: small(layout.leaves_per_shard()),
+            container_bytes: stream.container_bytes,
+            coded_bytes: stream.coded_bytes,
+        }
+    }
+}
