@@ -1,0 +1,591 @@
+//! The index of one database: opening, inserting, flushing, merging.
+//!
+//! Locks, in the order in which they are taken: `merge`, `flush`, `edit`, `view`. The disk is written and synced under
+//! the first three only; `view` is held for memory accesses, so readers and inserts wait for nothing longer.
+
+use crate::{
+    entry::{Entry, Location, PREFIX_BITS},
+    error::Error,
+    hash::{KeyHasher, Seed},
+    keyed_run::{KeyedRun, KeyedRunWriter},
+    manifest::{self, Manifest, ManifestRun},
+    memtable::Memtable,
+    merge::{KeyedMerge, SequenceMerge, Suspect},
+    policy::{self, Plan, RunSummary, SOURCES_MAX},
+    run_file::{RunFile, RunKind, RunWriter, file_name, run_of_file_name},
+    sequence_page::SequenceKey,
+    sequence_run::{SequenceRun, SequenceRunWriter},
+    stats::{Counters, IndexStats},
+};
+use prunedb_core::TableId;
+use prunedb_disk::Disk;
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+};
+
+/// How the index is laid out; none of it changes how stored bytes are read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// runs of a level that are merged into one of the next; 2..=255
+    pub fan_in: usize,
+    /// bits of filter per entry
+    pub filter_bits: u32,
+    /// filters may take this much RAM and a quarter of a byte per key
+    pub filter_bytes_free: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { fan_in: 16, filter_bits: 10, filter_bytes_free: 4 << 20 }
+    }
+}
+
+/// What a call of [`Index::merge_step`] did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct MergeStep {
+    /// entries that were read and written
+    pub entries: u64,
+    /// merges that were completed
+    pub merges: u32,
+    /// whether nothing is left to merge
+    pub idle: bool,
+}
+
+/// Key to location. See the crate's text. Every method may be called from any thread.
+#[derive(Debug)]
+pub struct Index {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    options: Options,
+    pub(crate) hasher: KeyHasher,
+    unknown_files: Vec<String>,
+    merge: Mutex<Option<Merge>>,
+    flush: Mutex<()>,
+    edit: Mutex<Manifest>,
+    view: RwLock<View>,
+    covered: AtomicU32,
+    suspects: Mutex<Vec<Suspect>>,
+    pub(crate) counters: Counters,
+}
+
+/// Most pairs of [`Index::take_suspects`] that are kept until somebody takes them.
+const SUSPECTS_MAX: usize = 65_536;
+
+/// What a lookup sees.
+#[derive(Debug)]
+pub(crate) struct View {
+    active: Arc<Memtable>,
+    /// being flushed, or left by a flush that failed
+    frozen: Vec<Arc<Memtable>>,
+    pub(crate) runs: Arc<Runs>,
+}
+
+impl View {
+    pub(crate) fn memtables(&self) -> impl Iterator<Item = &Memtable> {
+        self.frozen.iter().chain([&self.active]).map(|memtable| &**memtable)
+    }
+}
+
+/// The runs that count, each kind ascending by its oldest container.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Runs {
+    pub(crate) keyed: Vec<Arc<KeyedRun>>,
+    pub(crate) sequence: Vec<Arc<SequenceRun>>,
+}
+
+impl Runs {
+    fn add(&mut self, run: OpenRun) {
+        match run {
+            OpenRun::Keyed(run) => self.keyed.push(Arc::new(run)),
+            OpenRun::Sequence(run) => self.sequence.push(Arc::new(run)),
+        }
+        let order = |file: &RunFile| (file.header().container_min, file.number());
+        self.keyed.sort_by_key(|run| order(run.file()));
+        self.sequence.sort_by_key(|run| order(run.file()));
+    }
+
+    fn remove(&mut self, numbers: &[u64]) {
+        self.keyed.retain(|run| !numbers.contains(&run.file().number()));
+        self.sequence.retain(|run| !numbers.contains(&run.file().number()));
+    }
+
+    fn files(&self) -> impl Iterator<Item = (&RunFile, u64)> {
+        let keyed = self.keyed.iter().map(|run| (run.file(), run.filter_bytes() as u64));
+        keyed.chain(self.sequence.iter().map(|run| (run.file(), 0)))
+    }
+}
+
+#[derive(Debug)]
+enum OpenRun {
+    Keyed(KeyedRun),
+    Sequence(SequenceRun),
+}
+
+impl OpenRun {
+    fn file(&self) -> &RunFile {
+        match self {
+            Self::Keyed(run) => run.file(),
+            Self::Sequence(run) => run.file(),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Merge {
+    plan: Plan,
+    job: Job,
+}
+
+#[derive(Debug)]
+enum Job {
+    Keyed(KeyedMerge),
+    Sequence(SequenceMerge),
+}
+
+impl Index {
+    /// Opens the index of a folder, or begins an empty one where there is none. Files that a crash left over are
+    /// removed; files that are none of ours are left alone, see [`Self::unknown_files`].
+    ///
+    /// # Errors
+    /// [`Error::WrongSeed`], [`Error::NewerVersion`], those of the disk, and damage ([`Error::is_damage`]):
+    /// [`Self::create`] then begins anew.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        seed: &Seed,
+        options: Options,
+    ) -> Result<Self, Error> {
+        disk.create_dir_all(dir).map_err(Error::io("create", dir))?;
+        let hasher = KeyHasher::new(seed);
+        let Some(manifest) = Manifest::load(&*disk, dir)? else {
+            let names = disk.list(dir).map_err(Error::io("list", dir))?;
+            if names.iter().any(|name| run_of_file_name(name).is_some()) {
+                let path = dir.join(manifest::FILE_NAME);
+                return Err(Error::DamagedManifest {
+                    path,
+                    reason: "it is missing, runs are there",
+                });
+            }
+            return Self::create(disk, dir, seed, options);
+        };
+        if manifest.seed_tag != hasher.tag() {
+            return Err(Error::WrongSeed { path: dir.into() });
+        }
+        let mut runs = Runs::default();
+        for run in &manifest.runs {
+            let file = RunFile::open(&*disk, dir, run.number, run.header_crc)?;
+            runs.add(match run.kind {
+                RunKind::Keyed => OpenRun::Keyed(KeyedRun::open(file)?),
+                RunKind::Sequence => OpenRun::Sequence(SequenceRun::open(file)?),
+            });
+        }
+        Self::with(disk, dir, hasher, options, manifest, runs)
+    }
+
+    /// Begins an empty index in a folder, whatever it holds: the runs there are removed. Nothing is covered.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn create(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        seed: &Seed,
+        options: Options,
+    ) -> Result<Self, Error> {
+        disk.create_dir_all(dir).map_err(Error::io("create", dir))?;
+        let hasher = KeyHasher::new(seed);
+        let names = disk.list(dir).map_err(Error::io("list", dir))?;
+        let last_run = names.iter().filter_map(|name| run_of_file_name(name)).max();
+        let manifest = Manifest {
+            seed_tag: hasher.tag(),
+            next_run: last_run.map_or(0, |last| last.saturating_add(1)),
+            ..Manifest::default()
+        };
+        manifest.store(&*disk, dir)?;
+        Self::with(disk, dir, hasher, options, manifest, Runs::default())
+    }
+
+    fn with(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        hasher: KeyHasher,
+        options: Options,
+        manifest: Manifest,
+        runs: Runs,
+    ) -> Result<Self, Error> {
+        assert!((2..=SOURCES_MAX).contains(&options.fan_in), "a merge reads 2 to 255 runs");
+        let mut unknown_files = Vec::new();
+        for name in disk.list(dir).map_err(Error::io("list", dir))? {
+            let orphan = match run_of_file_name(&name) {
+                Some(number) => manifest.runs.iter().all(|run| run.number != number),
+                None => name == manifest::TEMPORARY_NAME,
+            };
+            if orphan {
+                let path = dir.join(&name);
+                disk.remove(&path).map_err(Error::io("remove", path))?;
+            } else if run_of_file_name(&name).is_none() && name != manifest::FILE_NAME {
+                unknown_files.push(name);
+            }
+        }
+        Ok(Self {
+            disk,
+            dir: dir.into(),
+            options,
+            hasher,
+            unknown_files,
+            merge: Mutex::default(),
+            flush: Mutex::default(),
+            covered: AtomicU32::new(manifest.covered),
+            edit: Mutex::new(manifest),
+            view: RwLock::new(View {
+                active: Arc::new(Memtable::new()),
+                frozen: Vec::new(),
+                runs: Arc::new(runs),
+            }),
+            suspects: Mutex::default(),
+            counters: Counters::default(),
+        })
+    }
+
+    /// Names in the folder that were none of the index's own files when it was opened.
+    pub fn unknown_files(&self) -> &[String] {
+        &self.unknown_files
+    }
+
+    /// Every record of data containers below this number is in durable runs. After opening, the caller inserts the
+    /// records of the others.
+    pub fn covered(&self) -> u32 {
+        self.covered.load(Relaxed)
+    }
+
+    /// Adds a record of a keyed table, in RAM. Adding one twice is harmless.
+    ///
+    /// # Panics
+    /// Where the offset is no multiple of 16 below [`Location::OFFSET_END`]: records start at no such place.
+    pub fn insert(&self, table: TableId, key: &[u8], at: Location) {
+        self.insert_prefix(self.hasher.prefix(table, key), at);
+    }
+
+    pub(crate) fn insert_prefix(&self, prefix: u64, at: Location) {
+        assert!(at.is_storable(), "no record starts at {at:?}");
+        // the guard is kept, so that a flush cannot freeze the table meanwhile
+        self.view().active.insert(Entry::new(prefix, at));
+    }
+
+    /// Adds a record of a sequence table, in RAM. Adding one twice is harmless.
+    ///
+    /// # Panics
+    /// As [`Self::insert`].
+    pub fn insert_sequence(&self, table: TableId, position: u64, at: Location) {
+        assert!(at.is_storable(), "no record starts at {at:?}");
+        let suspect = self.view().active.insert_sequence((table, position), at);
+        self.add_suspects(suspect);
+    }
+
+    /// Writes all records of containers below `covered` into runs and makes them durable; those of later containers
+    /// stay in RAM. Lookups and inserts go on meanwhile.
+    ///
+    /// # Errors
+    /// Those of the disk. Nothing is lost: the entries stay in RAM and the next flush takes them.
+    pub fn flush(&self, covered: u32) -> Result<(), Error> {
+        let _flushing = lock(&self.flush);
+        let covered = covered.max(self.covered());
+        let frozen = {
+            let mut view = self.view_mut();
+            let full = std::mem::replace(&mut view.active, Arc::new(Memtable::new()));
+            view.frozen.push(full);
+            view.frozen.clone()
+        };
+        let (keyed, keyed_later) =
+            split(&frozen, covered, |m| m.sorted_entries(), |e| e.location());
+        let (sequence, sequence_later) = split(&frozen, covered, |m| m.sorted_sequences(), |e| e.1);
+        let mut written = Vec::new();
+        if !keyed.is_empty() {
+            written.push(self.write_keyed(keyed)?);
+        }
+        if !sequence.is_empty() {
+            match self.write_sequence(sequence) {
+                Ok(run) => written.push(run),
+                Err(e) => {
+                    written.iter().for_each(|(run, _)| self.remove_run(run.file().number()));
+                    return Err(e);
+                }
+            }
+        }
+        if !written.is_empty() || covered > self.covered() {
+            let mut manifest = lock(&self.edit);
+            self.install(&mut manifest, written, &[], 0, covered)?;
+        }
+        let view = self.view();
+        keyed_later.into_iter().for_each(|entry| view.active.insert(entry));
+        for (key, at) in sequence_later {
+            view.active.insert_sequence(key, at);
+        }
+        drop(view);
+        self.view_mut().frozen.clear();
+        Ok(())
+    }
+
+    fn write_keyed(&self, mut entries: Vec<Entry>) -> Result<(OpenRun, u32), Error> {
+        let same = entries.windows(2).filter(|w| w[0].prefix() == w[1].prefix() && w[0] != w[1]);
+        self.add_suspects(same.map(|w| (w[0].location(), w[1].location())));
+        let mut writer = KeyedRunWriter::new(
+            self.create_run()?,
+            entries.len() as u64,
+            PREFIX_BITS,
+            Some(self.options.filter_bits),
+        );
+        let drop_bits = PREFIX_BITS - writer.prefix_bits();
+        if drop_bits > 0 {
+            entries.iter_mut().for_each(|e| *e = e.narrowed(drop_bits));
+            entries.sort(); // where prefixes became equal, locations may be out of order
+        }
+        entries.into_iter().try_for_each(|entry| writer.push(entry))?;
+        let (run, header_crc) = writer.finish()?;
+        Ok((OpenRun::Keyed(run), header_crc))
+    }
+
+    fn write_sequence(
+        &self,
+        entries: Vec<(SequenceKey, Location)>,
+    ) -> Result<(OpenRun, u32), Error> {
+        let mut writer = SequenceRunWriter::new(self.create_run()?);
+        let mut last: Option<(SequenceKey, Location)> = None;
+        for (key, at) in entries {
+            match last {
+                Some((last_key, older)) if last_key == key => {
+                    self.add_suspects((older != at).then_some((older, at)));
+                }
+                _ => {
+                    writer.push(key, at)?;
+                    last = Some((key, at));
+                }
+            }
+        }
+        let (run, header_crc) = writer.finish()?;
+        Ok((OpenRun::Sequence(run), header_crc))
+    }
+
+    fn create_run(&self) -> Result<RunWriter, Error> {
+        let number = {
+            let mut manifest = lock(&self.edit);
+            manifest.next_run += 1;
+            manifest.next_run - 1
+        };
+        RunWriter::create(Arc::clone(&self.disk), &self.dir, number)
+    }
+
+    /// Makes new runs count and old ones not, durably, then for readers.
+    fn install(
+        &self,
+        manifest: &mut Manifest,
+        added: Vec<(OpenRun, u32)>,
+        removed: &[u64],
+        level: u8,
+        covered: u32,
+    ) -> Result<(), Error> {
+        let mut next = Manifest { covered, ..manifest.clone() };
+        next.runs.retain(|run| !removed.contains(&run.number));
+        for (run, header_crc) in &added {
+            let (number, kind) = (run.file().number(), run.file().header().kind);
+            next.runs.push(ManifestRun { number, header_crc: *header_crc, kind, level });
+        }
+        next.runs.sort_unstable_by_key(|run| run.number);
+        // on an error the new files stay: the manifest on disk may name them already
+        next.store(&*self.disk, &self.dir)?;
+        *manifest = next;
+        self.covered.store(covered, Relaxed);
+        let mut runs = Runs::clone(&self.view().runs);
+        runs.remove(removed);
+        for (run, _) in added {
+            self.counters.add_run(run.file().header().entries, run.file().bytes());
+            runs.add(run);
+        }
+        self.view_mut().runs = Arc::new(runs);
+        removed.iter().for_each(|&number| self.remove_run(number));
+        Ok(())
+    }
+
+    /// Removes the file of a run that the manifest does not name. Best effort: what stays, the next open removes.
+    fn remove_run(&self, number: u64) {
+        let _ = self.disk.remove(&self.dir.join(file_name(number)));
+    }
+
+    /// Merges about `entries` entries, if a merge is due; to be called again and again, from one thread or many.
+    ///
+    /// # Errors
+    /// Damage in a source, or those of the disk. The merge under way is given up, its sources stay.
+    pub fn merge_step(&self, entries: u64) -> Result<MergeStep, Error> {
+        let mut slot = lock(&self.merge);
+        let mut step = MergeStep::default();
+        loop {
+            let merge = match slot.take() {
+                Some(merge) => merge,
+                None => match self.begin_merge()? {
+                    Some(merge) => merge,
+                    None => return Ok(MergeStep { idle: true, ..step }),
+                },
+            };
+            if step.entries >= entries {
+                *slot = Some(merge);
+                return Ok(step);
+            }
+            let Merge { plan, mut job } = merge;
+            let mut suspects = Vec::new();
+            let taken = match &mut job {
+                Job::Keyed(job) => job.advance(&mut suspects)?,
+                Job::Sequence(job) => job.advance(&mut suspects)?,
+            };
+            self.add_suspects(suspects);
+            if let Some(taken) = taken {
+                step.entries += taken;
+                *slot = Some(Merge { plan, job });
+                continue;
+            }
+            let run = match job {
+                Job::Keyed(job) => job.finish().map(|(run, crc)| (OpenRun::Keyed(run), crc))?,
+                Job::Sequence(job) => {
+                    job.finish().map(|(run, crc)| (OpenRun::Sequence(run), crc))?
+                }
+            };
+            let mut manifest = lock(&self.edit);
+            let covered = manifest.covered;
+            self.install(&mut manifest, vec![run], &plan.sources, plan.level, covered)?;
+            step.merges += 1;
+        }
+    }
+
+    fn begin_merge(&self) -> Result<Option<Merge>, Error> {
+        let runs = Arc::clone(&self.view().runs);
+        let summaries: Vec<_> = {
+            let manifest = lock(&self.edit);
+            let level = |number| manifest.runs.iter().find(|r| r.number == number).map(|r| r.level);
+            runs.files()
+                .filter_map(|(file, filter_bytes)| {
+                    Some(RunSummary {
+                        number: file.number(),
+                        kind: file.header().kind,
+                        level: level(file.number())?,
+                        entries: file.header().entries,
+                        filter_bytes,
+                        container_min: file.header().container_min,
+                    })
+                })
+                .collect()
+        };
+        let Options { fan_in, filter_bits, filter_bytes_free } = self.options;
+        let Some(plan) = policy::next_merge(&summaries, fan_in, filter_bytes_free) else {
+            return Ok(None);
+        };
+        let writer = self.create_run()?;
+        let job = match plan.kind {
+            RunKind::Keyed => {
+                let sources = runs.keyed.iter();
+                let sources = sources.filter(|run| plan.sources.contains(&run.file().number()));
+                let filter_bits = plan.filter.then_some(filter_bits);
+                Job::Keyed(KeyedMerge::new(sources.cloned().collect(), writer, filter_bits))
+            }
+            RunKind::Sequence => {
+                let sources = runs.sequence.iter();
+                let sources = sources.filter(|run| plan.sources.contains(&run.file().number()));
+                Job::Sequence(SequenceMerge::new(sources.cloned().collect(), writer))
+            }
+        };
+        Ok(Some(Merge { plan, job }))
+    }
+
+    /// Drops all runs; nothing is covered any more. What is in RAM stays. The caller inserts the records of all
+    /// containers again, from their footers: the way out of damage.
+    ///
+    /// # Errors
+    /// Those of the disk; the runs then stay.
+    pub fn reset(&self) -> Result<(), Error> {
+        let mut merge = lock(&self.merge);
+        let _flushing = lock(&self.flush);
+        *merge = None;
+        let mut manifest = lock(&self.edit);
+        let removed: Vec<_> = manifest.runs.iter().map(|run| run.number).collect();
+        self.install(&mut manifest, Vec::new(), &removed, 0, 0)
+    }
+
+    /// Hands over the pairs of records that flushes and merges found under one hash or position, older first. Most
+    /// are one key put twice, which the caller sees by reading both; a few are different keys that share a hash. At
+    /// most 65,536 are kept.
+    pub fn take_suspects(&self) -> Vec<Suspect> {
+        std::mem::take(&mut lock(&self.suspects))
+    }
+
+    fn add_suspects(&self, pairs: impl IntoIterator<Item = Suspect>) {
+        let mut pairs = pairs.into_iter().peekable();
+        if pairs.peek().is_some() {
+            let mut kept = lock(&self.suspects);
+            let room = SUSPECTS_MAX - kept.len();
+            kept.extend(pairs.take(room));
+        }
+    }
+
+    /// Figures of this moment.
+    pub fn stats(&self) -> IndexStats {
+        let counters = &self.counters;
+        let mut stats = IndexStats {
+            lookups: counters.lookups.load(Relaxed),
+            page_reads: counters.page_reads.load(Relaxed),
+            entries_written: counters.entries_written.load(Relaxed),
+            bytes_written: counters.bytes_written.load(Relaxed),
+            ..IndexStats::default()
+        };
+        let view = self.view();
+        for memtable in view.memtables() {
+            stats.keyed_entries += memtable.keyed_len() as u64;
+            stats.sequence_entries += memtable.sequence_len() as u64;
+            stats.ram_bytes += memtable.ram_bytes() as u64;
+        }
+        stats.memtable_entries = stats.keyed_entries + stats.sequence_entries;
+        for run in &view.runs.keyed {
+            stats.keyed_entries += run.file().header().entries;
+            stats.keyed_runs += 1;
+            stats.disk_bytes += run.file().bytes();
+            stats.filter_bytes += run.filter_bytes() as u64;
+        }
+        for run in &view.runs.sequence {
+            stats.sequence_entries += run.file().header().entries;
+            stats.sequence_runs += 1;
+            stats.disk_bytes += run.file().bytes();
+            stats.ram_bytes += run.ram_bytes() as u64;
+        }
+        stats.ram_bytes += stats.filter_bytes;
+        stats
+    }
+
+    pub(crate) fn view(&self) -> RwLockReadGuard<'_, View> {
+        self.view.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn view_mut(&self) -> RwLockWriteGuard<'_, View> {
+        self.view.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// No holder leaves what it guards half changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The memtables' entries in order: those of containers below `covered`, and the others.
+fn split<T: Ord>(
+    memtables: &[Arc<Memtable>],
+    covered: u32,
+    sorted: impl Fn(&Memtable) -> Vec<T>,
+    location: impl Fn(&T) -> Location,
+) -> (Vec<T>, Vec<T>) {
+    let mut all: Vec<T> = memtables.iter().flat_map(|memtable| sorted(memtable)).collect();
+    if memtables.len() > 1 {
+        all.sort();
+    }
+    all.into_iter().partition(|entry| location(entry).container < covered)
+}

@@ -1,0 +1,300 @@
+//! A keyed run: entries in the order of their prefix, spread over home pages.
+//!
+//! The home of a prefix of `b` bits among `n` home pages is `prefix * n >> b`: no directory, one page read per lookup.
+//! Entries that find their page full go on in the next one, before its own, so the run is one ascending sequence of
+//! entries and each lies at its home or behind it. A page that is followed by entries of its own or earlier homes says
+//! so; a search goes on while the page says so and its last entry is not above the prefix. Overflow may run over any
+//! number of pages and past the last home page.
+//!
+//! A run of `n` home pages carries `b = 40 + max(0, log2(n) - 2)`, at most 48 bits per prefix, and never more than its
+//! sources had: pages store 40 bits above their first entry. Where a page would span more it is closed early.
+//!
+//! Cost: one page read per lookup that the filter does not stop; RAM: the filter.
+
+use crate::{
+    entry::{Entry, Location, PREFIX_BITS},
+    error::Error,
+    filter::{BLOCK_BYTES, Filter},
+    keyed_page::{self, KeyedPage, PAGE_ENTRIES, PREFIX_SPAN},
+    page::{PAGE_BYTES, SLOT_BYTES},
+    run_file::{FinishedRun, RunFile, RunHeader, RunKind, RunWriter, page_of},
+};
+use std::{collections::VecDeque, sync::Arc};
+
+/// Entries per home page that a new run is laid out for: 94 % full, so that 0.6 % of lookups read a second page.
+const HOME_ENTRIES: u64 = 320;
+const FILTER_HEADER_BYTES: usize = 8;
+const FILTER_PAGE_BLOCKS: usize = (PAGE_BYTES - FILTER_HEADER_BYTES) / BLOCK_BYTES;
+const ENTRIES: usize = 0;
+const FILTER: usize = 1;
+/// Pages that a cursor reads at once.
+const CURSOR_PAGES: u32 = 32;
+
+fn home_page(prefix: u64, home_pages: u32, prefix_bits: u32) -> u32 {
+    let home = (u128::from(prefix) * u128::from(home_pages)) >> prefix_bits;
+    u32::try_from(home).expect("below the number of home pages")
+}
+
+/// Bits of a prefix that pages of a run of so many home pages can tell apart.
+fn prefix_bits_of(home_pages: u32) -> u32 {
+    (40 + home_pages.ilog2().saturating_sub(2)).min(PREFIX_BITS)
+}
+
+/// An open keyed run.
+#[derive(Debug)]
+pub(crate) struct KeyedRun {
+    file: RunFile,
+    filter: Option<Filter>,
+}
+
+impl KeyedRun {
+    /// Takes an open file; reads the filter.
+    pub(crate) fn open(file: RunFile) -> Result<Self, Error> {
+        let header = file.header();
+        let bits = u32::from(header.prefix_bits);
+        let filter_pages = header.filter_blocks.div_ceil(FILTER_PAGE_BLOCKS as u64);
+        if header.kind != RunKind::Keyed
+            || !(40..=PREFIX_BITS).contains(&bits)
+            || header.home_pages == 0
+            || header.pages[ENTRIES] < header.home_pages
+            || u64::from(header.pages[FILTER]) != filter_pages
+        {
+            return Err(file.damaged("impossible header"));
+        }
+        let filter = if filter_pages == 0 { None } else { Some(read_filter(&file)?) };
+        Ok(Self { file, filter })
+    }
+
+    pub(crate) fn file(&self) -> &RunFile {
+        &self.file
+    }
+
+    pub(crate) fn prefix_bits(&self) -> u32 {
+        u32::from(self.file.header().prefix_bits)
+    }
+
+    pub(crate) fn filter_bytes(&self) -> usize {
+        self.filter.as_ref().map_or(0, Filter::bytes)
+    }
+
+    /// Adds the locations of a prefix of 48 bits; the number of pages read.
+    pub(crate) fn find(&self, prefix: u64, found: &mut Vec<Location>) -> Result<u32, Error> {
+        let header = self.file.header();
+        let bits = self.prefix_bits();
+        let prefix = prefix >> (PREFIX_BITS - bits);
+        if self.filter.as_ref().is_some_and(|filter| !filter.contains(prefix)) {
+            return Ok(0);
+        }
+        let mut page = [0; PAGE_BYTES];
+        let home = home_page(prefix, header.home_pages, bits);
+        for number in home..header.pages[ENTRIES] {
+            self.file.read_page(1 + number, &mut page)?;
+            let read = KeyedPage::parse(&page).ok_or(self.file.damaged("a page overflows"))?;
+            if !read.find(prefix, |entry| found.push(entry.location())) {
+                return Ok(number - home + 1);
+            }
+        }
+        Err(self.file.damaged("its last page says that another follows"))
+    }
+}
+
+fn read_filter(file: &RunFile) -> Result<Filter, Error> {
+    let header = file.header();
+    let blocks = usize::try_from(header.filter_blocks).expect("bounded by its pages");
+    let mut filter = Filter::new(blocks, u32::from(header.prefix_bits));
+    let (start, end) = (header.region_start(FILTER), header.region_start(FILTER + 1));
+    let mut slots = Vec::new();
+    let mut block = 0;
+    for first in (start..end).step_by(CURSOR_PAGES as usize) {
+        file.read_slots(first, CURSOR_PAGES.min(end - first), &mut slots)?;
+        for slot in slots.chunks_exact(SLOT_BYTES) {
+            let bytes = &page_of(slot)[FILTER_HEADER_BYTES..];
+            filter.read_blocks(block, &bytes[..FILTER_PAGE_BLOCKS * BLOCK_BYTES]);
+            block += FILTER_PAGE_BLOCKS;
+        }
+    }
+    Ok(filter)
+}
+
+/// Writes a keyed run from ascending entries.
+#[derive(Debug)]
+pub(crate) struct KeyedRunWriter {
+    writer: RunWriter,
+    home_pages: u32,
+    prefix_bits: u32,
+    /// entries of the page that is being filled
+    open: Vec<Entry>,
+    /// its number among the entry pages
+    page: u32,
+    last: Option<Entry>,
+    entries: u64,
+    containers: Option<(u32, u32)>,
+    filter: Option<Filter>,
+}
+
+impl KeyedRunWriter {
+    /// For at most `entries_max` entries from sources whose prefixes have `source_bits` bits at least.
+    pub(crate) fn new(
+        writer: RunWriter,
+        entries_max: u64,
+        source_bits: u32,
+        filter_bits: Option<u32>,
+    ) -> Self {
+        let home_pages = u32::try_from(entries_max.div_ceil(HOME_ENTRIES).max(1))
+            .expect("a run of 2^32 pages would be 16 TB");
+        let prefix_bits = prefix_bits_of(home_pages).min(source_bits);
+        let filter = filter_bits.map(|bits| {
+            let blocks = Filter::blocks_for(entries_max, bits);
+            Filter::new(usize::try_from(blocks).expect("a filter fits in memory"), prefix_bits)
+        });
+        Self {
+            writer,
+            home_pages,
+            prefix_bits,
+            open: Vec::with_capacity(PAGE_ENTRIES),
+            page: 0,
+            last: None,
+            entries: 0,
+            containers: None,
+            filter,
+        }
+    }
+
+    /// Bits of the prefixes that this run takes.
+    pub(crate) fn prefix_bits(&self) -> u32 {
+        self.prefix_bits
+    }
+
+    /// Adds an entry, not below the one before; an equal one is dropped.
+    pub(crate) fn push(&mut self, entry: Entry) -> Result<(), Error> {
+        if self.last == Some(entry) {
+            return Ok(());
+        }
+        assert!(self.last < Some(entry), "entries ascend");
+        self.last = Some(entry);
+        let prefix = entry.prefix();
+        let home = home_page(prefix, self.home_pages, self.prefix_bits);
+        while self.page < home {
+            self.close_page(false)?;
+        }
+        let spans = self.open.first().is_some_and(|e| prefix - e.prefix() >= PREFIX_SPAN);
+        if self.open.len() == PAGE_ENTRIES || spans {
+            self.close_page(true)?;
+        }
+        self.open.push(entry);
+        self.entries += 1;
+        let container = entry.location().container;
+        let (min, max) = self.containers.get_or_insert((container, container));
+        (*min, *max) = ((*min).min(container), (*max).max(container));
+        if let Some(filter) = &mut self.filter {
+            filter.insert(prefix);
+        }
+        Ok(())
+    }
+
+    fn close_page(&mut self, continues: bool) -> Result<(), Error> {
+        self.writer.append(&mut keyed_page::encode(&self.open, continues))?;
+        self.open.clear();
+        self.page += 1;
+        Ok(())
+    }
+
+    /// Makes the run durable.
+    pub(crate) fn finish(mut self) -> Result<(KeyedRun, u32), Error> {
+        while self.page < self.home_pages || !self.open.is_empty() {
+            self.close_page(false)?;
+        }
+        let mut filter_blocks = 0;
+        if let Some(filter) = &self.filter {
+            filter_blocks = filter.bytes() / BLOCK_BYTES;
+            for first in (0..filter_blocks).step_by(FILTER_PAGE_BLOCKS) {
+                let mut page = [0; PAGE_BYTES];
+                filter.write_blocks(first, &mut page[FILTER_HEADER_BYTES..]);
+                self.writer.append(&mut page)?;
+            }
+        }
+        let filter_pages = self.writer.next_page() - 1 - self.page;
+        let (container_min, container_max) = self.containers.unwrap_or_default();
+        let FinishedRun { file, header_crc } = self.writer.finish(&RunHeader {
+            kind: RunKind::Keyed,
+            prefix_bits: u8::try_from(self.prefix_bits).expect("at most 48"),
+            pages: [self.page, filter_pages, 0, 0],
+            home_pages: self.home_pages,
+            entries: self.entries,
+            filter_blocks: filter_blocks as u64,
+            container_min,
+            container_max,
+        })?;
+        Ok((KeyedRun { file, filter: self.filter }, header_crc))
+    }
+}
+
+/// Reads a run's entries in order.
+#[derive(Debug)]
+pub(crate) struct KeyedCursor {
+    run: Arc<KeyedRun>,
+    next_page: u32,
+    slots: Vec<u8>,
+    slot: usize,
+    entries: VecDeque<Entry>,
+    last: Entry,
+}
+
+impl KeyedCursor {
+    pub(crate) fn new(run: Arc<KeyedRun>) -> Self {
+        Self {
+            run,
+            next_page: 0,
+            slots: Vec::new(),
+            slot: 0,
+            entries: VecDeque::with_capacity(PAGE_ENTRIES),
+            last: Entry(0),
+        }
+    }
+
+    pub(crate) fn run(&self) -> &KeyedRun {
+        &self.run
+    }
+
+    /// Hands out the entries whose prefix is below `end`.
+    pub(crate) fn take_below(
+        &mut self,
+        end: u64,
+        mut take: impl FnMut(Entry),
+    ) -> Result<(), Error> {
+        loop {
+            let count = self.entries.partition_point(|e| e.prefix() < end);
+            self.entries.drain(..count).for_each(&mut take);
+            if !self.entries.is_empty() || !self.read_page()? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads the next page into `entries`; whether there was one.
+    fn read_page(&mut self) -> Result<bool, Error> {
+        if self.slot * SLOT_BYTES == self.slots.len() {
+            let file = self.run.file();
+            let pages = file.header().pages[ENTRIES];
+            let count = CURSOR_PAGES.min(pages - self.next_page);
+            if count == 0 {
+                return Ok(false);
+            }
+            file.read_slots(1 + self.next_page, count, &mut self.slots)?;
+            self.next_page += count;
+            self.slot = 0;
+        }
+        let slot = &self.slots[self.slot * SLOT_BYTES..][..SLOT_BYTES];
+        self.slot += 1;
+        let damaged = |reason| self.run.file().damaged(reason);
+        let page = KeyedPage::parse(page_of(slot)).ok_or(damaged("a page overflows"))?;
+        self.entries.extend(page.entries());
+        for &entry in &self.entries {
+            if entry < self.last || entry.prefix() >> self.run.prefix_bits() != 0 {
+                return Err(damaged("its entries do not ascend"));
+            }
+            self.last = entry;
+        }
+        Ok(true)
+    }
+}

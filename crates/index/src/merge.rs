@@ -1,0 +1,135 @@
+//! Merging runs into one, a little at a time.
+//!
+//! Keyed runs are merged by ranges of the hash: the entries of a range from all sources are sorted together (they are
+//! a few ascending stretches, which the standard sort merges) and appended. Sequence runs are merged by the smallest
+//! next key. A merge that is dropped leaves its sources as they are and removes its file.
+
+use crate::{
+    entry::{Entry, Location},
+    error::Error,
+    keyed_run::{KeyedCursor, KeyedRun, KeyedRunWriter},
+    policy::SOURCES_MAX,
+    run_file::RunWriter,
+    sequence_run::{SequenceCursor, SequenceRun, SequenceRunWriter},
+};
+use std::sync::Arc;
+
+/// Entries that a step of a keyed merge takes at once, about.
+const BATCH_ENTRIES: u64 = 32 * 1024;
+
+/// Two records that may have the same key, older first.
+pub type Suspect = (Location, Location);
+
+/// A keyed merge under way.
+#[derive(Debug)]
+pub(crate) struct KeyedMerge {
+    cursors: Vec<KeyedCursor>,
+    writer: KeyedRunWriter,
+    /// prefixes below this one are written
+    done: u64,
+    step: u64,
+    /// entries with the number of their source in the low byte
+    batch: Vec<u128>,
+}
+
+impl KeyedMerge {
+    pub(crate) fn new(
+        sources: Vec<Arc<KeyedRun>>,
+        writer: RunWriter,
+        filter_bits: Option<u32>,
+    ) -> Self {
+        assert!(sources.len() <= SOURCES_MAX);
+        let entries: u64 = sources.iter().map(|run| run.file().header().entries).sum();
+        let source_bits = sources.iter().map(|run| run.prefix_bits()).min().expect("sources");
+        let writer = KeyedRunWriter::new(writer, entries, source_bits, filter_bits);
+        let prefixes = 1u128 << writer.prefix_bits();
+        let step = prefixes * u128::from(BATCH_ENTRIES) / u128::from(entries.max(BATCH_ENTRIES));
+        Self {
+            cursors: sources.into_iter().map(KeyedCursor::new).collect(),
+            writer,
+            done: 0,
+            step: u64::try_from(step).expect("at most 48 bits").max(1),
+            batch: Vec::new(),
+        }
+    }
+
+    /// Merges the next range; the entries taken, or `None` at the end.
+    pub(crate) fn advance(&mut self, suspects: &mut Vec<Suspect>) -> Result<Option<u64>, Error> {
+        let bits = self.writer.prefix_bits();
+        if self.done == 1 << bits {
+            return Ok(None);
+        }
+        let end = (self.done + self.step).min(1 << bits);
+        self.batch.clear();
+        for (source, cursor) in (0u128..).zip(&mut self.cursors) {
+            let drop_bits = cursor.run().prefix_bits() - bits;
+            cursor.take_below(end << drop_bits, |entry| {
+                self.batch.push(entry.narrowed(drop_bits).0 << 8 | source);
+            })?;
+        }
+        self.batch.sort();
+        let mut last = (Entry(u128::MAX), 0);
+        for &tagged in &self.batch {
+            let (entry, source) = (Entry(tagged >> 8), tagged & 0xff);
+            let same_prefix = last.0.prefix() == entry.prefix();
+            if same_prefix && last.1 != source && last.0 != entry {
+                suspects.push((last.0.location(), entry.location()));
+            }
+            last = (entry, source);
+            self.writer.push(entry)?;
+        }
+        self.done = end;
+        Ok(Some(self.batch.len() as u64))
+    }
+
+    pub(crate) fn finish(self) -> Result<(KeyedRun, u32), Error> {
+        self.writer.finish()
+    }
+}
+
+/// A sequence merge under way.
+#[derive(Debug)]
+pub(crate) struct SequenceMerge {
+    cursors: Vec<SequenceCursor>,
+    writer: SequenceRunWriter,
+}
+
+impl SequenceMerge {
+    pub(crate) fn new(sources: Vec<Arc<SequenceRun>>, writer: RunWriter) -> Self {
+        Self {
+            cursors: sources.into_iter().map(SequenceCursor::new).collect(),
+            writer: SequenceRunWriter::new(writer),
+        }
+    }
+
+    /// Merges the next entries; how many, or `None` at the end.
+    pub(crate) fn advance(&mut self, suspects: &mut Vec<Suspect>) -> Result<Option<u64>, Error> {
+        for done in 0..BATCH_ENTRIES {
+            let mut smallest = None;
+            for cursor in &mut self.cursors {
+                if let Some(next) = cursor.peek()? {
+                    smallest = Some(smallest.map_or(next, |s| next.min(s)));
+                }
+            }
+            let Some((key, oldest)) = smallest else {
+                return Ok((done > 0).then_some(done));
+            };
+            for cursor in &mut self.cursors {
+                if let Some((other, at)) = cursor.peek()?
+                    && other == key
+                {
+                    if at != oldest {
+                        suspects.push((oldest, at));
+                    }
+                    cursor.advance();
+                }
+            }
+            self.writer.push(key, oldest)?;
+        }
+        Ok(Some(BATCH_ENTRIES))
+    }
+
+    pub(crate) fn finish(self) -> Result<(SequenceRun, u32), Error> {
+        self.writer.finish()
+    }
+}

@@ -1,0 +1,125 @@
+//! Which runs to merge next. Pure.
+//!
+//! Keyed runs: sixteen runs of a level make one of the next, so a key is rewritten once per level. Filters stand before
+//! all of them but the *base*, the one run that holds most keys; when the filters outgrow their allowance (a fixed part
+//! plus a quarter of a byte per key), everything is merged into a new base without a filter. That keeps RAM small and
+//! costs each key about five rewrites, whatever the size. Sequence runs need no filters, and no base.
+
+use crate::run_file::RunKind;
+
+/// What the policy knows of a run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RunSummary {
+    pub(crate) number: u64,
+    pub(crate) kind: RunKind,
+    pub(crate) level: u8,
+    pub(crate) entries: u64,
+    pub(crate) filter_bytes: u64,
+    pub(crate) container_min: u32,
+}
+
+/// Runs to merge into one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Plan {
+    pub(crate) sources: Vec<u64>,
+    pub(crate) kind: RunKind,
+    pub(crate) level: u8,
+    pub(crate) filter: bool,
+}
+
+/// Most runs that one merge reads.
+pub(crate) const SOURCES_MAX: usize = 255;
+
+/// The most useful merge, if any is due.
+pub(crate) fn next_merge(
+    runs: &[RunSummary],
+    fan_in: usize,
+    filter_bytes_free: u64,
+) -> Option<Plan> {
+    let mut runs = runs.to_vec();
+    runs.sort_unstable_by_key(|run| (run.container_min, run.number));
+    into_base(&runs, filter_bytes_free)
+        .or_else(|| up_a_level(&runs, RunKind::Keyed, fan_in))
+        .or_else(|| up_a_level(&runs, RunKind::Sequence, fan_in))
+}
+
+fn into_base(runs: &[RunSummary], filter_bytes_free: u64) -> Option<Plan> {
+    let keyed: Vec<_> = runs.iter().filter(|run| run.kind == RunKind::Keyed).collect();
+    let entries: u64 = keyed.iter().map(|run| run.entries).sum();
+    let filter_bytes: u64 = keyed.iter().map(|run| run.filter_bytes).sum();
+    let due = filter_bytes > filter_bytes_free + entries / 4;
+    (due && keyed.len() > 1).then(|| Plan {
+        sources: keyed.iter().take(SOURCES_MAX).map(|run| run.number).collect(),
+        kind: RunKind::Keyed,
+        level: keyed.iter().map(|run| run.level).max().unwrap_or(0).saturating_add(1),
+        filter: false,
+    })
+}
+
+/// The oldest runs of the lowest level that is full.
+fn up_a_level(runs: &[RunSummary], kind: RunKind, fan_in: usize) -> Option<Plan> {
+    let is_base = |run: &RunSummary| kind == RunKind::Keyed && run.filter_bytes == 0;
+    let tiered = || runs.iter().filter(move |run| run.kind == kind && !is_base(run));
+    let full = |level: u8| tiered().filter(|run| run.level == level).count() >= fan_in;
+    let level = (0..u8::MAX).find(|&level| full(level))?;
+    Some(Plan {
+        sources: tiered().filter(|r| r.level == level).take(fan_in).map(|r| r.number).collect(),
+        kind,
+        level: level + 1,
+        filter: kind == RunKind::Keyed,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(number: u64, level: u8, entries: u64, filter_bytes: u64) -> RunSummary {
+        let container_min = u32::try_from(number).unwrap();
+        RunSummary { number, kind: RunKind::Keyed, level, entries, filter_bytes, container_min }
+    }
+
+    /// Flushes many runs of equal size; (rewrites per key, most filter bytes, most runs).
+    fn simulate(flushes: u64, keys: u64, free: u64) -> (f64, u64, usize) {
+        let (mut runs, mut written, mut filter_max, mut runs_max) = (Vec::new(), 0, 0, 0);
+        let mut next = flushes;
+        for flush in 0..flushes {
+            runs.push(run(flush, 0, keys, keys * 10 / 8));
+            while let Some(plan) = next_merge(&runs, 16, free) {
+                let (sources, rest): (Vec<RunSummary>, Vec<RunSummary>) =
+                    runs.iter().partition(|r| plan.sources.contains(&r.number));
+                let entries = sources.iter().map(|r| r.entries).sum();
+                written += entries;
+                let filter = if plan.filter { entries * 10 / 8 } else { 0 };
+                runs = rest;
+                let container_min = sources.iter().map(|r| r.container_min).min().unwrap();
+                runs.push(RunSummary { container_min, ..run(next, plan.level, entries, filter) });
+                next += 1;
+            }
+            filter_max = filter_max.max(runs.iter().map(|r| r.filter_bytes).sum());
+            runs_max = runs_max.max(runs.len());
+        }
+        (written as f64 / (flushes * keys) as f64, filter_max, runs_max)
+    }
+
+    #[test]
+    fn rewrites_filters_and_runs_stay_bounded() {
+        for flushes in [100, 1000, 5000] {
+            let keys = 1_000_000;
+            let (rewrites, filter_bytes, runs) = simulate(flushes, keys, 4 << 20);
+            println!("{flushes} flushes: {rewrites:.2} rewrites per key, {runs} runs");
+            assert!(rewrites < 7.0, "{flushes}: {rewrites}");
+            assert!(filter_bytes <= (4 << 20) + flushes * keys / 4);
+            assert!(runs <= 46);
+        }
+    }
+
+    #[test]
+    fn the_oldest_runs_of_a_full_level_go_first() {
+        let runs: Vec<_> = (0..20).rev().map(|n| run(n, 0, 10, 12)).collect();
+        let plan = next_merge(&runs, 16, 1 << 20).unwrap();
+        assert_eq!((plan.sources, plan.level, plan.filter), ((0..16).collect(), 1, true));
+        assert_eq!(next_merge(&runs[..15], 16, 1 << 20), None);
+        assert_eq!(next_merge(&[run(0, 3, 1 << 40, 0)], 16, 0), None);
+    }
+}
