@@ -1,5 +1,7 @@
 //! The whole way: container bytes -> coded stream -> sealed shards -> container bytes.
 
+mod golden;
+
 use crate::{testing::sample_bytes, *};
 use bytes::BytesMut;
 use proptest::{prelude::*, sample::subsequence};
