@@ -1,1 +1,52 @@
 //! The Prune DB: durable puts, sealing, offload to the lake, reads, recovery and repair.
+//!
+//! ```text
+//! put -> writer (group, fdatasync) -> active container -> sealed -> offload -> shards on nodes
+//! get -> index -> local file, or frame cache, or one node, or any p nodes
+//! ```
+//! [`Db`] is the whole interface. It is synchronous and may be shared among threads; network calls run on the tokio
+//! runtime whose handle it was given, so it must not be called from within that runtime's own tasks.
+//!
+//! Invariants:
+//! - what a put acknowledged is on the local disk until its container is in the lake, read back, and evicted;
+//! - container bytes follow from the records alone; shards follow from the container and the lake's keys;
+//! - every byte that a reader gets was checked: record CRC, frame CRC, AES-GCM tag.
+
+mod background;
+mod db;
+mod error;
+mod evict;
+mod explain;
+mod lake;
+mod local;
+mod manifest;
+mod offload;
+mod options;
+mod placement;
+mod progress;
+mod publish;
+mod read;
+mod record;
+mod recover;
+mod repair;
+mod scan;
+mod status;
+mod verify;
+mod writer;
+
+pub use db::{Db, Table, Tables};
+pub use error::{Error, Failure, Failures};
+pub use evict::Evicted;
+pub use explain::{Explanation, ShardPlace};
+pub use lake::{Connect, Trace};
+pub use offload::Offloaded;
+pub use options::Options;
+pub use progress::{OnProgress, Progress};
+pub use prunedb_codec::LakeSecret;
+pub use prunedb_format::container::{TableKind, TableSummary};
+pub use recover::Recovered;
+pub use repair::{RepairReport, Repaired};
+pub use scan::{Cursor, CursorError, Entry, Scan};
+pub use status::{ContainerPlace, ContainerStatus, NodeState, NodeStatus, Status, TableStatus};
+pub use verify::{Depth, ShardFault, Verified};
+pub use writer::Position;

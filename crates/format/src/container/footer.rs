@@ -137,6 +137,16 @@ impl FooterBuilder {
         self.directory.len() as u64
     }
 
+    /// The records noted so far, in order.
+    pub fn entries(&self) -> impl Iterator<Item = DirectoryEntry<'_>> {
+        entries(&self.directory)
+    }
+
+    /// Records noted so far of each table.
+    pub fn table_records(&self) -> impl Iterator<Item = (TableId, u64)> {
+        self.tables.iter().map(|(table, seen)| (*table, seen.records.into()))
+    }
+
     /// What a record with such a key takes in the directory.
     pub const fn entry_bytes(key_bytes: usize) -> usize {
         ENTRY_BYTES + key_bytes
@@ -282,16 +292,7 @@ impl Footer {
 
     /// Every record, in order.
     pub fn entries(&self) -> impl Iterator<Item = DirectoryEntry<'_>> {
-        let mut rest = self.directory.as_slice();
-        std::iter::from_fn(move || {
-            let (head, tail) = rest.split_at_checked(ENTRY_BYTES)?;
-            let field =
-                |at: usize| u32::from_le_bytes(head[at..at + 4].try_into().expect("4 bytes"));
-            let key_bytes = u16::from_le_bytes(head[8..10].try_into().expect("2 bytes"));
-            let (key, tail) = tail.split_at(key_bytes.into());
-            rest = tail;
-            Some(DirectoryEntry { table: TableId(field(0)), offset: field(4) * ALIGN, key })
-        })
+        entries(&self.directory)
     }
 
     /// What the container holds of each table, sorted by id.
@@ -303,6 +304,19 @@ impl Footer {
     pub const fn trailer(&self) -> &Trailer {
         &self.trailer
     }
+}
+
+/// The entries of a directory that is known to be whole.
+fn entries(directory: &[u8]) -> impl Iterator<Item = DirectoryEntry<'_>> {
+    let mut rest = directory;
+    std::iter::from_fn(move || {
+        let (head, tail) = rest.split_at_checked(ENTRY_BYTES)?;
+        let field = |at: usize| u32::from_le_bytes(head[at..at + 4].try_into().expect("4 bytes"));
+        let key_bytes = u16::from_le_bytes(head[8..10].try_into().expect("2 bytes"));
+        let (key, tail) = tail.split_at(key_bytes.into());
+        rest = tail;
+        Some(DirectoryEntry { table: TableId(field(0)), offset: field(4) * ALIGN, key })
+    })
 }
 
 /// Every entry is possible where it stands, and together they are what the tables say.

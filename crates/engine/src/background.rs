@@ -1,0 +1,103 @@
+//! The thread that seals by age, offloads, publishes, and keeps the cache below its limit.
+
+use crate::db::Inner;
+use std::{
+    sync::{Arc, PoisonError},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+/// How often age and cache are looked at while nothing happens.
+const TICK: Duration = Duration::from_secs(1);
+/// After a failed offload the next try waits so long, then twice as long, up to the last.
+const RETRY_AFTER: [Duration; 4] = [
+    Duration::from_secs(1),
+    Duration::from_secs(5),
+    Duration::from_secs(15),
+    Duration::from_secs(60),
+];
+/// Records in memory from which the index is written.
+const INDEX_RECORDS: u64 = 1_000_000;
+
+#[derive(Debug)]
+pub(crate) struct Background {
+    inner: Arc<Inner>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Background {
+    pub(crate) fn start(inner: Arc<Inner>) -> Self {
+        inner.queue.state.lock().unwrap_or_else(PoisonError::into_inner).served = true;
+        let worker = Arc::clone(&inner);
+        let thread = std::thread::Builder::new()
+            .name("prunedb-offload".into())
+            .spawn(move || worker.serve());
+        if let Err(e) = &thread {
+            tracing::error!(error = %e, "no background thread: offload by `flush`");
+            inner.queue.state.lock().unwrap_or_else(PoisonError::into_inner).served = false;
+        }
+        Self { inner, thread: thread.ok() }
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.inner.queue.state.lock().unwrap_or_else(PoisonError::into_inner).stop = true;
+        self.inner.queue.changed.notify_all();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the background thread panicked");
+        }
+        self.inner.queue.state.lock().unwrap_or_else(PoisonError::into_inner).served = false;
+    }
+}
+
+impl Inner {
+    fn serve(&self) {
+        let mut failures = 0;
+        loop {
+            let wait =
+                if failures == 0 { TICK } else { RETRY_AFTER[failures.min(RETRY_AFTER.len()) - 1] };
+            {
+                let state = self.queue.state.lock().unwrap_or_else(PoisonError::into_inner);
+                let idle =
+                    |s: &mut crate::db::QueueState| !s.stop && (failures > 0 || s.waiting == 0);
+                let (state, _timeout) = self
+                    .queue
+                    .changed
+                    .wait_timeout_while(state, wait, idle)
+                    .unwrap_or_else(PoisonError::into_inner);
+                if state.stop {
+                    return;
+                }
+            }
+            match self.upkeep() {
+                Ok(()) => failures = 0,
+                Err(error) => {
+                    failures += 1;
+                    tracing::warn!(%error, "upkeep failed, it is tried again");
+                }
+            }
+        }
+    }
+
+    /// One round of what keeps a database in shape.
+    fn upkeep(&self) -> Result<(), crate::Error> {
+        self.writer.seal_if_old(self.now(), self.options.seal_age)?;
+        let mut offloaded = false;
+        while self.offload_next()?.is_some() {
+            offloaded = true;
+            if self.queue.state.lock().unwrap_or_else(PoisonError::into_inner).stop {
+                return Ok(());
+            }
+        }
+        if offloaded {
+            self.publish()?;
+        }
+        if self.index.stats().memtable_entries >= INDEX_RECORDS {
+            self.flush_index()?;
+        }
+        self.shrink_cache()
+    }
+}

@@ -1,0 +1,573 @@
+//! The database: what it is made of, how it opens and closes, puts and gets.
+
+use crate::{
+    background::Background,
+    error::{At, Error},
+    lake::{Connect, Lake, Trace},
+    local::{Active, Kind, LocalFiles},
+    manifest::Manifest,
+    options::Options,
+    placement::ring,
+    progress::{Job, OnProgress},
+    record::Record,
+    writer::{Observer, Position, Put, Writer, Written},
+};
+use prunedb_codec::LakeSecret;
+use prunedb_core::{
+    ContainerId, LakeId, TableId, Term,
+    units::{CONTAINER_BYTES_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX},
+};
+use prunedb_disk::{Disk, Lock};
+use prunedb_format::{
+    container::{TABLE_NAME_BYTES_MAX, TableKind, TableName},
+    head::HeadBody,
+};
+use prunedb_index::{Index, Location, Seed};
+use std::{
+    path::Path,
+    sync::{Arc, Condvar, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+use tokio::runtime::Handle;
+
+/// A table's number, kind and name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    pub(crate) id: TableId,
+    kind: TableKind,
+    name: String,
+}
+
+/// The tables of a database.
+pub type Tables = Vec<Table>;
+
+impl Table {
+    /// Its kind.
+    pub const fn kind(&self) -> TableKind {
+        self.kind
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl From<TableName> for Table {
+    fn from(table: TableName) -> Self {
+        Self { id: table.id, kind: table.kind, name: table.name }
+    }
+}
+
+/// The Prune DB. Cheap to clone; the last clone closes it.
+#[derive(Debug, Clone)]
+pub struct Db {
+    pub(crate) inner: Arc<Inner>,
+    /// stops and joins the background thread when the last clone goes
+    _background: Option<Arc<Background>>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) options: Options,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) files: Arc<LocalFiles>,
+    pub(crate) manifest: Arc<Manifest>,
+    pub(crate) index: Arc<Index>,
+    pub(crate) lake: Arc<Lake>,
+    pub(crate) writer: Writer,
+    /// the term of this process, once it fenced the lake
+    pub(crate) term: Mutex<Option<Term>>,
+    /// one offload, publication or repair at a time
+    pub(crate) lake_writes: Mutex<()>,
+    pub(crate) queue: Arc<Queue>,
+    /// frames in the cache files, oldest first
+    pub(crate) cached: Mutex<crate::read::CacheOrder>,
+    started: Instant,
+    _lock: Box<dyn Lock>,
+}
+
+/// Sealed containers that wait for their offload.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    pub(crate) state: Mutex<QueueState>,
+    pub(crate) changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct QueueState {
+    pub(crate) waiting: usize,
+    /// whether a background thread works on the queue
+    pub(crate) served: bool,
+    pub(crate) stop: bool,
+    /// why the last offload failed
+    pub(crate) failure: Option<String>,
+}
+
+/// Tells index and queue what the writer did.
+struct Notify {
+    index: Arc<Index>,
+    manifest: Arc<Manifest>,
+    queue: Arc<Queue>,
+}
+
+impl Observer for Notify {
+    fn written(&self, record: Written<'_>) {
+        let at = Location { container: record.container, offset: record.offset };
+        insert(&self.index, record.table, record.kind, record.key, at);
+    }
+
+    fn sealed(&self, _number: u32) {
+        self.queue.state.lock().unwrap_or_else(PoisonError::into_inner).waiting += 1;
+        self.queue.changed.notify_all();
+    }
+
+    fn table(&self, id: TableId) -> TableName {
+        self.manifest.table_by_id(id).expect("a table exists before its records")
+    }
+}
+
+/// Puts a record's place into the index.
+pub(crate) fn insert(index: &Index, table: TableId, kind: TableKind, key: &[u8], at: Location) {
+    match (kind, key.try_into()) {
+        (TableKind::Sequence, Ok(key)) => index.insert_sequence(table, u64::from_be_bytes(key), at),
+        _ => index.insert(table, key, at),
+    }
+}
+
+const LOCK_FILE: &str = "lock";
+const INDEX_DIR: &str = "index";
+/// Entries that one step of an index merge moves.
+const MERGE_STEP_ENTRIES: u64 = 1 << 20;
+
+impl Db {
+    /// Creates an empty database whose lake lies on these nodes. Nothing is sent to them yet.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyADatabase`], [`Error::TooFewNodes`], and those of the disk.
+    pub fn create(
+        disk: &Arc<dyn Disk>,
+        options: &Options,
+        nodes: Vec<String>,
+    ) -> Result<(), Error> {
+        let groups = ring(options.policy, nodes.len())?;
+        let body = HeadBody {
+            next_data: 0,
+            next_manifest: 0,
+            next_edit: 0,
+            policy: options.policy,
+            nodes,
+            groups,
+            manifests: Vec::new(),
+        };
+        Self::prepare(disk, options, body)?.finish(&**disk)
+    }
+
+    /// Creates the folders and a manifest that starts from `body`; it counts once it is finished.
+    pub(crate) fn prepare(
+        disk: &Arc<dyn Disk>,
+        options: &Options,
+        body: HeadBody,
+    ) -> Result<Manifest, Error> {
+        let dir = &options.metadata_dir;
+        for dir in [&options.data_dir, dir] {
+            disk.create_dir_all(dir).at(dir)?;
+        }
+        if Manifest::exists(&**disk, dir)? {
+            return Err(Error::AlreadyADatabase { path: dir.clone() });
+        }
+        Manifest::create(disk, dir, body)
+    }
+
+    /// Opens a database. The nodes need not be reachable: reads of what is local and durable puts work without them.
+    ///
+    /// Cost: reading the manifest's tables, the index's run list, and the active container (at most 100 MB).
+    ///
+    /// # Errors
+    /// [`Error::NotADatabase`], [`Error::InUse`], [`Error::WrongSecret`] where `lake` says another, [`Error::Damaged`]
+    /// where the active container is corrupt below what was durable.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        options: Options,
+        secret: LakeSecret,
+        connect: &Connect,
+        runtime: Handle,
+    ) -> Result<Self, Error> {
+        Self::open_reporting(disk, options, secret, connect, runtime, &mut |_| {})
+    }
+
+    /// As [`Self::open`], and says how far indexing is: after a crash or a recovery there is something to redo.
+    pub(crate) fn open_reporting(
+        disk: Arc<dyn Disk>,
+        options: Options,
+        secret: LakeSecret,
+        connect: &Connect,
+        runtime: Handle,
+        report: &mut OnProgress<'_>,
+    ) -> Result<Self, Error> {
+        let inner = Arc::new(Inner::open(disk, options, secret, connect, runtime, report)?);
+        Ok(Self { inner, _background: None })
+    }
+
+    /// Starts a thread that seals by age, offloads what is sealed, publishes it, and keeps the cache below its limit.
+    #[must_use]
+    pub fn with_background(mut self) -> Self {
+        if self._background.is_none() {
+            self._background = Some(Arc::new(Background::start(Arc::clone(&self.inner))));
+        }
+        self
+    }
+
+    /// The lake that the database belongs to.
+    pub fn lake(&self) -> LakeId {
+        self.inner.lake.id
+    }
+
+    /// All tables, in the order of their creation.
+    pub fn tables(&self) -> Tables {
+        self.inner.manifest.tables().into_iter().map(Table::from).collect()
+    }
+
+    /// The table of that name.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTable`].
+    pub fn table(&self, name: &str) -> Result<Table, Error> {
+        let table = self.inner.manifest.table(name);
+        table.map(Table::from).ok_or_else(|| Error::UnknownTable { name: name.into() })
+    }
+
+    /// The table of that name and kind; created, durably, where there is none.
+    ///
+    /// # Errors
+    /// [`Error::TableName`], [`Error::TableKind`] where it exists with the other kind.
+    pub fn ensure_table(&self, name: &str, kind: TableKind) -> Result<Table, Error> {
+        let good = |b: u8| b.is_ascii_alphanumeric() || b"-_./".contains(&b);
+        if name.is_empty() || name.len() > TABLE_NAME_BYTES_MAX || !name.bytes().all(good) {
+            return Err(Error::TableName { name: name.chars().take(200).collect() });
+        }
+        let table = self.inner.manifest.ensure_table(name, kind)?;
+        if table.kind != kind {
+            let (found, wanted) = (kind_name(table.kind), kind_name(kind));
+            return Err(Error::TableKind { name: name.into(), found, wanted });
+        }
+        Ok(table.into())
+    }
+
+    /// Puts one record; it is durable when the call returns. Keys are written once: where the key exists, the older
+    /// record stays the one that is read.
+    ///
+    /// # Errors
+    /// [`Error::Key`], [`Error::ValueTooLong`], and those of [`Self::append`] and [`Self::commit`].
+    pub fn put(&self, table: &Table, key: &[u8], value: &[u8]) -> Result<(), Error> {
+        if value.len() > VALUE_BYTES_MAX {
+            return Err(Error::ValueTooLong { bytes: value.len(), bytes_max: VALUE_BYTES_MAX });
+        }
+        let position = self.append(&[(table, key, value)])?;
+        self.wait(position)
+    }
+
+    /// Looks first: where the key has this value already nothing is written, another value is an error.
+    ///
+    /// # Errors
+    /// [`Error::Contradiction`], and those of [`Self::put`].
+    pub fn put_checked(&self, table: &Table, key: &[u8], value: &[u8]) -> Result<bool, Error> {
+        match self.get(table, key)? {
+            None => self.put(table, key, value).map(|()| true),
+            Some(old) if old == value => Ok(false),
+            Some(_) => Err(Error::Contradiction { table: table.name.clone() }),
+        }
+    }
+
+    /// Appends records as one put: after a crash all of them are there or none. They may be read, and are durable,
+    /// after [`Self::wait`] or [`Self::commit`]. Waits while offloading is behind by more than its queue.
+    ///
+    /// # Errors
+    /// [`Error::Key`], [`Error::ValueTooLong`], [`Error::PutTooLarge`], [`Error::DiskFull`], [`Error::Poisoned`];
+    /// nothing was put then.
+    pub fn append(&self, records: &[(&Table, &[u8], &[u8])]) -> Result<Position, Error> {
+        let mut puts = Vec::with_capacity(records.len());
+        for (table, key, value) in records {
+            check_key(table, key)?;
+            if value.len() > CONTAINER_BYTES_MAX {
+                return Err(Error::ValueTooLong {
+                    bytes: value.len(),
+                    bytes_max: CONTAINER_BYTES_MAX,
+                });
+            }
+            puts.push(Put { table: table.id, kind: table.kind, key, value });
+        }
+        if puts.is_empty() {
+            return Ok(self.inner.writer.position());
+        }
+        self.inner.queue.wait_for_room(self.inner.options.offload_queue)?;
+        self.inner.writer.append(&puts, self.inner.now())
+    }
+
+    /// Waits until a put is durable.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`], and those of the disk.
+    pub fn wait(&self, position: Position) -> Result<(), Error> {
+        self.inner.writer.wait(position)
+    }
+
+    /// Waits until everything put so far is durable.
+    ///
+    /// # Errors
+    /// As [`Self::wait`].
+    pub fn commit(&self) -> Result<(), Error> {
+        self.wait(self.inner.writer.position())
+    }
+
+    /// The value of a key.
+    ///
+    /// Cost: an index lookup, and one read of the local file, the cache, or one node.
+    ///
+    /// # Errors
+    /// [`Error::Lost`] where its frame cannot be rebuilt, [`Error::Damaged`] where a local record is corrupt and not
+    /// in the lake.
+    pub fn get(&self, table: &Table, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        self.get_traced(table, key).map(|(value, _)| value)
+    }
+
+    /// As [`Self::get`], and what was asked of the lake for it.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub fn get_traced(&self, table: &Table, key: &[u8]) -> Result<(Option<Vec<u8>>, Trace), Error> {
+        check_key(table, key)?;
+        let mut trace = Trace::default();
+        let found = self.inner.find(table, key, &mut trace)?;
+        Ok((found.map(|(_, record)| record.view().value.to_vec()), trace))
+    }
+
+    /// Seals what was put, offloads everything that is sealed, and publishes it. Returns when all of it is in the lake.
+    ///
+    /// # Errors
+    /// [`Error::Offload`], [`Error::Quorum`], [`Error::Fenced`]: what was put is safe locally, and the next flush
+    /// tries again.
+    pub fn flush(&self, report: &mut OnProgress<'_>) -> Result<(), Error> {
+        self.inner.writer.seal()?;
+        self.inner.offload_all(report)?;
+        self.inner.publish()
+    }
+
+    /// Makes everything durable and the index complete, so that the next open has nothing to redo.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn close(self) -> Result<(), Error> {
+        self.inner.writer.rest()?;
+        self.inner.flush_index()
+    }
+}
+
+impl Inner {
+    fn open(
+        disk: Arc<dyn Disk>,
+        options: Options,
+        secret: LakeSecret,
+        connect: &Connect,
+        runtime: Handle,
+        report: &mut OnProgress<'_>,
+    ) -> Result<Self, Error> {
+        let dir = &options.metadata_dir;
+        if !Manifest::exists(&*disk, dir)? {
+            return Err(Error::NotADatabase { path: dir.clone() });
+        }
+        let path = dir.join(LOCK_FILE);
+        let lock = disk.lock(&path).at(&path)?;
+        let lock = lock.ok_or_else(|| Error::InUse { path: dir.clone() })?;
+        let manifest = Arc::new(Manifest::open(&disk, dir)?);
+        let state = manifest.state();
+        disk.create_dir_all(&options.data_dir).at(&options.data_dir)?;
+        let lake = Lake::new(secret, runtime, &state.body.nodes, state.body.groups, connect);
+        let files = Arc::new(LocalFiles::open(Arc::clone(&disk), &options.data_dir, lake.id)?);
+        let index = Arc::new(open_index(&disk, dir, &lake)?);
+        let queue = Arc::new(Queue::default());
+
+        let active = files.numbers(Kind::Active).last().copied();
+        let next = [
+            state.body.next_data,
+            files.last_number().map_or(0, |n| n + 1),
+            manifest.container_numbers()?.last().map_or(0, |n| n + 1),
+        ];
+        let next = next.into_iter().max().expect("three numbers");
+        let scan = active.map(|number| Active::open(&files, lake.id, number)).transpose()?;
+        let observer = Notify {
+            index: Arc::clone(&index),
+            manifest: Arc::clone(&manifest),
+            queue: Arc::clone(&queue),
+        };
+        let (active, records) = scan.map_or((None, Vec::new()), |s| {
+            if s.cut_bytes > 0 {
+                tracing::warn!(container = %s.active.id, cut_bytes = s.cut_bytes, "cut a torn tail");
+            }
+            (Some(s.active), s.records)
+        });
+        let number = active.as_ref().map(|a| a.id.number);
+        let writer =
+            Writer::new(Arc::clone(&files), lake.id, &options, Arc::new(observer), active, next);
+        let inner = Self {
+            options,
+            disk,
+            files,
+            manifest,
+            index,
+            lake: Arc::new(lake),
+            writer,
+            term: Mutex::default(),
+            lake_writes: Mutex::default(),
+            queue,
+            cached: Mutex::default(),
+            started: Instant::now(),
+            _lock: lock,
+        };
+        inner.index_missing(number, report)?;
+        for (table, key, offset) in records {
+            let container = number.expect("records come from the active container");
+            let kind = inner.manifest.table_by_id(table).map(|t| t.kind);
+            let kind = kind.ok_or_else(|| Error::Damaged {
+                container: ContainerId::data(container),
+                offset: offset.into(),
+                reason: format!("table {table} is not in the manifest"),
+            })?;
+            insert(&inner.index, table, kind, &key, Location { container, offset });
+        }
+        inner.note_cached_frames()?;
+        let waiting = inner.sealed_waiting()?.len();
+        inner.queue.state.lock().unwrap_or_else(PoisonError::into_inner).waiting = waiting;
+        Ok(inner)
+    }
+
+    pub(crate) fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Sealed containers that are not in the lake yet, oldest first.
+    pub(crate) fn sealed_waiting(&self) -> Result<Vec<u32>, Error> {
+        let mut waiting = Vec::new();
+        for number in self.files.numbers(Kind::Sealed) {
+            if !self.manifest.is_offloaded(number)? {
+                waiting.push(number);
+            }
+        }
+        Ok(waiting)
+    }
+
+    /// The first record of a key: its place and itself.
+    pub(crate) fn find(
+        &self,
+        table: &Table,
+        key: &[u8],
+        trace: &mut Trace,
+    ) -> Result<Option<(Location, Record)>, Error> {
+        let places: Vec<Location> = match (table.kind, key.try_into()) {
+            (TableKind::Sequence, Ok(key)) => {
+                self.index.lookup_sequence(table.id, u64::from_be_bytes(key))?.into_iter().collect()
+            }
+            _ => self.index.lookup(table.id, key)?.into_iter().collect(),
+        };
+        for at in places {
+            let record = self.record(at, trace)?;
+            let view = record.view();
+            if view.table == table.id && view.key == key {
+                return Ok(Some((at, record)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Adds the records of containers that the index does not cover, from their footers.
+    fn index_missing(&self, active: Option<u32>, report: &mut OnProgress<'_>) -> Result<(), Error> {
+        let covered = self.index.covered();
+        let mut numbers: Vec<u32> = self.manifest.container_numbers()?;
+        numbers.extend(self.files.numbers(Kind::Sealed));
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers.retain(|&n| n >= covered && Some(n) != active);
+        if numbers.is_empty() {
+            return Ok(());
+        }
+        let mut job = Job::start("index", numbers.len() as u64, report);
+        for number in numbers {
+            self.index_container(number)?;
+            job.did(1, ContainerId::data(number));
+        }
+        Ok(())
+    }
+
+    /// Adds the records of one container to the index, from its footer.
+    pub(crate) fn index_container(&self, number: u32) -> Result<(), Error> {
+        let footer = self.footer(number)?;
+        let kinds: std::collections::HashMap<TableId, TableKind> =
+            footer.tables().iter().map(|t| (t.table.id, t.table.kind)).collect();
+        for entry in footer.entries() {
+            let at = Location { container: number, offset: entry.offset };
+            insert(&self.index, entry.table, kinds[&entry.table], entry.key, at);
+        }
+        Ok(())
+    }
+
+    /// Writes the index of all sealed containers.
+    pub(crate) fn flush_index(&self) -> Result<(), Error> {
+        let covered = match self.writer.active() {
+            Some((number, ..)) => number,
+            None => self.writer.next_number(),
+        };
+        self.index.flush(covered)?;
+        while !self.index.merge_step(MERGE_STEP_ENTRIES)?.idle {}
+        Ok(())
+    }
+}
+
+impl Queue {
+    /// Waits while a served queue is full.
+    fn wait_for_room(&self, limit: usize) -> Result<(), Error> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        while state.served && state.waiting >= limit {
+            if let Some(reason) = &state.failure {
+                return Err(Error::OffloadBehind {
+                    waiting: state.waiting,
+                    reason: reason.clone(),
+                });
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        Ok(())
+    }
+}
+
+fn open_index(disk: &Arc<dyn Disk>, dir: &Path, lake: &Lake) -> Result<Index, Error> {
+    let dir = dir.join(INDEX_DIR);
+    disk.create_dir_all(&dir).at(&dir)?;
+    let seed = Seed::new(*lake.secret.index_seed());
+    Ok(Index::open(Arc::clone(disk), &dir, &seed, prunedb_index::Options::default())?)
+}
+
+/// A kind as people write it.
+pub(crate) const fn kind_name(kind: TableKind) -> &'static str {
+    match kind {
+        TableKind::Keyed => "keyed",
+        TableKind::Sequence => "a sequence",
+    }
+}
+
+fn check_key(table: &Table, key: &[u8]) -> Result<(), Error> {
+    match table.kind {
+        TableKind::Keyed if key.is_empty() || key.len() > KEY_BYTES_MAX => {
+            Err(Error::Key { bytes: key.len(), limit: "a keyed table takes 1 to 1,024 bytes" })
+        }
+        TableKind::Sequence if key.len() != 8 => Err(Error::Key {
+            bytes: key.len(),
+            limit: "a sequence takes a u64, 8 bytes big-endian",
+        }),
+        _ => Ok(()),
+    }
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inner").field("lake", &self.lake.id).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,302 @@
+//! What can go wrong in the Prune DB, with what, where, and what to do next.
+
+use prunedb_core::{ContainerId, LakeId, ShardIndex, Term};
+use prunedb_format::FormatError;
+use prunedb_store::StoreError;
+use std::{fmt, io, path::PathBuf};
+
+/// A failure of the Prune DB.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// which file or folder
+        path: PathBuf,
+        /// what it said
+        source: io::Error,
+    },
+    /// The file system has no room left. Nothing that was acknowledged is lost.
+    #[error("the disk of {path} is full: {needed_bytes} bytes are needed, {free_bytes} are free; free some space (`prunedb evict` drops what is safe in the lake) and repeat the command", path = path.display())]
+    DiskFull {
+        /// which folder
+        path: PathBuf,
+        /// bytes needed
+        needed_bytes: u64,
+        /// bytes free
+        free_bytes: u64,
+    },
+    /// A folder without a database.
+    #[error("{path} holds no database: create one with `prunedb init`, or rebuild it from its lake with `prunedb recover`", path = path.display())]
+    NotADatabase {
+        /// which folder
+        path: PathBuf,
+    },
+    /// A folder with a database already.
+    #[error("{path} holds a database already: nothing was changed", path = path.display())]
+    AlreadyADatabase {
+        /// which folder
+        path: PathBuf,
+    },
+    /// Another process has the folder.
+    #[error("{path} is in use by another process: stop it, or let the command talk to it (`prunedb up` listens on a socket in the folder)", path = path.display())]
+    InUse {
+        /// which folder
+        path: PathBuf,
+    },
+    /// The secret belongs to another lake.
+    #[error(
+        "wrong lake secret: it opens lake {found}, this database is of lake {expected}; put the right secret back"
+    )]
+    WrongSecret {
+        /// the database's lake
+        expected: LakeId,
+        /// the secret's lake
+        found: LakeId,
+    },
+    /// A file of ours that is damaged or of a newer version.
+    #[error("{path}: {source}", path = path.display())]
+    Format {
+        /// which file
+        path: PathBuf,
+        /// what is wrong
+        source: FormatError,
+    },
+    /// A container's bytes are damaged below what was durable: corruption, never a torn tail.
+    #[error("{container}: damaged at byte {offset}: {reason}")]
+    Damaged {
+        /// which container
+        container: ContainerId,
+        /// where in it
+        offset: u64,
+        /// what is wrong
+        reason: String,
+    },
+    /// An earlier write or fsync failed: the writer is dead, what was acknowledged is safe.
+    #[error(
+        "writing stopped after a failure ({reason}); what was acknowledged is safe: repair the cause and open the database again"
+    )]
+    Poisoned {
+        /// the first failure
+        reason: String,
+    },
+    /// No such table.
+    #[error("no table `{name}`: `prunedb status` lists them")]
+    UnknownTable {
+        /// its name
+        name: String,
+    },
+    /// A table name that cannot be.
+    #[error("`{name}` cannot name a table: 1 to 128 bytes of letters, digits and - _ . /")]
+    TableName {
+        /// the name
+        name: String,
+    },
+    /// A table of the other kind.
+    #[error("table `{name}` is {found}, not {wanted}")]
+    TableKind {
+        /// its name
+        name: String,
+        /// its kind
+        found: &'static str,
+        /// the kind wanted
+        wanted: &'static str,
+    },
+    /// A key over its limit, or of the wrong length for a sequence.
+    #[error("a key of {bytes} bytes: {limit}")]
+    Key {
+        /// its length
+        bytes: usize,
+        /// what is allowed
+        limit: &'static str,
+    },
+    /// A value over its limit.
+    #[error("a value of {bytes} bytes: at most {bytes_max} are taken")]
+    ValueTooLong {
+        /// its length
+        bytes: usize,
+        /// the limit
+        bytes_max: usize,
+    },
+    /// A put that no container can hold.
+    #[error("a put of {bytes} bytes: one put lies in one container, at most {bytes_max} bytes")]
+    PutTooLarge {
+        /// its length
+        bytes: usize,
+        /// the limit
+        bytes_max: usize,
+    },
+    /// Not enough nodes for the policy.
+    #[error(
+        "policy {policy} needs {needed} nodes, one for each shard; {given} are given: add nodes, or choose a smaller policy"
+    )]
+    TooFewNodes {
+        /// the policy
+        policy: prunedb_core::Policy,
+        /// p+q
+        needed: usize,
+        /// nodes given
+        given: usize,
+    },
+    /// Too few nodes took a container, so it stays local.
+    #[error("{container} stays local: {stored} of {needed} needed shards were stored; {failures}")]
+    Offload {
+        /// which container
+        container: ContainerId,
+        /// shards stored
+        stored: usize,
+        /// shards needed
+        needed: usize,
+        /// what each node said
+        failures: Failures,
+    },
+    /// Too few nodes answered to a change that needs a quorum.
+    #[error("{what}: {answered} of {needed} needed nodes answered; {failures}")]
+    Quorum {
+        /// the change
+        what: &'static str,
+        /// nodes that did it
+        answered: usize,
+        /// nodes needed
+        needed: usize,
+        /// what the others said
+        failures: Failures,
+    },
+    /// A newer writer has the lake.
+    #[error(
+        "another writer has taken the lake over (term {seen}, ours is {term}): if it is gone for good, `prunedb recover` takes the lake back"
+    )]
+    Fenced {
+        /// our term
+        term: Term,
+        /// the highest term seen
+        seen: Term,
+    },
+    /// More than q shards of a container are gone.
+    #[error(
+        "{container} cannot be read: {found} of {needed} needed shards are there; missing or damaged: {failures}"
+    )]
+    Lost {
+        /// which container
+        container: ContainerId,
+        /// good shards
+        found: usize,
+        /// p
+        needed: usize,
+        /// each shard that is not, and why
+        failures: Failures,
+    },
+    /// A store's answer that stops an operation.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A shard or frame that is not what the manifest says.
+    #[error("{container}: {reason}")]
+    Codec {
+        /// which container
+        container: ContainerId,
+        /// what the codec said
+        reason: String,
+    },
+    /// The index failed.
+    #[error("index: {0}")]
+    Index(#[from] prunedb_index::Error),
+    /// The local manifest failed.
+    #[error("local manifest {path}: {reason}", path = path.display())]
+    Manifest {
+        /// its file
+        path: PathBuf,
+        /// what the store of it said
+        reason: String,
+    },
+    /// No node has a head of this lake.
+    #[error(
+        "no head of lake {lake} on {answered} of {asked} nodes that answered: the secret is of another lake, or nothing was offloaded yet; {failures}"
+    )]
+    NoHead {
+        /// the secret's lake
+        lake: LakeId,
+        /// nodes that answered
+        answered: usize,
+        /// nodes asked
+        asked: usize,
+        /// what the others said
+        failures: Failures,
+    },
+    /// Offloading is behind and failing, so nothing more is taken.
+    #[error(
+        "{waiting} sealed containers wait for the lake and offloading fails ({reason}): what was put is safe locally; bring the nodes back and repeat the command"
+    )]
+    OffloadBehind {
+        /// containers that wait
+        waiting: usize,
+        /// why the last offload failed
+        reason: String,
+    },
+    /// Two records with one key and different values where one is demanded.
+    #[error("table `{table}`: the key is stored already with another value (write once)")]
+    Contradiction {
+        /// which table
+        table: String,
+    },
+}
+
+/// One shard or node that failed, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// which shard, where it is about one
+    pub shard: Option<ShardIndex>,
+    /// which node
+    pub node: String,
+    /// why
+    pub reason: String,
+}
+
+/// A list of failures, for people.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Failures(pub Vec<Failure>);
+
+impl fmt::Display for Failures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("no node failed");
+        }
+        for (i, failure) in self.0.iter().enumerate() {
+            if i > 0 {
+                f.write_str("; ")?;
+            }
+            if let Some(shard) = failure.shard {
+                write!(f, "shard {shard} on ")?;
+            }
+            if failure.reason.starts_with(&failure.node) {
+                f.write_str(&failure.reason)?; // a store names itself
+            } else {
+                write!(f, "{}: {}", failure.node, failure.reason)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Names the file of an I/O error.
+pub(crate) trait At<T> {
+    fn at(self, path: &std::path::Path) -> Result<T, Error>;
+}
+
+impl<T> At<T> for io::Result<T> {
+    fn at(self, path: &std::path::Path) -> Result<T, Error> {
+        self.map_err(|source| {
+            if source.kind() == io::ErrorKind::StorageFull {
+                Error::DiskFull { path: path.into(), needed_bytes: 1, free_bytes: 0 }
+            } else {
+                Error::Io { path: path.into(), source }
+            }
+        })
+    }
+}
+
+impl<T> At<T> for Result<T, FormatError> {
+    fn at(self, path: &std::path::Path) -> Result<T, Error> {
+        self.map_err(|source| Error::Format { path: path.into(), source })
+    }
+}

@@ -1,0 +1,136 @@
+//! Dropping local copies: never of what is not in the lake, read back and equal.
+
+use crate::{
+    db::{Db, Inner},
+    error::Error,
+    lake::Shards,
+    local::Kind,
+    progress::{Job, OnProgress},
+};
+use prunedb_codec::FrameDecoder;
+use prunedb_core::{ContainerId, Digest, ShardIndex};
+use std::sync::PoisonError;
+
+/// What an eviction did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Evicted {
+    /// containers whose local bytes are gone
+    pub containers: u64,
+    /// bytes of disk that came back
+    pub bytes: u64,
+    /// containers that stay, and why
+    pub kept: Vec<(ContainerId, String)>,
+}
+
+impl Db {
+    /// Drops every local copy. First everything is offloaded, read back from random shards and compared.
+    ///
+    /// # Errors
+    /// Those of [`Self::flush`]; a container that cannot be read back is kept and named in the result.
+    pub fn evict(&self, report: &mut OnProgress<'_>) -> Result<Evicted, Error> {
+        self.flush(report)?;
+        // what leaves must be found again without its bytes
+        self.inner.flush_index()?;
+        self.inner.evict(report)
+    }
+}
+
+impl Inner {
+    fn evict(&self, report: &mut OnProgress<'_>) -> Result<Evicted, Error> {
+        let sealed = self.files.numbers(Kind::Sealed);
+        let mut total = 0;
+        for &number in &sealed {
+            total += self.files.sealed_bytes(number)?;
+        }
+        let mut job = Job::start("read back", total, report);
+        let mut evicted = Evicted::default();
+        for number in sealed {
+            let id = ContainerId::data(number);
+            let container_bytes = self.files.sealed_bytes(number)?;
+            match self.read_back(number) {
+                Ok(()) => {
+                    evicted.bytes += self.files.allocated_bytes(number)?;
+                    evicted.containers += 1;
+                    self.files.remove(number)?;
+                }
+                Err(reason) => evicted.kept.push((id, reason.to_string())),
+            }
+            job.did(container_bytes, id);
+        }
+        for number in self.files.numbers(Kind::Cache) {
+            evicted.bytes += self.files.allocated_bytes(number)?;
+            evicted.containers += 1;
+            self.files.remove(number)?;
+        }
+        self.cached.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        Ok(evicted)
+    }
+
+    /// Reads a container from a random set of `p` shards, once in its life, and compares it with what was stored.
+    ///
+    /// # Errors
+    /// [`Error::Lost`], or [`Error::Codec`] where the bytes differ.
+    pub(crate) fn read_back(&self, number: u32) -> Result<(), Error> {
+        if self.manifest.is_read_back(number)? {
+            return Ok(());
+        }
+        let container = self.offloaded(number)?;
+        let stream = &container.entry.stream;
+        let shards = Shards::new(&self.lake, stream)?;
+        let coded = shards.read_stream(&random_order(&shards)?);
+        self.manifest
+            .set_damage(shards.bad().into_iter().map(|shard| (container.id(), shard)), true)?;
+        let coded = coded?;
+        let differs = |reason: String| Error::Codec { container: container.id(), reason };
+        let found = Digest(*blake3::hash(&coded).as_bytes());
+        if found != stream.stream_digest {
+            return Err(differs(format!(
+                "read back as {found}, stored as {}",
+                stream.stream_digest
+            )));
+        }
+        let (mut decoder, mut frame_bytes) = (FrameDecoder::new(), Vec::new());
+        for frame in container.frames.frames() {
+            let at = |offset: u64| usize::try_from(offset).expect("a container fits in memory");
+            let part = &coded[at(frame.coded.start)..at(frame.coded.end)];
+            frame_bytes.clear();
+            decoder
+                .decode(container.id(), &frame, part, &mut frame_bytes)
+                .map_err(|e| differs(e.to_string()))?;
+        }
+        self.manifest.set_read_back(number)
+    }
+
+    /// Brings the local copies below the cache's limit: whole containers go, the oldest first.
+    pub(crate) fn shrink_cache(&self) -> Result<(), Error> {
+        let mut bytes = self.files.total_bytes()?;
+        for number in self.files.numbers(Kind::Sealed) {
+            if bytes <= self.options.cache_bytes {
+                return Ok(());
+            }
+            if !self.manifest.is_offloaded(number)? {
+                continue;
+            }
+            if self.index.covered() <= number {
+                self.flush_index()?;
+            }
+            self.read_back(number)?;
+            bytes -= self.files.allocated_bytes(number)?;
+            self.files.remove(number)?;
+            tracing::info!(container = %ContainerId::data(number), "evicted");
+        }
+        Ok(())
+    }
+}
+
+/// All shards in a random order, those known to be bad or out of reach last.
+fn random_order(shards: &Shards) -> Result<Vec<ShardIndex>, Error> {
+    let mut order = shards.order(&[]);
+    let mut random = [0; 255];
+    getrandom::fill(&mut random).map_err(|e| Error::Io {
+        path: "system randomness".into(),
+        source: std::io::Error::other(e.to_string()),
+    })?;
+    order.sort_by_key(|s| (shards.is_unlikely(*s), random[s.as_usize()]));
+    Ok(order)
+}

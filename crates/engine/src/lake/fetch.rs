@@ -1,0 +1,380 @@
+//! Reading a container's shards: one node where it can be, any `p` of them where it must be.
+
+use super::{CALL_DEADLINE, Lake, Node, shard_failure, within};
+use crate::error::{Error, Failures};
+use bytes::Bytes;
+use prunedb_codec::{
+    CodecVersion, CodedStream, OpenError, Opener, Piece, Rebuilder, ShardLayout, StreamParams,
+};
+use prunedb_core::{ContainerId, Digest, ShardId, ShardIndex};
+use prunedb_erasure::ReedSolomon;
+use prunedb_format::manifest::StreamEntry;
+use prunedb_store::{GET_BYTES_MAX, StoreError};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::{runtime::Handle, task::JoinSet};
+
+/// A node that has not answered for so long is helped by others.
+const HEDGE_AFTER: Duration = Duration::from_millis(250);
+
+/// What a read did, for `explain`, the demo and tests.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Trace {
+    /// nodes asked, each as often as it was asked
+    pub asked: Vec<String>,
+    /// frames that came from the lake
+    pub frames_fetched: u64,
+    /// ranges that had to be rebuilt from other shards
+    pub rebuilt: u64,
+}
+
+impl Trace {
+    pub(crate) fn absorb(&mut self, other: Self) {
+        self.asked.extend(other.asked);
+        self.frames_fetched += other.frames_fetched;
+        self.rebuilt += other.rebuilt;
+    }
+}
+
+/// One container's shards, ready to be read. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Shards(Arc<Inner>);
+
+struct Inner {
+    lake: Arc<Lake>,
+    container: ContainerId,
+    layout: ShardLayout,
+    params: StreamParams,
+    opener: Opener,
+    code: Arc<ReedSolomon>,
+    nodes: Vec<Node>,
+    /// shards found damaged or missing on a node that answered
+    bad: Mutex<BTreeSet<ShardIndex>>,
+    trace: Mutex<Trace>,
+}
+
+/// Opened payloads of some shards, all of the same leaves.
+pub(crate) type Opened = BTreeMap<ShardIndex, Vec<u8>>;
+
+impl Shards {
+    pub(crate) fn new(lake: &Arc<Lake>, stream: &StreamEntry) -> Result<Self, Error> {
+        let codec = |e: &dyn std::fmt::Display| Error::Codec {
+            container: stream.id,
+            reason: e.to_string(),
+        };
+        let codec_version = CodecVersion::new(stream.codec).map_err(|e| codec(&e))?;
+        let params = StreamParams {
+            lake: lake.id,
+            container: stream.id,
+            policy: stream.policy,
+            codec: codec_version,
+            generation: stream.generation,
+        };
+        let coded = CodedStream {
+            container_bytes: stream.container_bytes,
+            coded_bytes: stream.coded_bytes,
+            digest: stream.stream_digest,
+        };
+        let key = lake.secret.lake_key(stream.generation);
+        let opener = Opener::new(&key, params, coded).map_err(|e| codec(&e))?;
+        let layout = *opener.layout();
+        Ok(Self(Arc::new(Inner {
+            lake: Arc::clone(lake),
+            container: stream.id,
+            layout,
+            params,
+            opener,
+            code: lake.code(stream.policy),
+            nodes: lake.slots(stream.group),
+            bad: Mutex::default(),
+            trace: Mutex::default(),
+        })))
+    }
+
+    pub(crate) fn layout(&self) -> ShardLayout {
+        self.0.layout
+    }
+
+    pub(crate) fn node(&self, shard: ShardIndex) -> &Node {
+        &self.0.nodes[shard.as_usize()]
+    }
+
+    pub(crate) fn id(&self, shard: ShardIndex) -> ShardId {
+        ShardId { lake: self.0.lake.id, container: self.0.container, index: shard }
+    }
+
+    /// Shards that were found damaged or missing so far.
+    pub(crate) fn bad(&self) -> Vec<ShardIndex> {
+        self.0.bad.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
+    }
+
+    /// What was asked since the last call.
+    pub(crate) fn take_trace(&self) -> Trace {
+        std::mem::take(&mut self.0.trace.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn runtime(&self) -> &Handle {
+        &self.0.lake.runtime
+    }
+
+    /// Reads a range of the coded stream.
+    ///
+    /// # Errors
+    /// [`Error::Lost`] where fewer than `p` shards can be read.
+    pub(crate) fn read_coded(&self, range: Range<u64>) -> Result<Vec<u8>, Error> {
+        let bytes = usize::try_from(range.end - range.start).expect("a range that fits in memory");
+        let mut out = Vec::with_capacity(bytes);
+        for piece in self.0.layout.pieces(range) {
+            let opened = self.runtime().block_on(self.piece(piece))?;
+            out.extend_from_slice(&opened[piece.skip..piece.skip + piece.take]);
+        }
+        Ok(out)
+    }
+
+    /// Opened leaves of one data shard: from its own node, or rebuilt.
+    async fn piece(&self, piece: Piece) -> Result<Vec<u8>, Error> {
+        let leaves = piece.first_leaf..piece.first_leaf + piece.leaf_count;
+        let node = self.node(piece.shard);
+        if !self.is_bad(piece.shard) && !self.0.lake.is_avoided(node) {
+            let own = self.leaves(piece.shard, leaves.clone());
+            if let Ok(Ok(opened)) = tokio::time::timeout(HEDGE_AFTER, own).await {
+                return Ok(opened);
+            }
+        }
+        let mut order = self.order(&[piece.shard]);
+        order.push(piece.shard); // slow is better than never
+        let opened = self.any(leaves, order, Some(piece.shard)).await?;
+        self.0.trace.lock().unwrap_or_else(PoisonError::into_inner).rebuilt += 1;
+        Ok(self.complete(opened, &[piece.shard])?.remove(&piece.shard).expect("it was asked for"))
+    }
+
+    /// All shards but some, the ones that should answer first in front.
+    pub(crate) fn order(&self, without: &[ShardIndex]) -> Vec<ShardIndex> {
+        let mut shards: Vec<_> =
+            self.0.params.policy.shards().filter(|s| !without.contains(s)).collect();
+        shards.sort_by_key(|&s| (self.is_bad(s), self.0.lake.is_avoided(self.node(s)), s));
+        shards
+    }
+
+    /// Known to be damaged, missing or out of reach.
+    pub(crate) fn is_unlikely(&self, shard: ShardIndex) -> bool {
+        self.is_bad(shard) || self.0.lake.is_avoided(self.node(shard))
+    }
+
+    /// Checks leaves of one shard against their seals.
+    pub(crate) fn open(
+        &self,
+        shard: ShardIndex,
+        first_leaf: u64,
+        sealed: &[u8],
+    ) -> Result<(), OpenError> {
+        self.0.opener.open_leaves(shard, first_leaf, sealed, &mut Vec::with_capacity(sealed.len()))
+    }
+
+    /// Seals rebuilt payloads: the bytes that the encoder made.
+    pub(crate) fn seal(
+        &self,
+        shard: ShardIndex,
+        first_leaf: u64,
+        payload: &[u8],
+    ) -> Result<Vec<u8>, Error> {
+        let mut sealed = Vec::with_capacity(payload.len() + payload.len() / 128);
+        self.0
+            .opener
+            .seal_leaves(shard, first_leaf, payload, &mut sealed)
+            .map_err(|e| Error::Codec { container: self.0.container, reason: e.to_string() })?;
+        Ok(sealed)
+    }
+
+    /// The shard names that the holders claim, where together they make up the container's root; else none.
+    pub(crate) fn claimed_names(&self, stream: &StreamEntry) -> Vec<Option<Digest>> {
+        let mut calls = JoinSet::new();
+        for shard in stream.policy.shards() {
+            let this = self.clone();
+            let call = async move {
+                let node = this.node(shard);
+                (shard, within(node.store.name(), node.store.stat(this.id(shard))).await)
+            };
+            calls.spawn_on(call, self.runtime());
+        }
+        let mut names = vec![None; stream.policy.total_shards()];
+        self.runtime().block_on(async {
+            while let Some(done) = calls.join_next().await {
+                if let (shard, Ok(Some(stat))) = done.expect("a call to a store does not panic") {
+                    names[shard.as_usize()] = Some(stat.name);
+                }
+            }
+        });
+        let all: Option<Vec<Digest>> = names.iter().copied().collect();
+        let facts = self.0.params.facts(self.0.opener.stream(), &self.0.layout);
+        match all.map(|names| facts.root(&names)) {
+            Some(Ok(root)) if root == stream.root => names,
+            _ => vec![None; stream.policy.total_shards()],
+        }
+    }
+
+    fn is_bad(&self, shard: ShardIndex) -> bool {
+        self.0.bad.lock().unwrap_or_else(PoisonError::into_inner).contains(&shard)
+    }
+
+    /// The same leaves of any `p` of the shards in `order`, or of one that suffices alone: asks a quarter more than
+    /// needed at once, one more for each that fails; the rest is cancelled.
+    pub(crate) async fn any(
+        &self,
+        leaves: Range<u64>,
+        order: Vec<ShardIndex>,
+        suffices: Option<ShardIndex>,
+    ) -> Result<Opened, Error> {
+        let needed = self.0.params.policy.data_shards();
+        let mut opened = Opened::new();
+        let mut failures = Failures::default();
+        let mut waiting = order.into_iter();
+        let mut calls = JoinSet::new();
+        let spawn = |calls: &mut JoinSet<_>, shard: ShardIndex| {
+            let (this, leaves) = (self.clone(), leaves.clone());
+            calls.spawn(async move { (shard, this.leaves(shard, leaves).await) });
+        };
+        for shard in waiting.by_ref().take(needed + needed.div_ceil(4)) {
+            spawn(&mut calls, shard);
+        }
+        while let Some(done) = calls.join_next().await {
+            match done.expect("a read does not panic") {
+                (shard, Ok(payload)) => {
+                    opened.insert(shard, payload);
+                    if opened.len() == needed || suffices == Some(shard) {
+                        return Ok(opened);
+                    }
+                }
+                (shard, Err(reason)) => {
+                    failures.0.push(shard_failure(shard, self.node(shard), reason));
+                    if let Some(next) = waiting.next() {
+                        spawn(&mut calls, next);
+                    }
+                }
+            }
+        }
+        failures.0.sort_by_key(|f| f.shard);
+        Err(Error::Lost { container: self.0.container, found: opened.len(), needed, failures })
+    }
+
+    /// The wanted shards' payloads, rebuilt from what was opened where they are not among it.
+    pub(crate) fn complete(
+        &self,
+        mut opened: Opened,
+        wanted: &[ShardIndex],
+    ) -> Result<Opened, Error> {
+        let rebuild: Vec<ShardIndex> =
+            wanted.iter().copied().filter(|w| !opened.contains_key(w)).collect();
+        if !rebuild.is_empty() {
+            let codec = |e: prunedb_codec::RebuildError| Error::Codec {
+                container: self.0.container,
+                reason: e.to_string(),
+            };
+            let have: Vec<ShardIndex> = opened.keys().copied().collect();
+            let payloads: Vec<&[u8]> = opened.values().map(Vec::as_slice).collect();
+            let rebuilder = Rebuilder::new(&self.0.code, &have, &rebuild).map_err(codec)?;
+            let rebuilt = rebuilder.rebuild(&payloads).map_err(codec)?;
+            opened.extend(rebuild.into_iter().zip(rebuilt));
+        }
+        opened.retain(|shard, _| wanted.contains(shard));
+        Ok(opened)
+    }
+
+    /// Reads and opens leaves of one shard; what is wrong with it is remembered.
+    async fn leaves(&self, shard: ShardIndex, leaves: Range<u64>) -> Result<Vec<u8>, String> {
+        let sealed = self.sealed(shard, leaves.clone()).await;
+        let node = self.node(shard);
+        self.0.lake.note(node, &sealed);
+        let sealed = sealed.map_err(|e| {
+            if matches!(
+                e,
+                StoreError::Absent { .. } | StoreError::Damaged { .. } | StoreError::Range { .. }
+            ) {
+                self.mark_bad(shard);
+            }
+            e.to_string()
+        })?;
+        let mut opened = Vec::with_capacity(sealed.len());
+        self.0.opener.open_leaves(shard, leaves.start, &sealed, &mut opened).map_err(|e| {
+            self.mark_bad(shard);
+            e.to_string()
+        })?;
+        Ok(opened)
+    }
+
+    fn mark_bad(&self, shard: ShardIndex) {
+        self.0.bad.lock().unwrap_or_else(PoisonError::into_inner).insert(shard);
+    }
+
+    /// Sealed bytes of a range of leaves.
+    pub(crate) async fn sealed(
+        &self,
+        shard: ShardIndex,
+        leaves: Range<u64>,
+    ) -> Result<Bytes, StoreError> {
+        let node = self.node(shard);
+        let leaf_bytes = self.0.layout.leaf_bytes() as u64;
+        let (start, end) = (leaves.start * leaf_bytes, leaves.end * leaf_bytes);
+        self.0
+            .trace
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .asked
+            .push(node.store.name().into());
+        let bytes = u32::try_from(end - start).ok().filter(|&b| b <= GET_BYTES_MAX);
+        let bytes = bytes.expect("callers keep ranges below the limit of a get");
+        let answer =
+            within(node.store.name(), node.store.get(self.id(shard), start, bytes)).await?;
+        if answer.len() as u64 != end - start {
+            return Err(StoreError::Rejected {
+                store: node.store.name().into(),
+                reason: format!("{} bytes where {bytes} were asked for", answer.len()),
+            });
+        }
+        Ok(answer)
+    }
+
+    /// Leaves of one shard that one request may ask for.
+    pub(crate) fn leaves_per_get(&self) -> u64 {
+        (u64::from(GET_BYTES_MAX) / 4 / self.0.layout.leaf_bytes() as u64).max(1)
+    }
+
+    /// The whole coded stream, from the shards that come first in `order`.
+    ///
+    /// # Errors
+    /// [`Error::Lost`] where fewer than `p` shards can be read.
+    pub(crate) fn read_stream(&self, order: &[ShardIndex]) -> Result<Vec<u8>, Error> {
+        let layout = self.0.layout;
+        let data: Vec<ShardIndex> =
+            self.0.params.policy.shards().take(self.0.params.policy.data_shards()).collect();
+        let slice = usize::try_from(layout.slice_bytes()).expect("a container fits in memory");
+        let coded = usize::try_from(layout.coded_bytes()).expect("a container fits in memory");
+        let mut stream = vec![0; slice * data.len()];
+        let payload = layout.leaf_bytes() - prunedb_core::units::TAG_BYTES;
+        let mut leaf = 0;
+        while leaf < layout.leaves_per_shard() {
+            let leaves = leaf..(leaf + self.leaves_per_get()).min(layout.leaves_per_shard());
+            let at = usize::try_from(leaf).expect("a container fits in memory") * payload;
+            leaf = leaves.end;
+            let opened = self.runtime().block_on(self.any(leaves, order.to_vec(), None))?;
+            for (shard, bytes) in self.complete(opened, &data)? {
+                let start = shard.as_usize() * slice + at;
+                stream[start..start + bytes.len()].copy_from_slice(&bytes);
+            }
+        }
+        stream.truncate(coded);
+        Ok(stream)
+    }
+}
+
+/// The shape of a container's shards.
+pub(crate) fn layout_of(stream: &StreamEntry) -> Result<ShardLayout, Error> {
+    ShardLayout::new(stream.policy, stream.id.kind, stream.coded_bytes)
+        .map_err(|e| Error::Codec { container: stream.id, reason: e.to_string() })
+}
+
+const _: () = assert!(CALL_DEADLINE.as_millis() > HEDGE_AFTER.as_millis());

@@ -1,0 +1,157 @@
+//! A coded stream on its way to its nodes: encoded row by row, streamed to all of them at once.
+//!
+//! Memory: a few chunks for each shard, [`CHUNK_BYTES`] for all shards together, whatever the container's length.
+
+use super::{Lake, Node, shard_failure, within, write_threshold};
+use crate::error::{Error, Failure, Failures};
+use bytes::{Bytes, BytesMut};
+use prunedb_codec::{EncodedContainer, Encoder, Spool, StreamParams};
+use prunedb_core::{Digest, ShardId, ShardIndex, Term};
+use prunedb_store::{PutMode, StoreError};
+use tokio::{sync::mpsc, task::JoinSet};
+
+/// Bytes of all shards together that are encoded and handed over at once.
+const CHUNK_BYTES: usize = 4 << 20;
+/// Chunks that wait for each node.
+const CHUNKS_WAITING: usize = 2;
+
+/// What became of an upload.
+#[derive(Debug)]
+pub(crate) struct Uploaded {
+    pub(crate) encoded: EncodedContainer,
+    /// shards that their nodes did not take
+    pub(crate) missing: Vec<ShardIndex>,
+}
+
+enum Message {
+    Bytes(Bytes),
+    Commit(Digest),
+}
+
+/// Encodes the spooled stream and stores each shard on the node of its slot.
+///
+/// # Errors
+/// [`Error::Offload`] where fewer shards than the write threshold were stored, [`Error::Fenced`].
+pub(crate) fn upload(
+    lake: &Lake,
+    params: StreamParams,
+    mut encoder: Encoder,
+    spool: &dyn Spool,
+    group: u32,
+    term: Term,
+) -> Result<Uploaded, Error> {
+    let codec = |e: prunedb_codec::EncodeError| Error::Codec {
+        container: params.container,
+        reason: e.to_string(),
+    };
+    let layout = encoder.layout();
+    let nodes = lake.slots(group);
+    let mut senders = Vec::with_capacity(nodes.len());
+    let mut uploads = JoinSet::new();
+    for (shard, node) in params.policy.shards().zip(&nodes) {
+        let (sender, receiver) = mpsc::channel(CHUNKS_WAITING);
+        senders.push(Some(sender));
+        let id = ShardId { lake: lake.id, container: params.container, index: shard };
+        let node = node.clone();
+        let bytes = layout.shard_bytes();
+        let task = async move { (shard, put_shard(&node, id, term, bytes, receiver).await) };
+        uploads.spawn_on(task, &lake.runtime);
+    }
+    let total = params.policy.total_shards();
+    let chunk_rows = (CHUNK_BYTES / (total * layout.leaf_bytes())).max(1) as u64;
+    let mut row = 0;
+    while row < layout.leaves_per_shard() {
+        let rows = row..(row + chunk_rows).min(layout.leaves_per_shard());
+        row = rows.end;
+        let mut chunks = vec![BytesMut::new(); total];
+        encoder.encode_rows(spool, rows, &mut chunks).map_err(codec)?;
+        for (sender, chunk) in senders.iter_mut().zip(chunks) {
+            // a task that ended has said why, and the others go on
+            if sender
+                .as_ref()
+                .is_some_and(|s| s.blocking_send(Message::Bytes(chunk.freeze())).is_err())
+            {
+                *sender = None;
+            }
+        }
+        if senders.iter().flatten().count() < write_threshold(params.policy) {
+            break; // hopeless: what the tasks say is collected below
+        }
+    }
+    let complete = row >= layout.leaves_per_shard();
+    let encoded = if complete { Some(encoder.finish().map_err(codec)?) } else { None };
+    if let Some(encoded) = &encoded {
+        for (sender, name) in senders.iter().zip(&encoded.names) {
+            if let Some(sender) = sender {
+                let _task_ended = sender.blocking_send(Message::Commit(*name));
+            }
+        }
+    }
+    drop(senders);
+    let (stored, failed) = lake.runtime.block_on(collect(lake, &nodes, uploads));
+    if let Some(fenced) = failed.iter().find_map(|(_, e)| fence_of(e)) {
+        return Err(fenced);
+    }
+    match encoded {
+        Some(encoded) if stored >= write_threshold(params.policy) => {
+            let mut missing: Vec<ShardIndex> = failed.iter().map(|(shard, _)| *shard).collect();
+            missing.sort_unstable();
+            Ok(Uploaded { encoded, missing })
+        }
+        _ => {
+            let failures = failed.iter().map(|(shard, e)| describe(*shard, &nodes, e)).collect();
+            Err(Error::Offload {
+                container: params.container,
+                stored,
+                needed: write_threshold(params.policy),
+                failures: Failures(failures),
+            })
+        }
+    }
+}
+
+async fn put_shard(
+    node: &Node,
+    id: ShardId,
+    term: Term,
+    bytes: u64,
+    mut chunks: mpsc::Receiver<Message>,
+) -> Result<(), StoreError> {
+    let name = node.store.name().to_owned();
+    let mut upload = within(&name, node.store.put(id, term, bytes, PutMode::IfAbsent)).await?;
+    while let Some(message) = chunks.recv().await {
+        match message {
+            Message::Bytes(bytes) => within(&name, upload.write(bytes)).await?,
+            Message::Commit(digest) => return within(&name, upload.commit(digest)).await,
+        }
+    }
+    Err(StoreError::Rejected { store: name, reason: "the upload was given up".into() })
+}
+
+async fn collect(
+    lake: &Lake,
+    nodes: &[Node],
+    mut uploads: JoinSet<(ShardIndex, Result<(), StoreError>)>,
+) -> (usize, Vec<(ShardIndex, StoreError)>) {
+    let (mut stored, mut failed) = (0, Vec::new());
+    while let Some(done) = uploads.join_next().await {
+        let (shard, result) = done.expect("an upload does not panic");
+        lake.note(&nodes[shard.as_usize()], &result);
+        match result {
+            Ok(()) => stored += 1,
+            Err(e) => failed.push((shard, e)),
+        }
+    }
+    (stored, failed)
+}
+
+fn fence_of(error: &StoreError) -> Option<Error> {
+    match error {
+        StoreError::Fenced { term, seen, .. } => Some(Error::Fenced { term: *term, seen: *seen }),
+        _ => None,
+    }
+}
+
+fn describe(shard: ShardIndex, nodes: &[Node], error: &StoreError) -> Failure {
+    shard_failure(shard, &nodes[shard.as_usize()], error)
+}

@@ -1,0 +1,261 @@
+//! The container that is being written.
+
+use super::{Kind, LocalFiles, file_offset};
+use crate::error::{At, Error};
+use prunedb_core::{ContainerId, Digest, LakeId, TableId};
+use prunedb_disk::{File, Open};
+use prunedb_format::{
+    FormatError,
+    container::{ContainerHeader, FooterBuilder, HEADER_BYTES, RecordView, TableName},
+    local::{LOCAL_HEADER_BYTES, LocalSlot},
+};
+use std::{path::PathBuf, sync::Arc};
+
+/// An active container: what is in its file, and what its footer will say.
+#[derive(Debug)]
+pub(crate) struct Active {
+    pub(crate) id: ContainerId,
+    pub(crate) file: Arc<dyn File>,
+    path: PathBuf,
+    lake: LakeId,
+    hasher: blake3::Hasher,
+    pub(crate) footer: FooterBuilder,
+    /// container bytes in the file
+    written: u64,
+    /// container bytes that a sync covers
+    pub(crate) durable: u64,
+    slot_sequence: u64,
+}
+
+/// What opening an active container found.
+#[derive(Debug)]
+pub(crate) struct ActiveScan {
+    pub(crate) active: Active,
+    /// every record: table, key, offset
+    pub(crate) records: Vec<(TableId, Vec<u8>, u32)>,
+    /// bytes of a torn tail that were cut
+    pub(crate) cut_bytes: u64,
+}
+
+impl Active {
+    /// A new container file with its header; durable with the first group.
+    pub(crate) fn create(files: &LocalFiles, lake: LakeId, number: u32) -> Result<Self, Error> {
+        let id = ContainerId::data(number);
+        let path = files.path(number, Kind::Active);
+        let file = files.disk().open(&path, Open::CreateNew).at(&path)?;
+        let header = ContainerHeader { lake, id }.encode();
+        let mut active = Self {
+            id,
+            file,
+            path,
+            lake,
+            hasher: blake3::Hasher::new(),
+            footer: FooterBuilder::default(),
+            written: 0,
+            durable: 0,
+            slot_sequence: 0,
+        };
+        active.write(&header)?;
+        active.write_slot()?;
+        active.file.sync_data().at(&active.path)?;
+        files.disk().sync_dir(files.dir()).at(files.dir())?;
+        files.add(number, Kind::Active, Arc::clone(&active.file));
+        Ok(active)
+    }
+
+    /// Opens the container that a stop or a crash left: cuts a torn tail, refuses corruption below the watermark.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] where a record below the durable watermark is bad.
+    pub(crate) fn open(files: &LocalFiles, lake: LakeId, number: u32) -> Result<ActiveScan, Error> {
+        let path = files.path(number, Kind::Active);
+        let file = files.disk().open(&path, Open::ReadWrite).at(&path)?;
+        let id = ContainerId::data(number);
+        let length = file.len().at(&path)?;
+        let mut header = [0; LOCAL_HEADER_BYTES];
+        let slot = match length {
+            ..LOCAL_HEADER => None,
+            _ => {
+                file.read_exact_at(&mut header, 0).at(&path)?;
+                match LocalSlot::newest(&header) {
+                    // no record was ever written: a create that a crash cut short
+                    Err(_) if length <= file_offset(HEADER_BYTES as u64) => None,
+                    slot => Some(slot.at(&path)?),
+                }
+            }
+        };
+        // the file was created, but its first sync never returned: nothing in it was acknowledged
+        let Some(slot) = slot else {
+            files.disk().remove(&path).at(&path)?;
+            let active = Self::create(files, lake, number)?;
+            return Ok(ActiveScan { active, records: Vec::new(), cut_bytes: length });
+        };
+        if slot.lake != lake || slot.id != id {
+            return Err(Error::Damaged {
+                container: id,
+                offset: 0,
+                reason: format!("its local header is of {} in lake {}", slot.id, slot.lake),
+            });
+        }
+        let mut scan = Scan {
+            file: &*file,
+            path: &path,
+            id,
+            end: length - LOCAL_HEADER_BYTES as u64,
+            hasher: blake3::Hasher::new(),
+            footer: FooterBuilder::default(),
+            records: Vec::new(),
+        };
+        let put_end = scan.run(lake, slot.durable_bytes)?;
+        let Scan { hasher, footer, records, end, .. } = scan;
+        let cut_bytes = end - put_end;
+        if cut_bytes > 0 {
+            file.set_len(file_offset(put_end)).at(&path)?;
+        }
+        // what a killed process wrote but never synced counts as durable from here on, so it has to be
+        file.sync_data().at(&path)?;
+        let active = Self {
+            id,
+            file: Arc::clone(&file),
+            path,
+            lake,
+            hasher,
+            footer,
+            written: put_end,
+            durable: put_end,
+            slot_sequence: slot.sequence,
+        };
+        files.add(number, Kind::Active, file);
+        Ok(ActiveScan { active, records, cut_bytes })
+    }
+
+    /// Appends bytes to the file; durable after [`Self::sync`].
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.file.write_all_at(bytes, file_offset(self.written)).at(&self.path)?;
+        self.hasher.update(bytes);
+        self.written += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Makes what was written durable, and with it the watermark of the group before.
+    pub(crate) fn sync(&mut self) -> Result<(), Error> {
+        self.write_slot()?;
+        self.file.sync_data().at(&self.path)?;
+        self.durable = self.written;
+        Ok(())
+    }
+
+    fn write_slot(&mut self) -> Result<(), Error> {
+        self.slot_sequence += 1;
+        let slot = LocalSlot {
+            sequence: self.slot_sequence,
+            durable_bytes: self.durable,
+            lake: self.lake,
+            id: self.id,
+        };
+        self.file.write_all_at(&slot.encode(), slot.file_offset()).at(&self.path)
+    }
+
+    /// Syncs once more so that the watermark covers everything: damage is then never taken for a torn tail.
+    pub(crate) fn rest(&mut self) -> Result<(), Error> {
+        self.sync()
+    }
+
+    /// Writes the footer, syncs, and gives the file its sealed name.
+    pub(crate) fn seal(
+        mut self,
+        files: &LocalFiles,
+        name_of: impl Fn(TableId) -> TableName,
+    ) -> Result<u32, Error> {
+        let footer = std::mem::take(&mut self.footer);
+        let (bytes, trailer) = footer.finish(self.written, name_of);
+        self.write(&bytes)?;
+        let digest = Digest(*self.hasher.finalize().as_bytes());
+        self.write(&trailer.encode(digest))?;
+        // no slot says that the footer is durable: a crash before the new name finds a torn tail and cuts it
+        self.sync()?;
+        files.seal(self.id.number)?;
+        Ok(self.id.number)
+    }
+}
+
+const LOCAL_HEADER: u64 = LOCAL_HEADER_BYTES as u64;
+
+/// Walks the records of an active container's file.
+struct Scan<'a> {
+    file: &'a dyn File,
+    path: &'a std::path::Path,
+    id: ContainerId,
+    end: u64,
+    hasher: blake3::Hasher,
+    footer: FooterBuilder,
+    records: Vec<(TableId, Vec<u8>, u32)>,
+}
+
+const WINDOW_BYTES: u64 = 4 << 20;
+
+impl Scan<'_> {
+    /// The end of the longest valid prefix that ends a put.
+    fn run(&mut self, lake: LakeId, durable: u64) -> Result<u64, Error> {
+        let mut window = self.read(0, HEADER_BYTES as u64)?;
+        let header = window.first_chunk().and_then(|h| ContainerHeader::decode(h).ok());
+        if header != Some(ContainerHeader { lake, id: self.id }) {
+            return Err(self.damaged(0, "its header is not its own".into()));
+        }
+        self.hasher.update(&window);
+        let (mut window_start, mut at, mut put_end) = (0, HEADER_BYTES as u64, HEADER_BYTES as u64);
+        let mut put = Vec::new();
+        loop {
+            let here = usize::try_from(at - window_start).expect("within the window");
+            let rest = &window[here..];
+            match RecordView::decode(rest) {
+                Ok(record) => {
+                    put.push((record.table, record.key.to_vec(), at));
+                    at += record.record_bytes() as u64;
+                    if record.end_of_put {
+                        let from = usize::try_from(put_end.max(window_start) - window_start)
+                            .expect("within the window");
+                        let to = usize::try_from(at - window_start).expect("within the window");
+                        self.hasher.update(&window[from..to]);
+                        put_end = at;
+                        for (table, key, offset) in put.drain(..) {
+                            self.footer.add(table, offset, &key);
+                            let offset =
+                                u32::try_from(offset).expect("containers are below 256 MiB");
+                            self.records.push((table, key, offset));
+                        }
+                    }
+                }
+                Err(error) => {
+                    let needed = match error {
+                        FormatError::Truncated { needed, .. } => needed,
+                        _ => 0,
+                    };
+                    // the window starts at the put, so that a put is hashed only when it is whole
+                    if needed > 0 && at + needed <= self.end {
+                        let span = (at - put_end + needed).max(WINDOW_BYTES);
+                        window = self.read(put_end, span.min(self.end - put_end))?;
+                        window_start = put_end;
+                        continue;
+                    }
+                    if put_end < durable {
+                        return Err(self.damaged(at, error.to_string()));
+                    }
+                    return Ok(put_end);
+                }
+            }
+        }
+    }
+
+    fn read(&self, at: u64, bytes: u64) -> Result<Vec<u8>, Error> {
+        let bytes = usize::try_from(bytes).expect("a window fits in memory");
+        let mut window = vec![0; bytes];
+        let read = self.file.read_at(&mut window, file_offset(at)).at(self.path)?;
+        window.truncate(read);
+        Ok(window)
+    }
+
+    fn damaged(&self, offset: u64, reason: String) -> Error {
+        Error::Damaged { container: self.id, offset, reason }
+    }
+}

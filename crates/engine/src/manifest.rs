@@ -1,0 +1,309 @@
+//! The local manifest: every edit so far, and where things stand, in one small transactional file.
+//!
+//! It is this machine's copy of what the lake's manifest containers hold, plus what was not published yet. A
+//! transaction is durable when the call returns. RAM: the tables, the placement and a bounded cache of entries.
+
+mod store;
+
+use crate::error::Error;
+use prunedb_codec::FrameTable;
+use prunedb_core::{ContainerId, ContainerKind, ShardIndex, TableId, Term};
+use prunedb_disk::Disk;
+use prunedb_format::{
+    container::{TableKind, TableName},
+    head::HeadBody,
+    manifest::{ContainerEntry, Edit},
+};
+use std::{
+    collections::{BTreeSet, HashMap},
+    path::Path,
+    sync::{Arc, Mutex, PoisonError, RwLock},
+};
+use store::{Batch, Store};
+
+pub(crate) use store::{Retired, Totals};
+
+/// An entry with its frame table decoded.
+#[derive(Debug)]
+pub(crate) struct Container {
+    pub(crate) entry: ContainerEntry,
+    pub(crate) frames: FrameTable,
+}
+
+impl Container {
+    pub(crate) fn id(&self) -> ContainerId {
+        self.entry.stream.id
+    }
+}
+
+/// What the manifest remembers besides edits.
+#[derive(Debug, Clone)]
+pub(crate) struct State {
+    /// the head as it was last published; placement changes are in it before they are published
+    pub(crate) body: HeadBody,
+    /// number of the last published head; 0: none yet
+    pub(crate) head_number: u64,
+    /// our term; 0: never wrote the lake
+    pub(crate) term: Term,
+    /// number of the next edit
+    pub(crate) next_edit: u64,
+    /// the body changed since it was published
+    pub(crate) head_dirty: bool,
+    /// sums over all containers
+    pub(crate) totals: Totals,
+}
+
+/// Entries kept decoded; one takes about 10 KB.
+const CACHED_ENTRIES: usize = 256;
+
+#[derive(Debug)]
+pub(crate) struct Manifest {
+    store: Store,
+    state: RwLock<State>,
+    tables: RwLock<Vec<TableName>>,
+    entries: Mutex<HashMap<u32, Arc<Container>>>,
+    /// serializes changes, so that memory follows the file
+    change: Mutex<()>,
+}
+
+impl Manifest {
+    /// A manifest that starts from a placement, without edits; see [`Self::finish`].
+    pub(crate) fn create(disk: &Arc<dyn Disk>, dir: &Path, body: HeadBody) -> Result<Self, Error> {
+        let store = Store::create(disk, dir)?;
+        let state = State {
+            body: HeadBody { next_edit: 0, manifests: Vec::new(), ..body },
+            head_number: 0,
+            term: Term(0),
+            next_edit: 0,
+            head_dirty: true,
+            totals: Totals::default(),
+        };
+        store.write(&Batch { state: Some(&state), ..Batch::default() })?;
+        Ok(Self::with(store, state, Vec::new()))
+    }
+
+    /// The new manifest is complete: from now on its folder holds a database.
+    pub(crate) fn finish(&self, disk: &dyn Disk) -> Result<(), Error> {
+        self.store.finish(disk)
+    }
+
+    pub(crate) fn open(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Self, Error> {
+        let store = Store::open(disk, dir)?;
+        let state = store.state()?;
+        let mut tables = Vec::new();
+        for number in store.table_edits()? {
+            if let Edit::Table(table) = store.edit(number)? {
+                tables.push(table);
+            }
+        }
+        Ok(Self::with(store, state, tables))
+    }
+
+    fn with(store: Store, state: State, tables: Vec<TableName>) -> Self {
+        Self {
+            store,
+            state: RwLock::new(state),
+            tables: RwLock::new(tables),
+            entries: Mutex::new(HashMap::new()),
+            change: Mutex::new(()),
+        }
+    }
+
+    pub(crate) fn exists(disk: &dyn Disk, dir: &Path) -> Result<bool, Error> {
+        Store::exists(disk, dir)
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Changes the state: durable, then visible.
+    pub(crate) fn update<T>(&self, change: impl FnOnce(&mut State) -> T) -> Result<T, Error> {
+        let _serial = self.change.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
+        let out = change(&mut state);
+        self.store.write(&Batch { state: Some(&state), ..Batch::default() })?;
+        self.set(state);
+        Ok(out)
+    }
+
+    fn set(&self, state: State) {
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    pub(crate) fn tables(&self) -> Vec<TableName> {
+        self.tables.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn table(&self, name: &str) -> Option<TableName> {
+        let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner);
+        tables.iter().find(|t| t.name == name).cloned()
+    }
+
+    pub(crate) fn table_by_id(&self, id: TableId) -> Option<TableName> {
+        let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner);
+        tables.iter().find(|t| t.id == id).cloned()
+    }
+
+    /// The table of that name, created where there is none.
+    pub(crate) fn ensure_table(&self, name: &str, kind: TableKind) -> Result<TableName, Error> {
+        if let Some(table) = self.table(name) {
+            return Ok(table);
+        }
+        let _serial = self.change.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(table) = self.table(name) {
+            return Ok(table);
+        }
+        // table 0 is the manifest's own
+        let id = self.tables().iter().map(|t| t.id.0).max().unwrap_or(0) + 1;
+        let table = TableName { id: TableId(id), kind, name: name.to_owned() };
+        self.add_edit(Edit::Table(table.clone()))?;
+        Ok(table)
+    }
+
+    /// Notes a container that is in the lake; `missing` shards are to be repaired.
+    pub(crate) fn add_container(
+        &self,
+        entry: ContainerEntry,
+        missing: &[ShardIndex],
+    ) -> Result<(), Error> {
+        let _serial = self.change.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = entry.stream.id;
+        self.add_edit(Edit::Container(Box::new(entry)))?;
+        self.change_damage(missing.iter().map(|&shard| (id, shard)), true)
+    }
+
+    /// Applies an edit of the lake's manifest (recovery); the caller keeps their order.
+    pub(crate) fn apply(&self, edit: Edit) -> Result<(), Error> {
+        let _serial = self.change.lock().unwrap_or_else(PoisonError::into_inner);
+        self.add_edit(edit)
+    }
+
+    fn add_edit(&self, edit: Edit) -> Result<(), Error> {
+        let mut state = self.state();
+        let number = state.next_edit;
+        state.next_edit += 1;
+        if let Edit::Container(entry) = &edit {
+            if entry.stream.id.kind != ContainerKind::Data {
+                return Err(self.store.damaged(format!("edit {number} is of {}", entry.stream.id)));
+            }
+            if let Some(old) = self.container(entry.stream.id.number)? {
+                state.totals.remove(&old.entry);
+            }
+            state.totals.add(entry);
+        }
+        self.store.write(&Batch {
+            state: Some(&state),
+            edit: Some((number, &edit)),
+            ..Batch::default()
+        })?;
+        self.set(state);
+        match edit {
+            Edit::Table(table) => {
+                self.tables.write().unwrap_or_else(PoisonError::into_inner).push(table);
+            }
+            Edit::Container(entry) => {
+                let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+                entries.remove(&entry.stream.id.number);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The entry of a data container, where it is in the lake.
+    pub(crate) fn container(&self, number: u32) -> Result<Option<Arc<Container>>, Error> {
+        let cached =
+            self.entries.lock().unwrap_or_else(PoisonError::into_inner).get(&number).cloned();
+        if cached.is_some() {
+            return Ok(cached);
+        }
+        let Some(edit) = self.store.container_edit(number)? else { return Ok(None) };
+        let Edit::Container(entry) = self.store.edit(edit)? else {
+            return Err(self
+                .store
+                .damaged(format!("edit {edit} is not the entry of container d{number}")));
+        };
+        let frames = FrameTable::decode(&entry.frame_table)
+            .map_err(|e| self.store.damaged(format!("frame table of {}: {e}", entry.stream.id)))?;
+        if frames.container_bytes() != entry.stream.container_bytes
+            || frames.coded_bytes() != entry.stream.coded_bytes
+        {
+            return Err(self
+                .store
+                .damaged(format!("frame table of {} has other lengths", entry.stream.id)));
+        }
+        let container = Arc::new(Container { entry: *entry, frames });
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        if entries.len() >= CACHED_ENTRIES {
+            entries.clear();
+        }
+        entries.insert(number, Arc::clone(&container));
+        Ok(Some(container))
+    }
+
+    /// Whether a data container is in the lake, without decoding its entry.
+    pub(crate) fn is_offloaded(&self, number: u32) -> Result<bool, Error> {
+        Ok(self.store.container_edit(number)?.is_some())
+    }
+
+    /// Numbers of all data containers in the lake, rising.
+    pub(crate) fn container_numbers(&self) -> Result<Vec<u32>, Error> {
+        self.store.container_numbers()
+    }
+
+    /// Edits from `first` on, as stored: up to `bytes_max` together, at least one.
+    pub(crate) fn edits_from(
+        &self,
+        first: u64,
+        bytes_max: usize,
+    ) -> Result<Vec<(u64, Vec<u8>)>, Error> {
+        self.store.edits_from(first, bytes_max)
+    }
+
+    /// Shards known to be missing or damaged.
+    pub(crate) fn damage(&self) -> Result<BTreeSet<(ContainerId, ShardIndex)>, Error> {
+        self.store.damage()
+    }
+
+    pub(crate) fn set_damage(
+        &self,
+        shards: impl IntoIterator<Item = (ContainerId, ShardIndex)>,
+        damaged: bool,
+    ) -> Result<(), Error> {
+        let _serial = self.change.lock().unwrap_or_else(PoisonError::into_inner);
+        self.change_damage(shards, damaged)
+    }
+
+    fn change_damage(
+        &self,
+        shards: impl IntoIterator<Item = (ContainerId, ShardIndex)>,
+        damaged: bool,
+    ) -> Result<(), Error> {
+        let shards: Vec<_> = shards.into_iter().collect();
+        if shards.is_empty() {
+            return Ok(());
+        }
+        self.store.write(&Batch { damage: Some((&shards, damaged)), ..Batch::default() })
+    }
+
+    /// Whether a container was read back from its shards and found equal.
+    pub(crate) fn is_read_back(&self, number: u32) -> Result<bool, Error> {
+        self.store.is_read_back(number)
+    }
+
+    pub(crate) fn set_read_back(&self, number: u32) -> Result<(), Error> {
+        let _serial = self.change.lock().unwrap_or_else(PoisonError::into_inner);
+        self.store.write(&Batch { read_back: Some(number), ..Batch::default() })
+    }
+
+    /// Manifest containers that newer ones replaced, with the head since which they are.
+    pub(crate) fn retired(&self) -> Result<Vec<Retired>, Error> {
+        self.store.retired()
+    }
+
+    pub(crate) fn set_retired(&self, add: &[Retired], remove: &[u32]) -> Result<(), Error> {
+        let _serial = self.change.lock().unwrap_or_else(PoisonError::into_inner);
+        self.store.write(&Batch { retired: Some((add, remove)), ..Batch::default() })
+    }
+}

@@ -1,0 +1,382 @@
+//! The file behind the local manifest: redb, through the same `Disk` door as everything else.
+
+use super::State;
+use crate::error::{At, Error};
+use prunedb_core::{ContainerId, ContainerKind, Policy, ShardIndex, Term};
+use prunedb_disk::{Disk, File, Open};
+use prunedb_format::{
+    head::HeadBody,
+    manifest::{ContainerEntry, Edit},
+};
+use redb::{
+    Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, WriteTransaction,
+};
+use std::{
+    collections::BTreeSet,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+const FILE: &str = "manifest.redb";
+/// Its name until it is complete.
+const UNFINISHED: &str = "manifest.redb.new";
+const CACHE_BYTES: usize = 8 << 20;
+
+const EDITS: TableDefinition<u64, &[u8]> = TableDefinition::new("edits");
+const CONTAINERS: TableDefinition<u32, u64> = TableDefinition::new("containers");
+const TABLES: TableDefinition<u32, u64> = TableDefinition::new("tables");
+const DAMAGE: TableDefinition<(u8, u32, u8), ()> = TableDefinition::new("damage");
+const READ_BACK: TableDefinition<u32, ()> = TableDefinition::new("read back");
+const RETIRED: TableDefinition<u32, (u64, u32, u8, u8)> = TableDefinition::new("retired");
+const NUMBERS: TableDefinition<&str, u64> = TableDefinition::new("numbers");
+const BODY: TableDefinition<(), &[u8]> = TableDefinition::new("body");
+
+/// Sums over the data containers of the lake.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    pub(crate) containers: u64,
+    pub(crate) records: u64,
+    pub(crate) container_bytes: u64,
+    pub(crate) coded_bytes: u64,
+}
+
+impl Totals {
+    pub(super) fn add(&mut self, entry: &ContainerEntry) {
+        self.containers += 1;
+        self.records += u64::from(entry.record_count);
+        self.container_bytes += entry.stream.container_bytes;
+        self.coded_bytes += entry.stream.coded_bytes;
+    }
+
+    pub(super) fn remove(&mut self, entry: &ContainerEntry) {
+        self.containers -= 1;
+        self.records -= u64::from(entry.record_count);
+        self.container_bytes -= entry.stream.container_bytes;
+        self.coded_bytes -= entry.stream.coded_bytes;
+    }
+}
+
+/// A manifest container that a newer one replaced; its shards are deleted after some heads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Retired {
+    pub(crate) number: u32,
+    pub(crate) since_head: u64,
+    pub(crate) group: u32,
+    pub(crate) policy: Policy,
+}
+
+/// One transaction.
+#[derive(Default)]
+pub(super) struct Batch<'a> {
+    pub(super) state: Option<&'a State>,
+    pub(super) edit: Option<(u64, &'a Edit)>,
+    pub(super) damage: Option<(&'a [(ContainerId, ShardIndex)], bool)>,
+    pub(super) read_back: Option<u32>,
+    pub(super) retired: Option<(&'a [Retired], &'a [u32])>,
+}
+
+#[derive(Debug)]
+pub(super) struct Store {
+    path: PathBuf,
+    database: Database,
+}
+
+impl Store {
+    pub(super) fn exists(disk: &dyn Disk, dir: &Path) -> Result<bool, Error> {
+        let path = dir.join(FILE);
+        disk.exists(&path).at(&path)
+    }
+
+    /// A new file, which no one takes for a manifest before [`Self::finish`].
+    pub(super) fn create(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Self, Error> {
+        let path = dir.join(UNFINISHED);
+        if disk.exists(&path).at(&path)? {
+            disk.remove(&path).at(&path)?;
+        }
+        let file = disk.open(&path, Open::CreateNew).at(&path)?;
+        Self::with(path, file)
+    }
+
+    /// Gives a new file its name.
+    pub(super) fn finish(&self, disk: &dyn Disk) -> Result<(), Error> {
+        let path = self.path.with_file_name(FILE);
+        let dir = path.parent().expect("it was made in a folder");
+        disk.rename(&self.path, &path).at(&path)?;
+        disk.sync_dir(dir).at(dir)
+    }
+
+    pub(super) fn open(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Self, Error> {
+        let path = dir.join(FILE);
+        match disk.open(&path, Open::ReadWrite) {
+            Ok(file) => Self::with(path, file),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                Err(Error::NotADatabase { path: dir.into() })
+            }
+            Err(source) => Err(Error::Io { path, source }),
+        }
+    }
+
+    fn with(path: PathBuf, file: Arc<dyn File>) -> Result<Self, Error> {
+        let database = Database::builder()
+            .set_cache_size(CACHE_BYTES)
+            .create_with_backend(Backend(file))
+            .map_err(|e| Error::Manifest { path: path.clone(), reason: e.to_string() })?;
+        Ok(Self { path, database })
+    }
+
+    pub(super) fn damaged(&self, reason: String) -> Error {
+        Error::Manifest { path: self.path.clone(), reason }
+    }
+
+    fn failed(&self, error: impl Into<redb::Error>) -> Error {
+        match error.into() {
+            redb::Error::Io(e) if e.kind() == io::ErrorKind::StorageFull => {
+                Error::DiskFull { path: self.path.clone(), needed_bytes: 1, free_bytes: 0 }
+            }
+            e => self.damaged(e.to_string()),
+        }
+    }
+
+    pub(super) fn write(&self, batch: &Batch<'_>) -> Result<(), Error> {
+        let mut transaction = self.database.begin_write().map_err(|e| self.failed(e))?;
+        // the allocator's state is committed too, so that opening after a crash does not scan the file
+        transaction.set_quick_repair(true);
+        write_batch(&transaction, batch).map_err(|e| self.failed(e))?;
+        transaction.commit().map_err(|e| self.failed(e))
+    }
+
+    pub(super) fn state(&self) -> Result<State, Error> {
+        let (bytes, numbers) = self.read_state().map_err(|e| self.failed(e))?;
+        let [
+            head_number,
+            term,
+            next_edit,
+            head_dirty,
+            containers,
+            records,
+            container_bytes,
+            coded_bytes,
+        ] = numbers;
+        let body = HeadBody::decode(&bytes).at(&self.path)?;
+        Ok(State {
+            body,
+            head_number,
+            term: Term(term),
+            next_edit,
+            head_dirty: head_dirty != 0,
+            totals: Totals { containers, records, container_bytes, coded_bytes },
+        })
+    }
+
+    fn read_state(&self) -> Result<(Vec<u8>, [u64; NUMBER_NAMES.len()]), redb::Error> {
+        let read = self.database.begin_read()?;
+        let body = read.open_table(BODY)?.get(())?.map(|g| g.value().to_vec()).unwrap_or_default();
+        let table = read.open_table(NUMBERS)?;
+        let mut numbers = [0; NUMBER_NAMES.len()];
+        for (number, name) in numbers.iter_mut().zip(NUMBER_NAMES) {
+            *number = table.get(name)?.map_or(0, |g| g.value());
+        }
+        Ok((body, numbers))
+    }
+
+    pub(super) fn edit(&self, number: u64) -> Result<Edit, Error> {
+        let bytes = self.edit_bytes(number).map_err(|e| self.failed(e))?;
+        let bytes = bytes.ok_or_else(|| self.damaged(format!("edit {number} is missing")))?;
+        Edit::decode(&bytes).at(&self.path)
+    }
+
+    fn edit_bytes(&self, number: u64) -> Result<Option<Vec<u8>>, redb::Error> {
+        let read = self.database.begin_read()?;
+        Ok(read.open_table(EDITS)?.get(number)?.map(|g| g.value().to_vec()))
+    }
+
+    pub(super) fn edits_from(
+        &self,
+        first: u64,
+        bytes_max: usize,
+    ) -> Result<Vec<(u64, Vec<u8>)>, Error> {
+        self.read_edits_from(first, bytes_max).map_err(|e| self.failed(e))
+    }
+
+    fn read_edits_from(
+        &self,
+        first: u64,
+        bytes_max: usize,
+    ) -> Result<Vec<(u64, Vec<u8>)>, redb::Error> {
+        let read = self.database.begin_read()?;
+        let (mut out, mut bytes): (Vec<(u64, Vec<u8>)>, usize) = (Vec::new(), 0);
+        for row in read.open_table(EDITS)?.range(first..)? {
+            let (number, edit) = row?;
+            bytes += edit.value().len();
+            if bytes > bytes_max && !out.is_empty() {
+                break;
+            }
+            out.push((number.value(), edit.value().to_vec()));
+        }
+        Ok(out)
+    }
+
+    pub(super) fn table_edits(&self) -> Result<Vec<u64>, Error> {
+        let read = || -> Result<Vec<u64>, redb::Error> {
+            let read = self.database.begin_read()?;
+            read.open_table(TABLES)?.iter()?.map(|row| Ok(row?.1.value())).collect()
+        };
+        read().map_err(|e| self.failed(e))
+    }
+
+    pub(super) fn container_edit(&self, number: u32) -> Result<Option<u64>, Error> {
+        let read = || -> Result<Option<u64>, redb::Error> {
+            let read = self.database.begin_read()?;
+            Ok(read.open_table(CONTAINERS)?.get(number)?.map(|g| g.value()))
+        };
+        read().map_err(|e| self.failed(e))
+    }
+
+    pub(super) fn container_numbers(&self) -> Result<Vec<u32>, Error> {
+        let read = || -> Result<Vec<u32>, redb::Error> {
+            let read = self.database.begin_read()?;
+            read.open_table(CONTAINERS)?.iter()?.map(|row| Ok(row?.0.value())).collect()
+        };
+        read().map_err(|e| self.failed(e))
+    }
+
+    pub(super) fn damage(&self) -> Result<BTreeSet<(ContainerId, ShardIndex)>, Error> {
+        let read = || -> Result<Vec<(u8, u32, u8)>, redb::Error> {
+            let read = self.database.begin_read()?;
+            read.open_table(DAMAGE)?.iter()?.map(|row| Ok(row?.0.value())).collect()
+        };
+        let rows = read().map_err(|e| self.failed(e))?;
+        rows.into_iter()
+            .map(|(kind, number, shard)| {
+                let kind = ContainerKind::from_byte(kind)
+                    .ok_or_else(|| self.damaged(format!("container kind {kind}")))?;
+                Ok((ContainerId { kind, number }, ShardIndex(shard)))
+            })
+            .collect()
+    }
+
+    pub(super) fn is_read_back(&self, number: u32) -> Result<bool, Error> {
+        let read = || -> Result<bool, redb::Error> {
+            let read = self.database.begin_read()?;
+            Ok(read.open_table(READ_BACK)?.get(number)?.is_some())
+        };
+        read().map_err(|e| self.failed(e))
+    }
+
+    pub(super) fn retired(&self) -> Result<Vec<Retired>, Error> {
+        let read = || -> Result<Vec<(u32, (u64, u32, u8, u8))>, redb::Error> {
+            let read = self.database.begin_read()?;
+            let table = read.open_table(RETIRED)?;
+            table
+                .iter()?
+                .map(|row| row.map(|(k, v)| (k.value(), v.value())).map_err(Into::into))
+                .collect()
+        };
+        let rows = read().map_err(|e| self.failed(e))?;
+        rows.into_iter()
+            .map(|(number, (since_head, group, p, q))| {
+                let policy =
+                    Policy::new(p.into(), q.into()).map_err(|e| self.damaged(e.to_string()))?;
+                Ok(Retired { number, since_head, group, policy })
+            })
+            .collect()
+    }
+}
+
+const NUMBER_NAMES: [&str; 8] = [
+    "head number",
+    "term",
+    "next edit",
+    "head dirty",
+    "containers",
+    "records",
+    "container bytes",
+    "coded bytes",
+];
+
+fn write_batch(transaction: &WriteTransaction, batch: &Batch<'_>) -> Result<(), redb::Error> {
+    // every table is opened, so that all of them exist after the first transaction
+    let mut edits = transaction.open_table(EDITS)?;
+    let mut containers = transaction.open_table(CONTAINERS)?;
+    let mut tables = transaction.open_table(TABLES)?;
+    let mut damage = transaction.open_table(DAMAGE)?;
+    let mut read_back = transaction.open_table(READ_BACK)?;
+    let mut retired = transaction.open_table(RETIRED)?;
+    let mut numbers = transaction.open_table(NUMBERS)?;
+    let mut body = transaction.open_table(BODY)?;
+    if let Some(state) = batch.state {
+        let values = [
+            state.head_number,
+            state.term.0,
+            state.next_edit,
+            state.head_dirty.into(),
+            state.totals.containers,
+            state.totals.records,
+            state.totals.container_bytes,
+            state.totals.coded_bytes,
+        ];
+        for (name, value) in NUMBER_NAMES.iter().zip(values) {
+            numbers.insert(name, value)?;
+        }
+        body.insert((), state.body.encode().as_slice())?;
+    }
+    if let Some((number, edit)) = batch.edit {
+        edits.insert(number, edit.encode().as_slice())?;
+        match edit {
+            Edit::Table(table) => _ = tables.insert(table.id.0, number)?,
+            Edit::Container(entry) => _ = containers.insert(entry.stream.id.number, number)?,
+            _ => {}
+        }
+    }
+    if let Some((shards, damaged)) = batch.damage {
+        for (container, shard) in shards {
+            let key = (container.kind as u8, container.number, shard.0);
+            if damaged {
+                damage.insert(key, ())?;
+            } else {
+                damage.remove(key)?;
+            }
+        }
+    }
+    if let Some(number) = batch.read_back {
+        read_back.insert(number, ())?;
+    }
+    if let Some((add, remove)) = batch.retired {
+        for r in add {
+            let shards = |n: usize| u8::try_from(n).expect("a policy has at most 255 shards");
+            let policy = (shards(r.policy.data_shards()), shards(r.policy.parity_shards()));
+            retired.insert(r.number, (r.since_head, r.group, policy.0, policy.1))?;
+        }
+        for number in remove {
+            retired.remove(number)?;
+        }
+    }
+    Ok(())
+}
+
+/// One of our files as redb wants it. The folder's lock keeps other processes out.
+#[derive(Debug)]
+struct Backend(Arc<dyn File>);
+
+impl StorageBackend for Backend {
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.read_exact_at(out, offset)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.write_all_at(data, offset)
+    }
+}

@@ -1,0 +1,233 @@
+//! From a sealed container to shards in the lake.
+
+mod spool;
+
+use crate::{
+    db::{Db, Inner},
+    error::Error,
+    lake::{Uploaded, upload},
+    local::{Kind, file_offset},
+    progress::{Job, OnProgress},
+};
+use prunedb_codec::{CodecVersion, CodedStream, Encoder, FrameTable, ReadAt, Spool, StreamParams};
+use prunedb_core::{ContainerId, Digest, Generation, Policy, ShardIndex, Term};
+use prunedb_disk::File;
+use prunedb_format::{
+    container::{Footer, TRAILER_BYTES},
+    manifest::{ContainerEntry, StreamEntry},
+};
+use spool::AnySpool;
+use std::{
+    io,
+    num::NonZero,
+    sync::{Arc, PoisonError},
+};
+
+/// A container that went into the lake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offloaded {
+    /// which container
+    pub container: ContainerId,
+    /// its length
+    pub container_bytes: u64,
+    /// length after compression
+    pub coded_bytes: u64,
+    /// sealed bytes of all its shards
+    pub lake_bytes: u64,
+    /// shards that their nodes did not take; repair brings them
+    pub missing: Vec<ShardIndex>,
+}
+
+/// The lake key generation of new containers: rotation comes with its own command.
+const GENERATION: Generation = Generation(0);
+
+/// A container's bytes in its local file.
+struct LocalContainer(Arc<dyn File>);
+
+impl ReadAt for LocalContainer {
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.0.read_exact_at(buffer, file_offset(offset))
+    }
+}
+
+impl Db {
+    /// Offloads the oldest sealed container, where there is one that is not in the lake yet.
+    ///
+    /// # Errors
+    /// [`Error::Offload`] where too few nodes took it: it stays local. [`Error::Damaged`] where its local bytes no
+    /// longer are what was sealed. [`Error::Fenced`].
+    pub fn offload_next(&self) -> Result<Option<Offloaded>, Error> {
+        self.inner.offload_next()
+    }
+}
+
+impl Inner {
+    pub(crate) fn offload_all(&self, report: &mut OnProgress<'_>) -> Result<(), Error> {
+        let mut total = 0;
+        for number in self.sealed_waiting()? {
+            total += self.files.sealed_bytes(number)?;
+        }
+        let mut job = Job::start("offload", total, report);
+        while let Some(done) = self.offload_next()? {
+            job.did(done.container_bytes, done.container);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn offload_next(&self) -> Result<Option<Offloaded>, Error> {
+        let _one = self.lake_writes.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(number) = self.sealed_waiting()?.first().copied() else { return Ok(None) };
+        let done = self.offload(number);
+        let waiting = self.sealed_waiting()?.len();
+        let mut queue = self.queue.state.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.waiting = waiting;
+        queue.failure = done.as_ref().err().map(Error::to_string);
+        self.queue.changed.notify_all();
+        done.map(Some)
+    }
+
+    fn offload(&self, number: u32) -> Result<Offloaded, Error> {
+        let id = ContainerId::data(number);
+        let path = self.files.path(number, Kind::Sealed);
+        let term = self.term()?;
+        let container_bytes = self.files.sealed_bytes(number)?;
+        let footer = self.files.sealed_footer(number)?;
+        let file =
+            self.files.whole(number)?.ok_or_else(|| Error::NotADatabase { path: path.clone() })?;
+        let source = LocalContainer(file);
+        check_digest(id, &source, container_bytes, &footer).at_container(id)?;
+        let state = self.manifest.state();
+        let group =
+            number % u32::try_from(state.body.groups.len()).expect("groups are counted in u32");
+        let mut spool = AnySpool::new(&self.options, &*self.disk, container_bytes)?;
+        let stored = self.store(&source, container_bytes, id, group, term, &mut spool)?;
+        let stream = stored.stream;
+        let lake_bytes = stored.lake_bytes;
+        let missing = stored.uploaded.missing.clone();
+        let entry = ContainerEntry {
+            stream,
+            record_count: footer.trailer().record_count,
+            digest: footer.trailer().digest,
+            tables: footer.tables().to_vec(),
+            names: stored.uploaded.encoded.names,
+            frame_table: stored.frames.encode(),
+        };
+        self.manifest.add_container(entry, &missing)?;
+        tracing::info!(container = %id, container_bytes, coded_bytes = stream.coded_bytes, missing = missing.len(), "offloaded");
+        Ok(Offloaded {
+            container: id,
+            container_bytes,
+            coded_bytes: stream.coded_bytes,
+            lake_bytes,
+            missing,
+        })
+    }
+
+    /// Compresses, codes, seals and stores a container.
+    pub(crate) fn store(
+        &self,
+        source: &dyn ReadAt,
+        container_bytes: u64,
+        id: ContainerId,
+        group: u32,
+        term: Term,
+        spool: &mut dyn Spool,
+    ) -> Result<Stored, Error> {
+        let codec =
+            |e: &dyn std::fmt::Display| Error::Codec { container: id, reason: e.to_string() };
+        let policy: Policy = self.lake.groups()[group as usize].policy;
+        let version = CodecVersion::CURRENT;
+        let threads = NonZero::new(self.options.threads).unwrap_or(NonZero::<usize>::MIN);
+        let (frames, coded): (FrameTable, CodedStream) =
+            prunedb_codec::compress(source, container_bytes, id.kind, version, threads, spool)
+                .map_err(|e| codec(&e))?;
+        let params = StreamParams {
+            lake: self.lake.id,
+            container: id,
+            policy,
+            codec: version,
+            generation: GENERATION,
+        };
+        let key = self.lake.secret.lake_key(GENERATION);
+        let encoder =
+            Encoder::new(&key, params, coded, self.lake.code(policy)).map_err(|e| codec(&e))?;
+        let layout = encoder.layout();
+        let uploaded = upload(&self.lake, params, encoder, spool, group, term)?;
+        let stream = StreamEntry {
+            id,
+            policy,
+            codec: version.number(),
+            generation: GENERATION,
+            group,
+            term,
+            container_bytes,
+            coded_bytes: coded.coded_bytes,
+            stream_digest: coded.digest,
+            root: uploaded.encoded.root,
+        };
+        let lake_bytes = layout.shard_bytes() * policy.total_shards() as u64;
+        Ok(Stored { stream, frames, uploaded, lake_bytes })
+    }
+
+    /// The term of this process: the first write to the lake takes the next one and fences the others off.
+    pub(crate) fn term(&self) -> Result<Term, Error> {
+        let mut held = self.term.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(term) = *held {
+            return Ok(term);
+        }
+        let term = self.manifest.update(|state| {
+            state.term = Term(state.term.0 + 1);
+            state.term
+        })?;
+        self.lake.fence(term)?;
+        *held = Some(term);
+        Ok(term)
+    }
+}
+
+/// A container as it was stored.
+pub(crate) struct Stored {
+    pub(crate) stream: StreamEntry,
+    pub(crate) frames: FrameTable,
+    pub(crate) uploaded: Uploaded,
+    pub(crate) lake_bytes: u64,
+}
+
+/// What leaves the machine must be what was sealed: bit rot in the local file is found here, not in the lake.
+fn check_digest(
+    id: ContainerId,
+    source: &LocalContainer,
+    container_bytes: u64,
+    footer: &Footer,
+) -> Result<(), io::Error> {
+    const STEP: u64 = 1 << 20;
+    let end = container_bytes - TRAILER_BYTES as u64;
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; usize::try_from(STEP).expect("1 MiB")];
+    let mut at = 0;
+    while at < end {
+        let step = usize::try_from(STEP.min(end - at)).expect("at most 1 MiB");
+        source.read_exact_at(&mut buffer[..step], at)?;
+        hasher.update(&buffer[..step]);
+        at += step as u64;
+    }
+    let (found, expected) = (Digest(*hasher.finalize().as_bytes()), footer.trailer().digest);
+    if found != expected {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("{id}: the local file's digest is {found}, it was sealed as {expected}"),
+        ));
+    }
+    Ok(())
+}
+
+/// Names the container of a read error.
+trait AtContainer<T> {
+    fn at_container(self, id: ContainerId) -> Result<T, Error>;
+}
+
+impl<T> AtContainer<T> for io::Result<T> {
+    fn at_container(self, id: ContainerId) -> Result<T, Error> {
+        self.map_err(|e| Error::Damaged { container: id, offset: 0, reason: e.to_string() })
+    }
+}

@@ -1,0 +1,58 @@
+//! How a database runs. None of it changes stored bytes but the policy and the container size.
+
+use prunedb_core::{Policy, units::CONTAINER_BYTES_MAX};
+use std::{path::PathBuf, time::Duration};
+
+/// Settings of a database; the command line fills them from `prunedb.toml`.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// folder of containers and caches
+    pub data_dir: PathBuf,
+    /// folder of manifest and index
+    pub metadata_dir: PathBuf,
+    /// policy of new containers
+    pub policy: Policy,
+    /// a container is sealed before it would grow past this, 1 to 100 MB
+    pub container_bytes: u64,
+    /// a container of 1 MB and more is sealed at this age
+    pub seal_age: Duration,
+    /// a group of puts is written when it has this many bytes
+    pub group_bytes: usize,
+    /// local bytes of offloaded containers that are kept as a cache
+    pub cache_bytes: u64,
+    /// coded streams up to this size are spooled in memory, larger ones in a file
+    pub spool_memory_bytes: u64,
+    /// sealed containers that may wait for their offload before puts wait
+    pub offload_queue: usize,
+    /// threads that compress
+    pub threads: usize,
+}
+
+/// Age seals from this size on.
+pub const SEAL_AGE_BYTES_MIN: u64 = 1_000_000;
+/// Space that stays free on the disk, so that sealing and the manifest always have room.
+pub const RESERVE_BYTES: u64 = 16 << 20;
+
+impl Options {
+    /// The defaults in one folder: containers of 100 MB, sealed after 10 minutes, a cache of 10 GB.
+    pub fn new(dir: impl Into<PathBuf>, policy: Policy) -> Self {
+        let dir = dir.into();
+        Self {
+            data_dir: dir.join("data"),
+            metadata_dir: dir.join("metadata"),
+            policy,
+            container_bytes: 100_000_000,
+            seal_age: Duration::from_secs(600),
+            group_bytes: 4 << 20,
+            cache_bytes: 10_000_000_000,
+            spool_memory_bytes: 128 << 20,
+            offload_queue: 4,
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+        }
+    }
+
+    /// Largest container that these settings seal by size; a larger put gets a container of its own.
+    pub(crate) fn seal_bytes(&self) -> u64 {
+        self.container_bytes.clamp(64 << 10, CONTAINER_BYTES_MAX as u64)
+    }
+}

@@ -1,0 +1,197 @@
+//! The manifest's way into the lake: new edits become a manifest container, then the head that names it goes to all
+//! nodes.
+//!
+//! A manifest container takes in those before it that are not larger than what it has so far: each edit is rewritten
+//! about log2(n) times, and the head names about log2(n) containers. The replaced ones are deleted some heads later,
+//! so that readers of an older head can still finish.
+
+use crate::{
+    db::Inner,
+    error::Error,
+    lake::{SealedHead, fenced, seal_head},
+    manifest::Retired,
+};
+use bytes::Bytes;
+use prunedb_codec::MemorySpool;
+use prunedb_core::{ContainerId, Digest, Policy, ShardId, Term};
+use prunedb_format::{
+    container::{ContainerHeader, EDITS_TABLE, FooterBuilder, TableKind, TableName, encode_record},
+    head::{HeadBody, ManifestRef},
+};
+use prunedb_store::StoredHead;
+use std::{collections::BTreeSet, sync::PoisonError};
+
+/// A manifest container does not grow past this by taking others in.
+const MERGED_BYTES_MAX: u64 = 64 << 20;
+/// Edits that one manifest container takes at most, in bytes.
+const EDITS_BYTES_MAX: usize = 96 << 20;
+/// Heads for which a replaced manifest container is kept.
+const KEPT_FOR_HEADS: u64 = 16;
+
+impl Inner {
+    /// Publishes what the lake's head does not say yet.
+    ///
+    /// # Errors
+    /// [`Error::Offload`], [`Error::Quorum`], [`Error::Fenced`]; the next call tries again.
+    pub(crate) fn publish(&self) -> Result<(), Error> {
+        let _one = self.lake_writes.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let state = self.manifest.state();
+            let edits = state.next_edit > state.body.next_edit;
+            if !edits && !state.head_dirty {
+                return Ok(());
+            }
+            let term = self.term()?;
+            let mut body = state.body.clone();
+            let next_data = self.writer.next_number();
+            body.next_data = body.next_data.max(next_data);
+            let replaced = if edits { self.write_manifest(&mut body, term)? } else { Vec::new() };
+            // durable before it is sent: no two heads have one number, even where the first did not reach enough nodes
+            let number = self.manifest.update(|state| {
+                state.head_number += 1;
+                state.head_number
+            })?;
+            self.put_head(term, number, &body)?;
+            let retired: Vec<Retired> = replaced
+                .iter()
+                .map(|old| Retired {
+                    number: old.stream.id.number,
+                    since_head: number,
+                    group: old.stream.group,
+                    policy: old.stream.policy,
+                })
+                .collect();
+            self.manifest.set_retired(&retired, &[])?;
+            self.manifest.update(|state| {
+                state.body = body;
+                state.head_dirty = false;
+            })?;
+            self.delete_retired(term, number)?;
+        }
+    }
+
+    /// Writes the next manifest container and names it in `body`; those that it replaces.
+    fn write_manifest(&self, body: &mut HeadBody, term: Term) -> Result<Vec<ManifestRef>, Error> {
+        let mut first_edit = body.next_edit;
+        let mut replaced = Vec::new();
+        let fresh = self.manifest.edits_from(first_edit, EDITS_BYTES_MAX)?;
+        let mut bytes: u64 = fresh.iter().map(|(_, edit)| edit.len() as u64).sum();
+        while let Some(last) = body.manifests.last()
+            && last.stream.container_bytes <= bytes.max(1 << 16)
+            && bytes + last.stream.container_bytes <= MERGED_BYTES_MAX
+        {
+            bytes += last.stream.container_bytes;
+            first_edit = last.first_edit;
+            replaced.extend(body.manifests.pop());
+        }
+        let edits = self.manifest.edits_from(first_edit, EDITS_BYTES_MAX)?;
+        // the number is durable before it is used: ids are never reused
+        let number = self.manifest.update(|state| {
+            state.body.next_manifest += 1;
+            state.body.next_manifest - 1
+        })?;
+        body.next_manifest = number + 1;
+        let id = ContainerId::manifest(number);
+        let container = manifest_container(self.lake.id, id, &edits);
+        let groups = u32::try_from(body.groups.len()).expect("groups are counted in u32");
+        let mut spool = MemorySpool::with_capacity(container.len());
+        let stored = self.store(
+            &container,
+            container.len() as u64,
+            id,
+            number % groups,
+            term,
+            &mut spool,
+        )?;
+        self.manifest.set_damage(stored.uploaded.missing.iter().map(|&shard| (id, shard)), true)?;
+        let last = edits.last().map_or(first_edit, |(number, _)| number + 1);
+        body.next_edit = last;
+        body.manifests.push(ManifestRef {
+            first_edit,
+            edits: last - first_edit,
+            stream: stored.stream,
+        });
+        Ok(replaced)
+    }
+
+    /// Puts a head on all nodes; all but `q` of them must take it, so that any `q+1` know it.
+    fn put_head(&self, term: Term, number: u64, body: &HeadBody) -> Result<(), Error> {
+        let mut salt = [0; 32];
+        getrandom::fill(&mut salt).map_err(|e| Error::Io {
+            path: "system randomness".into(),
+            source: std::io::Error::other(e.to_string()),
+        })?;
+        let SealedHead { term, number, bytes } =
+            seal_head(&self.lake.secret, term, number, salt, body);
+        let (lake, bytes) = (self.lake.id, Bytes::from(bytes));
+        let answers = self.lake.all(|store| {
+            let head = StoredHead { term, number, bytes: bytes.clone() };
+            Box::pin(async move { store.put_head(lake, head).await })
+        });
+        if let Some(error) = fenced(&answers) {
+            return Err(error);
+        }
+        let answered = answers.iter().filter(|a| a.is_ok()).count();
+        let needed = head_threshold(body.policy, answers.len());
+        if answered < needed {
+            let failures = self.lake.failures(&answers);
+            return Err(Error::Quorum { what: "publishing the head", answered, needed, failures });
+        }
+        Ok(())
+    }
+
+    fn delete_retired(&self, term: Term, head: u64) -> Result<(), Error> {
+        let due: Vec<Retired> = self
+            .manifest
+            .retired()?
+            .into_iter()
+            .filter(|r| r.since_head + KEPT_FOR_HEADS <= head)
+            .collect();
+        for retired in &due {
+            let container = ContainerId::manifest(retired.number);
+            let slots = self.lake.slots(retired.group);
+            for (index, node) in retired.policy.shards().zip(slots) {
+                let id = ShardId { lake: self.lake.id, container, index };
+                let call = crate::lake::within(node.store.name(), node.store.delete(id, term));
+                if let Err(e) = self.lake.runtime.block_on(call) {
+                    tracing::debug!(%id, error = %e, "a retired shard was not deleted");
+                }
+            }
+        }
+        let numbers: BTreeSet<u32> = due.iter().map(|r| r.number).collect();
+        let damage = self.manifest.damage()?.into_iter().filter(|(container, _)| {
+            *container == ContainerId::manifest(container.number)
+                && numbers.contains(&container.number)
+        });
+        self.manifest.set_damage(damage, false)?;
+        let numbers: Vec<u32> = numbers.into_iter().collect();
+        self.manifest.set_retired(&[], &numbers)
+    }
+}
+
+/// Nodes that must have a head, so that any `q+1` of them include one that has it.
+pub(crate) const fn head_threshold(policy: Policy, nodes: usize) -> usize {
+    nodes.saturating_sub(policy.parity_shards())
+}
+
+/// A container of manifest edits: records of the sequence table 0.
+fn manifest_container(
+    lake: prunedb_core::LakeId,
+    id: ContainerId,
+    edits: &[(u64, Vec<u8>)],
+) -> Vec<u8> {
+    let mut out = ContainerHeader { lake, id }.encode().to_vec();
+    let mut footer = FooterBuilder::default();
+    for (i, (number, edit)) in edits.iter().enumerate() {
+        let key = number.to_be_bytes();
+        footer.add(EDITS_TABLE, out.len() as u64, &key);
+        encode_record(&mut out, EDITS_TABLE, &key, edit, i + 1 == edits.len());
+    }
+    let name =
+        TableName { id: EDITS_TABLE, kind: TableKind::Sequence, name: "manifest/edits".into() };
+    let (directory, trailer) = footer.finish(out.len() as u64, |_| name.clone());
+    out.extend_from_slice(&directory);
+    let digest = Digest(*blake3::hash(&out).as_bytes());
+    out.extend_from_slice(&trailer.encode(digest));
+    out
+}

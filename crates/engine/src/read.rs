@@ -1,0 +1,289 @@
+//! Where a record's bytes come from: the local file, the cache of frames, or the lake.
+
+use crate::{
+    db::Inner,
+    error::{At, Error},
+    lake::{Shards, Trace},
+    local::{Kind, file_offset, read_footer},
+    manifest::Container,
+    record::{Record, read_record},
+};
+use prunedb_codec::FrameDecoder;
+use prunedb_core::{ContainerId, units::FRAME_BYTES};
+use prunedb_format::{container::Footer, crc32c};
+use prunedb_index::Location;
+use std::{
+    collections::{HashSet, VecDeque},
+    ops::Range,
+    sync::{Arc, PoisonError},
+};
+
+/// Frames that one request to the lake fetches at most.
+const FRAMES_PER_FETCH: u32 = 16;
+
+/// Which frames are cached, oldest first; a frame that was read again gets a second round.
+#[derive(Debug, Default)]
+pub(crate) struct CacheOrder {
+    queue: VecDeque<(u32, u64)>,
+    read_again: HashSet<(u32, u64)>,
+}
+
+impl CacheOrder {
+    fn bytes(&self) -> u64 {
+        self.queue.len() as u64 * FRAME_BYTES as u64
+    }
+
+    fn touch(&mut self, frame: (u32, u64)) {
+        self.read_again.insert(frame);
+    }
+
+    fn push(&mut self, frame: (u32, u64)) {
+        self.queue.push_back(frame);
+    }
+
+    /// The frame to evict next.
+    fn pop(&mut self) -> Option<(u32, u64)> {
+        while let Some(frame) = self.queue.pop_front() {
+            if !self.read_again.remove(&frame) {
+                return Some(frame);
+            }
+            self.queue.push_back(frame);
+        }
+        None
+    }
+
+    /// Forgets what was cached of all containers.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+impl Inner {
+    /// The record at a place.
+    pub(crate) fn record(&self, at: Location, trace: &mut Trace) -> Result<Record, Error> {
+        let id = ContainerId::data(at.container);
+        if let Some(file) = self.files.whole(at.container)? {
+            let path = self.files.path(at.container, Kind::Sealed);
+            let local = read_record(id, at.offset.into(), |offset, bytes| {
+                let mut buffer = vec![0; bytes];
+                let read = file.read_at(&mut buffer, file_offset(offset)).at(&path)?;
+                buffer.truncate(read);
+                Ok(buffer)
+            });
+            match local {
+                Err(Error::Damaged { .. }) if self.manifest.is_offloaded(at.container)? => {
+                    tracing::warn!(container = %id, offset = at.offset, "the local copy is damaged: read from the lake");
+                    self.files.remove(at.container)?;
+                }
+                other => return other,
+            }
+        }
+        let container = self.offloaded(at.container)?;
+        read_record(id, at.offset.into(), |offset, bytes| {
+            let end = (offset + bytes as u64).min(container.entry.stream.container_bytes);
+            self.lake_bytes(&container, offset..end.max(offset), trace)
+        })
+    }
+
+    /// The manifest's entry of a container that is not here.
+    pub(crate) fn offloaded(&self, number: u32) -> Result<Arc<Container>, Error> {
+        self.manifest.container(number)?.ok_or_else(|| Error::Damaged {
+            container: ContainerId::data(number),
+            offset: 0,
+            reason: "its local file is gone and it is not in the lake".into(),
+        })
+    }
+
+    /// The footer of a sealed container, wherever it is.
+    pub(crate) fn footer(&self, number: u32) -> Result<Footer, Error> {
+        if self.files.kind(number) == Some(Kind::Sealed) {
+            return self.files.sealed_footer(number);
+        }
+        let container = self.offloaded(number)?;
+        let mut trace = Trace::default();
+        read_footer(container.entry.stream.container_bytes, |buffer, offset| {
+            let end = offset + buffer.len() as u64;
+            let bytes = self.lake_bytes(&container, offset..end, &mut trace)?;
+            buffer.copy_from_slice(&bytes);
+            Ok(())
+        })
+    }
+
+    /// Bytes of a container in the lake, through the cache of frames.
+    pub(crate) fn lake_bytes(
+        &self,
+        container: &Arc<Container>,
+        range: Range<u64>,
+        trace: &mut Trace,
+    ) -> Result<Vec<u8>, Error> {
+        let mut out = Vec::with_capacity(usize::try_from(range.end - range.start).unwrap_or(0));
+        if range.is_empty() {
+            return Ok(out);
+        }
+        let frame_of =
+            |offset: u64| u32::try_from(offset / FRAME_BYTES as u64).expect("at most 2,048 frames");
+        let (mut frame, last) = (frame_of(range.start), frame_of(range.end - 1));
+        while frame <= last {
+            let run = frame..(last + 1).min(frame + FRAMES_PER_FETCH);
+            for (index, bytes) in run.clone().zip(self.frames(container, run.clone(), trace)?) {
+                let start = u64::from(index) * FRAME_BYTES as u64;
+                let within = |offset: u64| usize::try_from(offset - start).expect("within a frame");
+                let from = within(range.start.max(start));
+                let to = within(range.end.min(start + bytes.len() as u64));
+                out.extend_from_slice(&bytes[from..to]);
+            }
+            frame = run.end;
+        }
+        Ok(out)
+    }
+
+    /// Some consecutive frames: those that are cached from the cache, each run of the others by one read of the lake.
+    fn frames(
+        &self,
+        container: &Arc<Container>,
+        run: Range<u32>,
+        trace: &mut Trace,
+    ) -> Result<Vec<Vec<u8>>, Error> {
+        let mut out: Vec<Option<Vec<u8>>> = Vec::with_capacity(run.len());
+        for index in run.clone() {
+            out.push(self.cached_frame(container, index)?);
+        }
+        let mut at = 0;
+        while at < out.len() {
+            if out[at].is_some() {
+                at += 1;
+                continue;
+            }
+            let missing = out[at..].iter().take_while(|f| f.is_none()).count();
+            let first = run.start + u32::try_from(at).expect("a few frames");
+            let until = first + u32::try_from(missing).expect("a few frames");
+            let fetched = self.fetch_frames(container, first..until, trace)?;
+            for bytes in fetched {
+                out[at] = Some(bytes);
+                at += 1;
+            }
+        }
+        Ok(out.into_iter().map(|f| f.expect("every frame was found or fetched")).collect())
+    }
+
+    fn cached_frame(&self, container: &Container, index: u32) -> Result<Option<Vec<u8>>, Error> {
+        let number = container.id().number;
+        let stream = &container.entry.stream;
+        let Some(cache) = self.files.cache(number, stream.container_bytes, false)? else {
+            return Ok(None);
+        };
+        if !cache.has(index.into()) {
+            return Ok(None);
+        }
+        let frame = container.frames.frame(index).expect("within the container");
+        let bytes = cache.read(index.into())?;
+        if crc32c(&bytes) != frame.crc {
+            tracing::warn!(container = %container.id(), frame = index, "a cached frame is damaged: fetched again");
+            cache.evict(index.into())?;
+            return Ok(None);
+        }
+        self.cached.lock().unwrap_or_else(PoisonError::into_inner).touch((number, index.into()));
+        Ok(Some(bytes))
+    }
+
+    fn fetch_frames(
+        &self,
+        container: &Arc<Container>,
+        run: Range<u32>,
+        trace: &mut Trace,
+    ) -> Result<Vec<Vec<u8>>, Error> {
+        let shards = Shards::new(&self.lake, &container.entry.stream)?;
+        let result = self.fetch_through(&shards, container, run);
+        let (bad, fetched) = (shards.bad(), shards.take_trace());
+        trace.absorb(fetched);
+        self.manifest.set_damage(bad.into_iter().map(|shard| (container.id(), shard)), true)?;
+        let frames = result?;
+        trace.frames_fetched += frames.len() as u64;
+        Ok(frames)
+    }
+
+    fn fetch_through(
+        &self,
+        shards: &Shards,
+        container: &Arc<Container>,
+        run: Range<u32>,
+    ) -> Result<Vec<Vec<u8>>, Error> {
+        let table = &container.frames;
+        let frame = |index: u32| table.frame(index).expect("within the container");
+        let coded = frame(run.start).coded.start..frame(run.end - 1).coded.end;
+        let bytes = shards.read_coded(coded.clone())?;
+        let mut frames = Vec::with_capacity(run.len());
+        let mut decoder = FrameDecoder::new();
+        for index in run {
+            let frame = frame(index);
+            let at = |offset: u64| usize::try_from(offset - coded.start).expect("within the range");
+            let part = &bytes[at(frame.coded.start)..at(frame.coded.end)];
+            let mut opened = Vec::with_capacity(frame.frame_bytes());
+            decoder
+                .decode(container.id(), &frame, part, &mut opened)
+                .map_err(|e| Error::Codec { container: container.id(), reason: e.to_string() })?;
+            self.cache_frame(container, index, &opened);
+            frames.push(opened);
+        }
+        Ok(frames)
+    }
+
+    /// Keeps a fetched frame. A cache that cannot be written is no reason not to answer.
+    fn cache_frame(&self, container: &Container, index: u32, bytes: &[u8]) {
+        if self.options.cache_bytes == 0 {
+            return;
+        }
+        let number = container.id().number;
+        let kept = self
+            .make_room()
+            .and_then(|()| self.files.cache(number, container.entry.stream.container_bytes, true))
+            .and_then(|cache| {
+                cache.map_or(Ok(false), |c| c.write(index.into(), bytes).map(|()| true))
+            });
+        match kept {
+            Ok(true) => self
+                .cached
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push((number, index.into())),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, "a frame was not cached"),
+        }
+    }
+
+    /// Evicts frames until another one fits.
+    fn make_room(&self) -> Result<(), Error> {
+        loop {
+            let evicted = {
+                let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+                if cached.bytes() + FRAME_BYTES as u64 <= self.options.cache_bytes {
+                    return Ok(());
+                }
+                cached.pop()
+            };
+            let Some((number, frame)) = evicted else { return Ok(()) };
+            if let Some(container) = self.manifest.container(number)?
+                && let Some(cache) =
+                    self.files.cache(number, container.entry.stream.container_bytes, false)?
+            {
+                cache.evict(frame)?;
+            }
+        }
+    }
+
+    /// Learns at open which frames earlier runs cached.
+    pub(crate) fn note_cached_frames(&self) -> Result<(), Error> {
+        for number in self.files.numbers(Kind::Cache) {
+            let Some(container) = self.manifest.container(number)? else {
+                self.files.remove(number)?;
+                continue;
+            };
+            let bytes = container.entry.stream.container_bytes;
+            if let Some(cache) = self.files.cache(number, bytes, false)? {
+                let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+                cache.frames().into_iter().for_each(|frame| cached.push((number, frame)));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,216 @@
+//! A database out of its lake: from the secret and any `p` nodes of each group.
+
+use crate::{
+    db::Db,
+    error::{Error, Failure, Failures},
+    lake::{Connect, Lake, Shards, open_head, within},
+    options::Options,
+    progress::OnProgress,
+};
+use prunedb_codec::LakeSecret;
+use prunedb_core::{ContainerId, ContainerKind, Digest, ShardId, ShardIndex, Term};
+use prunedb_disk::Disk;
+use prunedb_format::{
+    container::{EDITS_TABLE, HEADER_BYTES, RecordView, TRAILER_BYTES, Trailer},
+    head::{HeadBody, HeadPrefix, ManifestRef},
+    manifest::Edit,
+};
+use prunedb_store::ShardStore;
+use std::sync::Arc;
+use tokio::{runtime::Handle, task::JoinSet};
+
+/// What a recovery brought back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// data containers
+    pub containers: u64,
+    /// their records
+    pub records: u64,
+    /// tables
+    pub tables: u64,
+    /// number of the head that was found
+    pub head_number: u64,
+    /// its term
+    pub term: Term,
+    /// nodes that answered
+    pub nodes_answered: u64,
+}
+
+impl Db {
+    /// Rebuilds manifest and index in empty folders from the lake, and takes the lake over: an old writer is fenced
+    /// off with the next write. Data stays in the lake; only footers are read.
+    ///
+    /// # Errors
+    /// [`Error::NoHead`], [`Error::Lost`] where a manifest container or a footer cannot be read,
+    /// [`Error::AlreadyADatabase`]. After an error the folders hold nothing that passes for a database.
+    pub fn recover(
+        disk: Arc<dyn Disk>,
+        options: Options,
+        secret: LakeSecret,
+        seeds: &[String],
+        connect: &Connect,
+        runtime: Handle,
+        report: &mut OnProgress<'_>,
+    ) -> Result<(Self, Recovered), Error> {
+        let stores: Vec<Arc<dyn ShardStore>> = seeds.iter().map(|s| connect(s)).collect();
+        let (prefix, body, answered) = newest_head(&secret, &stores, &runtime)?;
+        let found =
+            Lake::new(secret.clone(), runtime.clone(), &body.nodes, body.groups.clone(), connect);
+        let found = Arc::new(found);
+        let edits = read_edits(&found, &body)?;
+        let mut recovered = Recovered {
+            head_number: prefix.number,
+            term: prefix.term,
+            nodes_answered: answered as u64,
+            ..Recovered::default()
+        };
+        let body = HeadBody {
+            next_data: body.next_data.max(found.next_number(ContainerKind::Data)),
+            next_manifest: body.next_manifest.max(found.next_number(ContainerKind::Manifest)),
+            ..body
+        };
+        // until everything is in, the folder does not pass for a database: the manifest gets its name at the end
+        let manifest = Self::prepare(&disk, &options, body.clone())?;
+        for edit in edits {
+            match &edit {
+                Edit::Container(entry) => {
+                    recovered.containers += 1;
+                    recovered.records += u64::from(entry.record_count);
+                }
+                Edit::Table(_) => recovered.tables += 1,
+                _ => {}
+            }
+            manifest.apply(edit)?;
+        }
+        manifest.update(|state| {
+            state.body = body;
+            state.head_number = prefix.number;
+            state.term = prefix.term;
+            state.head_dirty = false;
+        })?;
+        manifest.finish(&*disk)?;
+        drop(manifest);
+        let db = Self::open_reporting(disk, options, secret, connect, runtime, report)?;
+        db.inner.flush_index()?;
+        Ok((db, recovered))
+    }
+}
+
+/// The highest head that is signed and sealed with the secret, and how many nodes answered.
+fn newest_head(
+    secret: &LakeSecret,
+    stores: &[Arc<dyn ShardStore>],
+    runtime: &Handle,
+) -> Result<(HeadPrefix, HeadBody, usize), Error> {
+    let lake = secret.lake_id();
+    let mut calls = JoinSet::new();
+    for store in stores {
+        let store = Arc::clone(store);
+        let call =
+            async move { (store.name().to_owned(), within(store.name(), store.head(lake)).await) };
+        calls.spawn_on(call, runtime);
+    }
+    let mut newest: Option<(HeadPrefix, HeadBody)> = None;
+    let (mut answered, mut failures) = (0, Failures::default());
+    runtime.block_on(async {
+        while let Some(done) = calls.join_next().await {
+            match done.expect("a call to a store does not panic") {
+                (_, Ok(None)) => answered += 1,
+                (node, Ok(Some(head))) => {
+                    answered += 1;
+                    let Some((prefix, body)) = open_head(secret, &head.bytes) else {
+                        let reason = "its head is not signed with this secret".into();
+                        failures.0.push(Failure { shard: None, node, reason });
+                        continue;
+                    };
+                    let newer = |n: &(HeadPrefix, HeadBody)| {
+                        (n.0.term, n.0.number) < (prefix.term, prefix.number)
+                    };
+                    if newest.as_ref().is_none_or(newer) {
+                        newest = Some((prefix, body));
+                    }
+                }
+                (node, Err(e)) => {
+                    failures.0.push(Failure { shard: None, node, reason: e.to_string() })
+                }
+            }
+        }
+    });
+    match newest {
+        Some((prefix, body)) => Ok((prefix, body, answered)),
+        None => Err(Error::NoHead { lake, answered, asked: stores.len(), failures }),
+    }
+}
+
+/// Every edit that the head names, in order.
+fn read_edits(lake: &Arc<Lake>, body: &HeadBody) -> Result<Vec<Edit>, Error> {
+    let mut edits = Vec::new();
+    for manifest in &body.manifests {
+        let shards = Shards::new(lake, &manifest.stream)?;
+        let bytes = shards.read_stream(&shards.order(&[]))?;
+        let damaged = |reason: String| Error::Codec { container: manifest.stream.id, reason };
+        let found = Digest(*blake3::hash(&bytes).as_bytes());
+        if found != manifest.stream.stream_digest {
+            return Err(damaged(format!(
+                "hashes to {found}, the head says {}",
+                manifest.stream.stream_digest
+            )));
+        }
+        edits.extend(parse_edits(manifest, &bytes).map_err(damaged)?);
+    }
+    Ok(edits)
+}
+
+/// The edits in a manifest container.
+fn parse_edits(manifest: &ManifestRef, bytes: &[u8]) -> Result<Vec<Edit>, String> {
+    let trailer = bytes.last_chunk::<TRAILER_BYTES>().ok_or("is too short")?;
+    let trailer = Trailer::decode(trailer, bytes.len() as u64).map_err(|e| e.to_string())?;
+    let records_end = usize::try_from(trailer.records_end).map_err(|e| e.to_string())?;
+    let mut rest = bytes.get(HEADER_BYTES..records_end).ok_or("has no records")?;
+    let mut edits = Vec::new();
+    while !rest.is_empty() {
+        let record = RecordView::decode(rest).map_err(|e| e.to_string())?;
+        let number = manifest.first_edit + edits.len() as u64;
+        if record.table != EDITS_TABLE || record.key != number.to_be_bytes() {
+            return Err(format!("edit {number} is not where it belongs"));
+        }
+        edits.push(Edit::decode(record.value).map_err(|e| format!("edit {number}: {e}"))?);
+        rest = &rest[record.record_bytes()..];
+    }
+    if edits.len() as u64 != manifest.edits {
+        return Err(format!("holds {} edits, the head says {}", edits.len(), manifest.edits));
+    }
+    Ok(edits)
+}
+
+impl Lake {
+    /// One past the highest number of a kind that any node holds a shard of: ids are never reused, not even those that
+    /// an old writer used after its last head.
+    fn next_number(&self, kind: ContainerKind) -> u32 {
+        // invariant: some node may hold a number in low..high, none holds one from high on
+        let (mut low, mut high) = (0u64, 1u64 << 32);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.first_from(kind, u32::try_from(middle).expect("below 2^32")) {
+                Some(found) => low = u64::from(found) + 1,
+                None => high = middle,
+            }
+        }
+        u32::try_from(low).unwrap_or(u32::MAX)
+    }
+
+    /// The lowest number from `number` on that some node holds a shard of.
+    fn first_from(&self, kind: ContainerKind, number: u32) -> Option<u32> {
+        let lake = self.id;
+        // the last possible shard before it
+        let before = match number.checked_sub(1) {
+            Some(number) => Some(ContainerId { kind, number }),
+            None => (kind != ContainerKind::Data)
+                .then_some(ContainerId { kind: ContainerKind::Data, number: u32::MAX }),
+        };
+        let after = before.map(|container| ShardId { lake, container, index: ShardIndex(u8::MAX) });
+        let answers = self.all(|store| Box::pin(async move { store.list(lake, after, 1).await }));
+        let first = answers.into_iter().flatten().flatten().map(|stat| stat.id.container);
+        first.filter(|c| c.kind == kind).map(|c| c.number).min()
+    }
+}

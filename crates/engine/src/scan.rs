@@ -1,0 +1,137 @@
+//! Walking a table: a keyed one in the order of insertion, a sequence by its positions.
+
+use crate::{
+    db::{Db, Inner, Table},
+    error::Error,
+    lake::Trace,
+    local::Kind,
+};
+use prunedb_format::container::TableKind;
+use prunedb_index::Location;
+use std::{fmt, str::FromStr};
+
+/// A place in a table where a scan goes on. Shown as `container:offset`; stays valid for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cursor {
+    container: u32,
+    offset: u32,
+}
+
+/// A record of a scan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// its key
+    pub key: Vec<u8>,
+    /// its value
+    pub value: Vec<u8>,
+}
+
+/// Some records, and where the next ones are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scan {
+    /// the records
+    pub entries: Vec<Entry>,
+    /// where to go on; `None` at the end
+    pub next: Option<Cursor>,
+}
+
+/// A string that is no cursor.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a cursor: use one that an earlier scan gave")]
+pub struct CursorError(String);
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.container, self.offset)
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = CursorError;
+
+    fn from_str(s: &str) -> Result<Self, CursorError> {
+        let parts = s.split_once(':').and_then(|(c, o)| Some((c.parse().ok()?, o.parse().ok()?)));
+        let (container, offset) = parts.ok_or_else(|| CursorError(s.into()))?;
+        Ok(Self { container, offset })
+    }
+}
+
+impl Db {
+    /// Up to `limit` records of a table in the order in which they were put, from a cursor on. A key that was put
+    /// twice is shown once, where it was put first.
+    ///
+    /// Cost: the directory of each container on the way, and the records.
+    ///
+    /// # Errors
+    /// As [`Db::get`].
+    pub fn scan(&self, table: &Table, from: Option<Cursor>, limit: usize) -> Result<Scan, Error> {
+        let mut out = Scan { entries: Vec::new(), next: None };
+        let mut trace = Trace::default();
+        for number in self.inner.scanned_containers(from)? {
+            let start = from.filter(|c| c.container == number).map_or(0, |c| c.offset);
+            for offset in self.inner.offsets(number, table, start)? {
+                if out.entries.len() == limit {
+                    out.next = Some(Cursor { container: number, offset });
+                    return Ok(out);
+                }
+                let at = Location { container: number, offset };
+                let record = self.inner.record(at, &mut trace)?;
+                let view = record.view();
+                let first = self.inner.find(table, view.key, &mut trace)?;
+                if first.is_some_and(|(place, _)| place == at) {
+                    out.entries.push(Entry { key: view.key.to_vec(), value: view.value.to_vec() });
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    /// Up to `limit` records of a sequence from a position on, by position; gaps are skipped.
+    ///
+    /// # Errors
+    /// [`Error::TableKind`] for a keyed table, else as [`Db::get`].
+    pub fn range(
+        &self,
+        table: &Table,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, Vec<u8>)>, Error> {
+        if table.kind() != TableKind::Sequence {
+            let (found, wanted) = (crate::db::kind_name(table.kind()), "a sequence");
+            return Err(Error::TableKind { name: table.name().into(), found, wanted });
+        }
+        let mut trace = Trace::default();
+        let places = self.inner.index.range_sequence(table.id, from, limit)?;
+        places
+            .into_iter()
+            .map(|(position, at)| {
+                let record = self.inner.record(at, &mut trace)?;
+                Ok((position, record.view().value.to_vec()))
+            })
+            .collect()
+    }
+}
+
+impl Inner {
+    /// All data containers from a cursor on, oldest first.
+    fn scanned_containers(&self, from: Option<Cursor>) -> Result<Vec<u32>, Error> {
+        let first = from.map_or(0, |c| c.container);
+        let mut numbers = self.manifest.container_numbers()?;
+        numbers.extend(self.files.numbers(Kind::Sealed));
+        numbers.extend(self.writer.active().map(|(number, ..)| number));
+        numbers.retain(|&n| n >= first);
+        numbers.sort_unstable();
+        numbers.dedup();
+        Ok(numbers)
+    }
+
+    /// Where a container has records of a table, from an offset on.
+    fn offsets(&self, number: u32, table: &Table, start: u32) -> Result<Vec<u32>, Error> {
+        if let Some(offsets) = self.writer.active_offsets(number, table.id) {
+            return Ok(offsets.into_iter().filter(|&o| o >= start).collect());
+        }
+        let footer = self.footer(number)?;
+        let of_table = footer.entries().filter(|e| e.table == table.id && e.offset >= start);
+        Ok(of_table.map(|e| e.offset).collect())
+    }
+}

@@ -1,0 +1,280 @@
+//! What is where, and how it is.
+
+use crate::{
+    db::{Db, Inner},
+    error::{At, Error},
+    local::Kind,
+};
+use prunedb_core::{ContainerId, LakeId, Policy, ShardIndex, Term};
+use prunedb_format::container::{TableKind, TableSummary};
+use std::{collections::BTreeMap, path::Path, sync::PoisonError};
+
+/// The state of a database and its lake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// the lake
+    pub lake: LakeId,
+    /// policy of new containers
+    pub policy: Policy,
+    /// term of the last writer
+    pub term: Term,
+    /// number of the last published head; 0: none
+    pub head_number: u64,
+    /// records in all containers
+    pub records: u64,
+    /// containers, the active one counted
+    pub containers: u64,
+    /// sealed containers that are not in the lake yet
+    pub waiting_offload: u64,
+    /// bytes of the active container
+    pub active_bytes: u64,
+    /// bytes of disk in the data folder
+    pub local_data_bytes: u64,
+    /// bytes of disk in the metadata folder
+    pub metadata_bytes: u64,
+    /// bytes of all containers in the lake before compression
+    pub container_bytes: u64,
+    /// the same after compression
+    pub coded_bytes: u64,
+    /// bytes that their shards take on the nodes
+    pub lake_bytes: u64,
+    /// shards known to be missing or damaged
+    pub damaged_shards: u64,
+    /// why the last offload failed, where it did
+    pub offload_failure: Option<String>,
+    /// the tables
+    pub tables: Vec<TableStatus>,
+    /// the nodes
+    pub nodes: Vec<NodeStatus>,
+}
+
+/// A table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableStatus {
+    /// its name
+    pub name: String,
+    /// its kind
+    pub kind: TableKind,
+    /// its records
+    pub records: u64,
+}
+
+/// A node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeStatus {
+    /// its address
+    pub address: String,
+    /// how it is
+    pub state: NodeState,
+}
+
+/// How a node is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NodeState {
+    /// It answers.
+    Up {
+        /// bytes it may hold
+        capacity_bytes: u64,
+        /// bytes it holds
+        used_bytes: u64,
+        /// shards it holds
+        shards: u64,
+    },
+    /// It does not.
+    Down {
+        /// why
+        reason: String,
+    },
+}
+
+/// A data container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerStatus {
+    /// which
+    pub id: ContainerId,
+    /// records in it
+    pub records: u64,
+    /// its length so far
+    pub container_bytes: u64,
+    /// where it is
+    pub place: ContainerPlace,
+    /// read back from its shards and found equal
+    pub read_back: bool,
+    /// shards known to be missing or damaged
+    pub damaged_shards: Vec<ShardIndex>,
+    /// what it holds of each table; empty for the active one
+    pub tables: Vec<TableSummary>,
+}
+
+/// Where a container is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ContainerPlace {
+    /// being written, on this disk only
+    Active,
+    /// sealed, on this disk only
+    Sealed,
+    /// in the lake
+    Lake {
+        /// bytes of it that are cached here
+        local_bytes: u64,
+    },
+}
+
+impl Db {
+    /// The state of everything; asks each node how full it is.
+    ///
+    /// # Errors
+    /// Those of the disk. A node that does not answer is part of the answer.
+    pub fn status(&self) -> Result<Status, Error> {
+        self.inner.status()
+    }
+
+    /// Every data container, oldest first.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn containers(&self) -> Result<Vec<ContainerStatus>, Error> {
+        self.inner.container_statuses()
+    }
+}
+
+impl Inner {
+    fn status(&self) -> Result<Status, Error> {
+        let state = self.manifest.state();
+        let containers = self.container_statuses()?;
+        let mut table_records: BTreeMap<String, u64> = BTreeMap::new();
+        for summary in containers.iter().flat_map(|c| &c.tables) {
+            *table_records.entry(summary.table.name.clone()).or_default() +=
+                u64::from(summary.records);
+        }
+        for (table, records) in self.writer.active_tables() {
+            if let Some(table) = self.manifest.table_by_id(table) {
+                *table_records.entry(table.name).or_default() += records;
+            }
+        }
+        let tables = self.manifest.tables().into_iter().map(|t| TableStatus {
+            records: table_records.get(&t.name).copied().unwrap_or(0),
+            name: t.name,
+            kind: t.kind,
+        });
+        let queue = self.queue.state.lock().unwrap_or_else(PoisonError::into_inner).failure.clone();
+        Ok(Status {
+            lake: self.lake.id,
+            policy: state.body.policy,
+            term: state.term,
+            head_number: state.head_number,
+            records: containers.iter().map(|c| c.records).sum(),
+            containers: containers.len() as u64,
+            waiting_offload: self.sealed_waiting()?.len() as u64,
+            active_bytes: self.writer.active().map_or(0, |(_, bytes, _)| bytes),
+            local_data_bytes: self.files.total_bytes()?,
+            metadata_bytes: folder_bytes(&*self.disk, &self.options.metadata_dir)?,
+            container_bytes: state.totals.container_bytes,
+            coded_bytes: state.totals.coded_bytes,
+            lake_bytes: self.lake_bytes_of_containers()?,
+            damaged_shards: self.manifest.damage()?.len() as u64,
+            offload_failure: queue,
+            tables: tables.collect(),
+            nodes: self.node_statuses(),
+        })
+    }
+
+    fn node_statuses(&self) -> Vec<NodeStatus> {
+        let answers = self.lake.all(|store| Box::pin(async move { store.space().await }));
+        let nodes = self.lake.nodes();
+        nodes
+            .iter()
+            .zip(answers)
+            .map(|(node, answer)| NodeStatus {
+                address: node.store.name().into(),
+                state: match answer {
+                    Ok(space) => NodeState::Up {
+                        capacity_bytes: space.capacity_bytes,
+                        used_bytes: space.used_bytes,
+                        shards: space.shards,
+                    },
+                    Err(e) => NodeState::Down { reason: e.to_string() },
+                },
+            })
+            .collect()
+    }
+
+    fn lake_bytes_of_containers(&self) -> Result<u64, Error> {
+        let mut bytes = 0;
+        for number in self.manifest.container_numbers()? {
+            if let Some(container) = self.manifest.container(number)? {
+                bytes += crate::lake::layout_of(&container.entry.stream)?.shard_bytes()
+                    * container.entry.stream.policy.total_shards() as u64;
+            }
+        }
+        Ok(bytes)
+    }
+
+    fn container_statuses(&self) -> Result<Vec<ContainerStatus>, Error> {
+        let damage = self.manifest.damage()?;
+        let mut out = BTreeMap::new();
+        for number in self.manifest.container_numbers()? {
+            let Some(container) = self.manifest.container(number)? else { continue };
+            let id = container.id();
+            let place = ContainerPlace::Lake { local_bytes: self.files.allocated_bytes(number)? };
+            let status = ContainerStatus {
+                id,
+                records: container.entry.record_count.into(),
+                container_bytes: container.entry.stream.container_bytes,
+                place,
+                read_back: self.manifest.is_read_back(number)?,
+                damaged_shards: damage.iter().filter(|(c, _)| *c == id).map(|(_, s)| *s).collect(),
+                tables: container.entry.tables.clone(),
+            };
+            out.insert(number, status);
+        }
+        for number in self.files.numbers(Kind::Sealed) {
+            if out.contains_key(&number) {
+                continue;
+            }
+            let footer = self.files.sealed_footer(number)?;
+            let status = ContainerStatus {
+                id: ContainerId::data(number),
+                records: footer.trailer().record_count.into(),
+                container_bytes: self.files.sealed_bytes(number)?,
+                place: ContainerPlace::Sealed,
+                read_back: false,
+                damaged_shards: Vec::new(),
+                tables: footer.tables().to_vec(),
+            };
+            out.insert(number, status);
+        }
+        if let Some((number, container_bytes, records)) = self.writer.active() {
+            let status = ContainerStatus {
+                id: ContainerId::data(number),
+                records,
+                container_bytes,
+                place: ContainerPlace::Active,
+                read_back: false,
+                damaged_shards: Vec::new(),
+                tables: Vec::new(),
+            };
+            out.insert(number, status);
+        }
+        Ok(out.into_values().collect())
+    }
+}
+
+/// Bytes of disk of a folder's files, and of the folders in it.
+fn folder_bytes(disk: &dyn prunedb_disk::Disk, dir: &Path) -> Result<u64, Error> {
+    let mut bytes = 0;
+    for name in disk.list(dir).at(dir)? {
+        let path = dir.join(&name);
+        match disk.open(&path, prunedb_disk::Open::Read).and_then(|f| f.allocated_bytes()) {
+            Ok(b) => bytes += b,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(source) => return Err(Error::Io { path, source }),
+        }
+        if let Ok(names) = disk.list(&path)
+            && !names.is_empty()
+        {
+            bytes += folder_bytes(disk, &path)?;
+        }
+    }
+    Ok(bytes)
+}

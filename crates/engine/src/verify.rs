@@ -1,0 +1,201 @@
+//! Checking every shard of every container, with bounded memory.
+
+use crate::{
+    db::{Db, Inner},
+    error::Error,
+    lake::{Shards, within},
+    progress::{Job, OnProgress},
+};
+use prunedb_core::{ContainerId, Digest, ShardIndex};
+use prunedb_format::manifest::StreamEntry;
+use prunedb_store::{ShardStat, StoreError};
+use tokio::task::JoinSet;
+
+/// How closely shards are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// Ask each holder whether it has the shard, and under which name.
+    Quick,
+    /// Read every byte of every shard and hash it.
+    Deep,
+}
+
+/// A shard that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShardFault {
+    /// its container
+    pub container: ContainerId,
+    /// which shard
+    pub shard: ShardIndex,
+    /// its node
+    pub node: String,
+    /// what is wrong
+    pub reason: String,
+}
+
+/// What a verification found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// containers checked, those of the manifest counted
+    pub containers: u64,
+    /// shards checked
+    pub shards: u64,
+    /// bytes read and hashed
+    pub bytes_read: u64,
+    /// every shard that is not as it should be
+    pub faults: Vec<ShardFault>,
+    /// containers with fewer than `p` good shards
+    pub lost: Vec<ContainerId>,
+}
+
+impl Verified {
+    /// Nothing is wrong.
+    pub fn is_healthy(&self) -> bool {
+        self.faults.is_empty() && self.lost.is_empty()
+    }
+}
+
+/// A container to be checked: how to read it, and its shard names where the manifest has them.
+pub(crate) struct Subject {
+    pub(crate) stream: StreamEntry,
+    /// empty for manifest containers: the head has their roots only
+    pub(crate) names: Vec<Digest>,
+}
+
+impl Db {
+    /// Checks every shard of every container. What is found is remembered for [`Db::repair`].
+    ///
+    /// # Errors
+    /// Those of the local disk; faults of nodes are the result.
+    pub fn verify(&self, depth: Depth, report: &mut OnProgress<'_>) -> Result<Verified, Error> {
+        self.inner.verify(depth, report)
+    }
+}
+
+impl Inner {
+    /// All containers in the lake: data, and the manifest's.
+    pub(crate) fn subjects(&self) -> Result<Vec<Subject>, Error> {
+        let mut subjects = Vec::new();
+        for number in self.manifest.container_numbers()? {
+            if let Some(container) = self.manifest.container(number)? {
+                let (stream, names) = (container.entry.stream, container.entry.names.clone());
+                subjects.push(Subject { stream, names });
+            }
+        }
+        for manifest in self.manifest.state().body.manifests {
+            subjects.push(Subject { stream: manifest.stream, names: Vec::new() });
+        }
+        Ok(subjects)
+    }
+
+    fn verify(&self, depth: Depth, report: &mut OnProgress<'_>) -> Result<Verified, Error> {
+        let subjects = self.subjects()?;
+        let mut total = 0;
+        for subject in &subjects {
+            total += shards_bytes(&subject.stream)?;
+        }
+        let mut job = Job::start("verify", total, report);
+        let mut out = Verified::default();
+        for subject in subjects {
+            let faults = self.check(&subject, depth)?;
+            let shards = subject.stream.policy.total_shards();
+            let bytes = shards_bytes(&subject.stream)?;
+            if depth == Depth::Deep {
+                out.bytes_read += bytes / shards as u64 * (shards - faults.len()) as u64;
+            }
+            out.containers += 1;
+            out.shards += shards as u64;
+            let id = subject.stream.id;
+            if shards - faults.len() < subject.stream.policy.data_shards() {
+                out.lost.push(id);
+            }
+            let (bad, good): (Vec<ShardIndex>, Vec<ShardIndex>) =
+                subject.stream.policy.shards().partition(|s| faults.iter().any(|f| f.shard == *s));
+            self.manifest.set_damage(bad.into_iter().map(|s| (id, s)), true)?;
+            if depth == Depth::Deep {
+                self.manifest.set_damage(good.into_iter().map(|s| (id, s)), false)?;
+            }
+            out.faults.extend(faults);
+            job.did(bytes, id);
+        }
+        Ok(out)
+    }
+
+    /// The faults of one container's shards.
+    pub(crate) fn check(&self, subject: &Subject, depth: Depth) -> Result<Vec<ShardFault>, Error> {
+        let shards = Shards::new(&self.lake, &subject.stream)?;
+        let names = self.names_of(&shards, subject);
+        let mut checks = JoinSet::new();
+        for shard in subject.stream.policy.shards() {
+            let (shards, name) = (shards.clone(), names[shard.as_usize()]);
+            let check = async move { (shard, check_shard(&shards, shard, name, depth).await) };
+            checks.spawn_on(check, &self.lake.runtime);
+        }
+        let mut faults = Vec::new();
+        self.lake.runtime.block_on(async {
+            while let Some(done) = checks.join_next().await {
+                if let (shard, Err(reason)) = done.expect("a check does not panic") {
+                    let node = shards.node(shard).store.name().to_owned();
+                    faults.push(ShardFault { container: subject.stream.id, shard, node, reason });
+                }
+            }
+        });
+        faults.sort_by_key(|f| f.shard);
+        Ok(faults)
+    }
+
+    /// Shard names as the manifest has them; for a manifest container those that its holders claim, if they make up
+    /// the root in the head; else none is known.
+    pub(crate) fn names_of(&self, shards: &Shards, subject: &Subject) -> Vec<Option<Digest>> {
+        if !subject.names.is_empty() {
+            return subject.names.iter().copied().map(Some).collect();
+        }
+        shards.claimed_names(&subject.stream)
+    }
+}
+
+/// Bytes of all shards of a container.
+pub(crate) fn shards_bytes(stream: &StreamEntry) -> Result<u64, Error> {
+    Ok(crate::lake::layout_of(stream)?.shard_bytes() * stream.policy.total_shards() as u64)
+}
+
+async fn check_shard(
+    shards: &Shards,
+    shard: ShardIndex,
+    name: Option<Digest>,
+    depth: Depth,
+) -> Result<(), String> {
+    let node = shards.node(shard);
+    let stat = within(node.store.name(), node.store.stat(shards.id(shard))).await;
+    let stat: Option<ShardStat> = stat.map_err(|e: StoreError| e.to_string())?;
+    let stat = stat.ok_or("missing")?;
+    let bytes = shards.layout().shard_bytes();
+    if stat.bytes != bytes {
+        return Err(format!("has {} bytes, {bytes} belong there", stat.bytes));
+    }
+    if let Some(name) = name.filter(|n| *n != stat.name) {
+        return Err(format!("is another shard: {}, {name} belongs there", stat.name));
+    }
+    if depth == Depth::Quick {
+        return Ok(());
+    }
+    let mut hasher = blake3::Hasher::new();
+    let leaves = shards.layout().leaves_per_shard();
+    let mut at = 0;
+    while at < leaves {
+        let next = (at + shards.leaves_per_get()).min(leaves);
+        let sealed = shards.sealed(shard, at..next).await.map_err(|e| e.to_string())?;
+        hasher.update(&sealed);
+        if name.is_none() {
+            shards.open(shard, at, &sealed).map_err(|e| e.to_string())?;
+        }
+        at = next;
+    }
+    let found = Digest(*hasher.finalize().as_bytes());
+    match name {
+        Some(name) if name != found => {
+            Err(format!("damaged: hashes to {found}, {name} belongs there"))
+        }
+        _ => Ok(()),
+    }
+}
