@@ -149,9 +149,9 @@ fn main() {
                 .map(|(len, stride)| encode(&code, len, stride, total, 7))
                 .collect();
                 let best = cached.iter().copied().fold(0.0, f64::max);
-                let len = MEMORY_BYTES / p / 16368 * 16368;
-                let memory = encode(&code, len, len, 0, 5);
-                let decode = decode_worst(&code, len, len, 5);
+                let len = MEMORY_BYTES / p / 4096 * 4096;
+                let memory = encode(&code, len, len + 320, 0, 5);
+                let decode = decode_worst(&code, len, len + 320, 5);
                 print!("{:<9} {:<7}", format!("{p}+{q}"), format!("{algorithm:?}").to_lowercase());
                 for figure in &cached {
                     print!(" {figure:8.2}");

@@ -9,7 +9,14 @@ pub(crate) struct Columns<'a, 'b> {
     inputs: &'a [&'a [u8]],
     outputs: &'a mut [&'b mut [u8]],
     len: usize,
+    /// Whether the outputs are too many bytes for the caches, and all aligned to 64.
+    streamed: bool,
 }
+
+/// From so many bytes of output on, they bypass the caches: about the second-level cache of a core.
+const STREAM_BYTES_MIN: usize = 4 << 20;
+/// The alignment of streamed outputs: a cache line, and the longest vector.
+const STREAM_ALIGN: usize = 64;
 
 impl<'a, 'b> Columns<'a, 'b> {
     /// # Panics
@@ -18,7 +25,15 @@ impl<'a, 'b> Columns<'a, 'b> {
         let len = inputs.first().map_or(0, |shard| shard.len());
         assert!(inputs.iter().all(|shard| shard.len() == len), "inputs of one length");
         assert!(outputs.iter().all(|shard| shard.len() == len), "outputs of the inputs' length");
-        Self { inputs, outputs, len }
+        let streamed = outputs.len() * len >= STREAM_BYTES_MIN
+            && outputs.iter().all(|shard| shard.as_ptr().addr().is_multiple_of(STREAM_ALIGN));
+        Self { inputs, outputs, len, streamed }
+    }
+
+    /// Whether to use [`Self::stream`] at offsets that are multiples of the vector.
+    #[inline(always)]
+    pub(crate) fn streamed(&self) -> bool {
+        self.streamed
     }
 
     /// Bytes of each shard.
@@ -63,5 +78,24 @@ impl<'a, 'b> Columns<'a, 'b> {
         debug_assert!(shard < self.outputs.len() && offset + L::BYTES <= self.len);
         // SAFETY: the shard exists and has `len` bytes, so `offset` and the bytes behind it lie in it
         unsafe { lanes.store(self.outputs.get_unchecked_mut(shard).as_mut_ptr().add(offset), v) }
+    }
+
+    /// As [`Self::store`], past the caches.
+    ///
+    /// # Safety
+    /// As for [`Self::store`]; also, [`Self::streamed`] is true, and `offset` a multiple of `L::BYTES`.
+    #[inline(always)]
+    pub(crate) unsafe fn stream<L: Lanes>(
+        &mut self,
+        lanes: L,
+        shard: usize,
+        offset: usize,
+        v: L::V,
+    ) {
+        debug_assert!(shard < self.outputs.len() && offset + L::BYTES <= self.len);
+        debug_assert!(self.streamed && offset.is_multiple_of(L::BYTES));
+        // SAFETY: the shard exists and has `len` bytes, so `offset` and the bytes behind it lie in it; it is aligned to
+        // 64, a multiple of every vector, and so is what lies a multiple of the vector behind
+        unsafe { lanes.stream(self.outputs.get_unchecked_mut(shard).as_mut_ptr().add(offset), v) }
     }
 }

@@ -5,8 +5,9 @@
 //! the points of the parity. Data first: the inverse transform of the data, transformed at the points of each chunk of
 //! parity. Chunk 0 is the subspace itself.
 //!
-//! A transform larger than registers hold runs in stages of 2 to 16 points over a scratch of 8 KiB, for a tile of 64
-//! bytes of every shard: each shard's cache line is touched once.
+//! A column of the code is one vector of every shard. A block that fits the registers is transformed there, in one
+//! piece; a larger one as `pieces` of up to 16 neighbouring points, joined by one more stage across them, over a
+//! scratch of at most 8 KiB that stays in the first-level cache.
 //! format: erasure-code §5
 
 use crate::{
@@ -26,23 +27,14 @@ pub(crate) struct Fft<L: Lanes> {
     parity_shards: usize,
     parity_first: bool,
     block: usize,
-    /// From neighbouring points outwards.
-    stages: Vec<Stage>,
-    /// `block - 1` of each chunk, from chunk 0 on.
+    /// Points of a piece; `block / radix` pieces are a block.
+    radix: usize,
+    /// `block - 1` of each chunk, from chunk 0 on: of each piece, then of the stage across them.
     twiddles: Vec<L::Stored>,
 }
 
-/// Butterflies over `radix` points that lie `stride` apart.
-#[derive(Clone, Copy)]
-struct Stage {
-    radix: usize,
-    stride: usize,
-    /// Among the twiddles of a chunk.
-    first_twiddle: usize,
-}
-
 impl<L: Lanes> Fft<L> {
-    /// `None` where the layout leaves no room for a power of two.
+    /// `None` where the layout has no block of a power of two.
     pub(crate) fn new(lanes: L, generator: &Generator) -> Option<Self> {
         let (data_shards, parity_shards) = (generator.data_shards(), generator.parity_shards());
         let (parity_first, block) = match generator.layout() {
@@ -52,26 +44,19 @@ impl<L: Lanes> Fft<L> {
         if !block.is_power_of_two() || !(2..=BLOCK_MAX).contains(&block) {
             return None;
         }
-        let mut stages = Vec::new();
-        let (mut stride, mut first_twiddle) = (1, 0);
-        while stride < block {
-            let radix = L::RADIX_MAX.min(block / stride);
-            stages.push(Stage { radix, stride, first_twiddle });
-            stride *= radix;
-            first_twiddle += block / stride * (radix - 1);
-        }
+        let radix = match block {
+            BLOCK_MAX => 16,
+            _ => L::RADIX_MAX.min(block),
+        };
         let chunks = data_shards.max(parity_shards).div_ceil(block);
         let mut twiddles = Vec::with_capacity((chunks + 1) * (block - 1));
-        for chunk in 0..=chunks {
-            for stage in &stages {
-                for piece in (0..block).step_by(stage.radix * stage.stride) {
-                    let points =
-                        butterfly::twiddles(chunk * block + piece, stage.stride, stage.radix);
-                    twiddles.extend(points.map(L::store_form));
-                }
+        for first in (0..=chunks * block).step_by(block) {
+            for piece in (first..first + block).step_by(radix) {
+                twiddles.extend(butterfly::twiddles(piece, 1, radix).map(L::store_form));
             }
+            twiddles.extend(butterfly::twiddles(first, radix, block / radix).map(L::store_form));
         }
-        Some(Self { lanes, data_shards, parity_shards, parity_first, block, stages, twiddles })
+        Some(Self { lanes, data_shards, parity_shards, parity_first, block, radix, twiddles })
     }
 
     /// Whether this computes the parity faster than the matrix does.
@@ -84,263 +69,228 @@ impl<L: Lanes> Fft<L> {
         assert!(columns.len() >= L::BYTES);
         assert_eq!(columns.inputs().len(), self.data_shards);
         assert_eq!(columns.outputs().len(), self.parity_shards);
-        self.lanes.enter(Apply { fft: self, columns });
-    }
-
-    #[inline(always)]
-    fn twiddles(&self, chunk: usize, stage: &Stage) -> &[L::Stored] {
-        let first = chunk * (self.block - 1) + stage.first_twiddle;
-        &self.twiddles[first..][..self.block / (stage.radix * stage.stride) * (stage.radix - 1)]
+        macro_rules! by_shape {
+            ($($radix:literal * $pieces:literal)*) => {
+                match (self.radix, self.block / self.radix) {
+                    $(($radix, $pieces) if $radix <= L::RADIX_MAX || $radix * $pieces == BLOCK_MAX => {
+                        self.lanes.enter(AllColumns::<L, $radix, $pieces> { fft: self, columns });
+                    })*
+                    _ => unreachable!("a block is split into pieces by its size"),
+                }
+            };
+        }
+        by_shape!(2*1 4*1 8*1 16*1 4*2 4*4 8*2 8*4 8*8 16*2 16*4 16*8);
     }
 }
 
-struct Apply<'f, 'c, 'a, 'b, L: Lanes> {
+/// All columns, compiled for `G` pieces of `R` points.
+struct AllColumns<'f, 'c, 'a, 'b, L: Lanes, const R: usize, const G: usize> {
     fft: &'f Fft<L>,
     columns: &'c mut Columns<'a, 'b>,
 }
 
-impl<L: Lanes> Job<L> for Apply<'_, '_, '_, '_, L> {
+impl<L: Lanes, const R: usize, const G: usize> Job<L> for AllColumns<'_, '_, '_, '_, L, R, G> {
     #[inline(always)]
     fn run(self, lanes: L) {
         let Self { fft, columns } = self;
-        match 64 / L::BYTES {
-            1 => tiles::<L, 1>(lanes, fft, columns),
-            2 => tiles::<L, 2>(lanes, fft, columns),
-            4 => tiles::<L, 4>(lanes, fft, columns),
-            _ => tiles::<L, 8>(lanes, fft, columns),
-        }
-    }
-}
-
-#[inline(always)]
-fn tiles<L: Lanes, const W: usize>(lanes: L, fft: &Fft<L>, columns: &mut Columns<'_, '_>) {
-    let len = columns.len();
-    let mut offset = 0;
-    let mut work = Tile::<L, W>::zero(lanes);
-    while offset + W * L::BYTES <= len {
-        tile(lanes, fft, columns, offset, &mut work);
-        offset += W * L::BYTES;
-    }
-    if W > 1 {
-        let mut work = Tile::<L, 1>::zero(lanes);
-        while offset + L::BYTES <= len {
-            tile(lanes, fft, columns, offset, &mut work);
+        let len = columns.len();
+        let mut offset = 0;
+        while offset < len {
+            // the last bytes again, with what is new: parity depends on data alone
+            let column = Column { offset: offset.min(len - L::BYTES), streamed: columns.streamed() && offset + L::BYTES <= len };
+            if fft.parity_first {
+                column.parity_first::<L, R, G>(lanes, fft, columns);
+            } else {
+                column.data_first::<L, R, G>(lanes, fft, columns);
+            }
             offset += L::BYTES;
         }
-        if offset < len {
-            tile(lanes, fft, columns, len - L::BYTES, &mut work);
-        }
-    } else if offset < len {
-        // the last bytes again, with what is new: parity depends on data alone
-        tile(lanes, fft, columns, len - L::BYTES, &mut work);
+        lanes.finish_streams();
     }
 }
 
-/// The state of a transform: `W` vectors at each point.
-type Points<L, const W: usize> = [[<L as Lanes>::V; W]; BLOCK_MAX];
+/// The state of a transform of `G` pieces.
+type Points<L, const R: usize, const G: usize> = [[<L as Lanes>::V; R]; G];
 
-struct Tile<L: Lanes, const W: usize> {
-    /// Coefficients: of the sum of all data chunks, or of the data.
-    sum: Points<L, W>,
-    /// Those of the chunk in work.
-    chunk: Points<L, W>,
+/// A vector of every shard.
+#[derive(Clone, Copy)]
+struct Column {
+    /// `offset + L::BYTES` is at most the length of the shards.
+    offset: usize,
+    streamed: bool,
 }
 
-impl<L: Lanes, const W: usize> Tile<L, W> {
+impl Column {
     #[inline(always)]
-    fn zero(lanes: L) -> Self {
-        Self { sum: [[lanes.zero(); W]; BLOCK_MAX], chunk: [[lanes.zero(); W]; BLOCK_MAX] }
-    }
-}
-
-macro_rules! with_radix {
-    ($radix:expr, $function:ident::<$lanes:ty, $width:ident, R>($($argument:expr),*)) => {
-        match $radix {
-            2 => $function::<$lanes, $width, 2>($($argument),*),
-            4 => $function::<$lanes, $width, 4>($($argument),*),
-            8 if L::RADIX_MAX >= 8 => $function::<$lanes, $width, 8>($($argument),*),
-            16 if L::RADIX_MAX >= 16 => $function::<$lanes, $width, 16>($($argument),*),
-            _ => unreachable!("a stage has 2 to RADIX_MAX points"),
-        }
-    };
-}
-
-/// `W` vectors of every shard.
-#[inline(always)]
-fn tile<L: Lanes, const W: usize>(
-    lanes: L,
-    fft: &Fft<L>,
-    columns: &mut Columns<'_, '_>,
-    offset: usize,
-    work: &mut Tile<L, W>,
-) {
-    let (block, p, q) = (fft.block, fft.data_shards, fft.parity_shards);
-    let Tile { sum, chunk } = work;
-    if fft.parity_first {
-        sum[..block].fill([lanes.zero(); W]);
-        for c in 0..p.div_ceil(block) {
-            inverse(lanes, fft, c + 1, columns, offset, c * block, chunk);
-            for (sum, chunk) in sum[..block].iter_mut().zip(&chunk[..block]) {
-                for w in 0..W {
-                    sum[w] = lanes.xor(sum[w], chunk[w]);
-                }
+    fn parity_first<L: Lanes, const R: usize, const G: usize>(
+        self,
+        lanes: L,
+        fft: &Fft<L>,
+        columns: &mut Columns<'_, '_>,
+    ) {
+        let (q, block) = (fft.parity_shards, R * G);
+        let mut chunks = fft.twiddles.chunks_exact(block - 1);
+        let zero_chunk = chunks.next().expect("chunk 0");
+        let first_chunk = chunks.next().expect("chunk 1");
+        let mut sum = self.inverse::<L, R, G, false>(lanes, first_chunk, columns, 0);
+        for (chunk, twiddles) in (1..).zip(chunks) {
+            let x = self.inverse::<L, R, G, false>(lanes, twiddles, columns, chunk * block);
+            for (sum, x) in sum.iter_mut().flatten().zip(x.iter().flatten()) {
+                *sum = lanes.xor(*sum, *x);
             }
         }
-        forward(lanes, fft, 0, sum, chunk, columns, offset, 0);
-    } else {
-        inverse(lanes, fft, 0, columns, offset, 0, sum);
-        for c in 0..q.div_ceil(block) {
-            forward(lanes, fft, c + 1, sum, chunk, columns, offset, c * block);
+        self.forward::<L, R, G, true>(lanes, zero_chunk, &sum, columns, 0, q);
+    }
+
+    #[inline(always)]
+    fn data_first<L: Lanes, const R: usize, const G: usize>(
+        self,
+        lanes: L,
+        fft: &Fft<L>,
+        columns: &mut Columns<'_, '_>,
+    ) {
+        let (q, block) = (fft.parity_shards, R * G);
+        let mut chunks = fft.twiddles.chunks_exact(block - 1);
+        let zero_chunk = chunks.next().expect("chunk 0");
+        let x = self.inverse::<L, R, G, true>(lanes, zero_chunk, columns, 0);
+        for (chunk, twiddles) in chunks.enumerate() {
+            self.forward::<L, R, G, false>(lanes, twiddles, &x, columns, chunk * block, q);
         }
     }
-}
 
-/// Coefficients of the data shards from `first` on, as the values at the points of `chunk`.
-#[inline(always)]
-fn inverse<L: Lanes, const W: usize>(
-    lanes: L,
-    fft: &Fft<L>,
-    chunk: usize,
-    columns: &Columns<'_, '_>,
-    offset: usize,
-    first: usize,
-    into: &mut Points<L, W>,
-) {
-    let (inner, outer) = fft.stages.split_first().expect("a block has at least 2 points");
-    let twiddles = fft.twiddles(chunk, inner);
-    with_radix!(
-        inner.radix,
-        inverse_load::<L, W, R>(lanes, fft, twiddles, columns, offset, first, into)
-    );
-    for stage in outer {
-        let twiddles = fft.twiddles(chunk, stage);
-        with_radix!(
-            stage.radix,
-            inverse_stage::<L, W, R>(lanes, fft.block, stage.stride, twiddles, into)
-        );
-    }
-}
-
-#[inline(always)]
-fn inverse_load<L: Lanes, const W: usize, const R: usize>(
-    lanes: L,
-    fft: &Fft<L>,
-    twiddles: &[L::Stored],
-    columns: &Columns<'_, '_>,
-    offset: usize,
-    first: usize,
-    into: &mut Points<L, W>,
-) {
-    for (piece, twiddles) in twiddles.chunks_exact(R - 1).enumerate() {
-        for w in 0..W {
+    /// The coefficients of the data shards from `first` on.
+    #[inline(always)]
+    fn inverse<L: Lanes, const R: usize, const G: usize, const ZERO: bool>(
+        self,
+        lanes: L,
+        twiddles: &[L::Stored],
+        columns: &Columns<'_, '_>,
+        first: usize,
+    ) -> Points<L, R, G> {
+        let (inner, outer) = twiddles.split_at(G * (R - 1));
+        let mut points = [[lanes.zero(); R]; G];
+        for piece in 0..G {
+            let twiddles = &inner[piece * (R - 1)..][..R - 1];
+            let first = first + piece * R;
+            let count = columns.inputs().len().saturating_sub(first);
             let mut x = [lanes.zero(); R];
-            for r in 0..R {
-                let shard = first + piece * R + r;
-                if shard < fft.data_shards {
-                    x[r] = unsafe { columns.load(lanes, shard, offset + w * L::BYTES) };
-                }
-            }
-            butterfly::inverse::<L, R, false>(lanes, &mut x, twiddles);
-            for r in 0..R {
-                into[piece * R + r][w] = x[r];
-            }
-        }
-    }
-}
-
-#[inline(always)]
-fn inverse_stage<L: Lanes, const W: usize, const R: usize>(
-    lanes: L,
-    block: usize,
-    stride: usize,
-    twiddles: &[L::Stored],
-    points: &mut Points<L, W>,
-) {
-    for (piece, twiddles) in (0..block).step_by(R * stride).zip(twiddles.chunks_exact(R - 1)) {
-        for i in piece..piece + stride {
-            for w in 0..W {
-                let mut x = std::array::from_fn(|r| points[i + r * stride][w]);
-                butterfly::inverse::<L, R, false>(lanes, &mut x, twiddles);
+            if count >= R {
                 for r in 0..R {
-                    points[i + r * stride][w] = x[r];
+                    x[r] = unsafe { columns.load(lanes, first + r, self.offset) };
                 }
-            }
-        }
-    }
-}
-
-/// Parity shards from `first` on: the values at the points of `chunk`.
-#[inline(always)]
-fn forward<L: Lanes, const W: usize>(
-    lanes: L,
-    fft: &Fft<L>,
-    chunk: usize,
-    from: &Points<L, W>,
-    scratch: &mut Points<L, W>,
-    columns: &mut Columns<'_, '_>,
-    offset: usize,
-    first: usize,
-) {
-    let (inner, outer) = fft.stages.split_first().expect("a block has at least 2 points");
-    scratch[..fft.block].copy_from_slice(&from[..fft.block]);
-    for stage in outer.iter().rev() {
-        let twiddles = fft.twiddles(chunk, stage);
-        with_radix!(
-            stage.radix,
-            forward_stage::<L, W, R>(lanes, fft.block, stage.stride, twiddles, scratch)
-        );
-    }
-    let twiddles = fft.twiddles(chunk, inner);
-    with_radix!(
-        inner.radix,
-        forward_store::<L, W, R>(lanes, fft, twiddles, columns, offset, first, scratch)
-    );
-}
-
-#[inline(always)]
-fn forward_stage<L: Lanes, const W: usize, const R: usize>(
-    lanes: L,
-    block: usize,
-    stride: usize,
-    twiddles: &[L::Stored],
-    points: &mut Points<L, W>,
-) {
-    for (piece, twiddles) in (0..block).step_by(R * stride).zip(twiddles.chunks_exact(R - 1)) {
-        for i in piece..piece + stride {
-            for w in 0..W {
-                let mut x = std::array::from_fn(|r| points[i + r * stride][w]);
-                butterfly::forward::<L, R, false>(lanes, &mut x, twiddles);
+                if ZERO && piece == 0 {
+                    butterfly::inverse::<L, R, R, true>(lanes, &mut x, twiddles);
+                } else {
+                    butterfly::inverse::<L, R, R, false>(lanes, &mut x, twiddles);
+                }
+            } else if R == 16 && count <= 4 {
+                for r in 0..4.min(R) {
+                    if r < count {
+                        x[r] = unsafe { columns.load(lanes, first + r, self.offset) };
+                    }
+                }
+                butterfly::inverse::<L, R, 4, false>(lanes, &mut x, twiddles);
+            } else {
                 for r in 0..R {
-                    points[i + r * stride][w] = x[r];
+                    if r < count {
+                        x[r] = unsafe { columns.load(lanes, first + r, self.offset) };
+                    }
                 }
+                butterfly::inverse::<L, R, R, false>(lanes, &mut x, twiddles);
+            }
+            points[piece] = x;
+        }
+        if G > 1 {
+            for r in 0..R {
+                let mut x: [L::V; G] = std::array::from_fn(|piece| points[piece][r]);
+                butterfly::inverse::<L, G, G, ZERO>(lanes, &mut x, outer);
+                for piece in 0..G {
+                    points[piece][r] = x[piece];
+                }
+            }
+        }
+        points
+    }
+
+    /// The parity shards from `first` on, of `q`.
+    #[inline(always)]
+    fn forward<L: Lanes, const R: usize, const G: usize, const ZERO: bool>(
+        self,
+        lanes: L,
+        twiddles: &[L::Stored],
+        points: &Points<L, R, G>,
+        columns: &mut Columns<'_, '_>,
+        first: usize,
+        q: usize,
+    ) {
+        let (inner, outer) = twiddles.split_at(G * (R - 1));
+        if G == 2 {
+            let mut lo = points[0];
+            let mut hi = points[1];
+            for r in 0..R {
+                let mut x = [lo[r], hi[r]];
+                butterfly::forward::<L, 2, 2, ZERO>(lanes, &mut x, outer);
+                (lo[r], hi[r]) = (x[0], x[1]);
+            }
+            self.store_piece::<L, R, ZERO>(lanes, &inner[..R - 1], lo, columns, first, q - first);
+            if first + R < q {
+                self.store_piece::<L, R, false>(lanes, &inner[R - 1..], hi, columns, first + R, q - first - R);
+            }
+            return;
+        }
+        let mut scratch = *points;
+        if G > 1 {
+            for r in 0..R {
+                let mut x: [L::V; G] = std::array::from_fn(|piece| points[piece][r]);
+                butterfly::forward::<L, G, G, ZERO>(lanes, &mut x, outer);
+                for piece in 0..G {
+                    scratch[piece][r] = x[piece];
+                }
+            }
+        }
+        for (piece, twiddles) in inner.chunks_exact(R - 1).enumerate() {
+            let first = first + piece * R;
+            let count = q.saturating_sub(first);
+            if count == 0 {
+                break;
+            }
+            if ZERO && piece == 0 {
+                self.store_piece::<L, R, true>(lanes, twiddles, scratch[piece], columns, first, count);
+            } else {
+                self.store_piece::<L, R, false>(lanes, twiddles, scratch[piece], columns, first, count);
             }
         }
     }
-}
-
-#[inline(always)]
-fn forward_store<L: Lanes, const W: usize, const R: usize>(
-    lanes: L,
-    fft: &Fft<L>,
-    twiddles: &[L::Stored],
-    columns: &mut Columns<'_, '_>,
-    offset: usize,
-    first: usize,
-    points: &Points<L, W>,
-) {
-    for (piece, twiddles) in twiddles.chunks_exact(R - 1).enumerate() {
-        if first + piece * R >= fft.parity_shards {
-            break;
-        }
-        for w in 0..W {
-            let mut x = std::array::from_fn(|r| points[piece * R + r][w]);
-            butterfly::forward::<L, R, false>(lanes, &mut x, twiddles);
-            for r in 0..R {
-                let shard = first + piece * R + r;
-                if shard < fft.parity_shards {
-                    unsafe { columns.store(lanes, shard, offset + w * L::BYTES, x[r]) };
+    #[inline(always)]
+    fn store_piece<L: Lanes, const R: usize, const ZERO: bool>(
+        self,
+        lanes: L,
+        twiddles: &[L::Stored],
+        mut x: [L::V; R],
+        columns: &mut Columns<'_, '_>,
+        first: usize,
+        count: usize,
+    ) {
+            let twiddles = &twiddles[..R - 1];
+            butterfly::forward::<L, R, R, ZERO>(lanes, &mut x, twiddles);
+            if count >= R {
+                if self.streamed {
+                    for r in 0..R {
+                        unsafe { columns.stream(lanes, first + r, self.offset, x[r]) };
+                    }
+                } else {
+                    for r in 0..R {
+                        unsafe { columns.store(lanes, first + r, self.offset, x[r]) };
+                    }
+                }
+            } else {
+                for (r, x) in x.into_iter().take(count).enumerate() {
+                    if self.streamed {
+                        unsafe { columns.stream(lanes, first + r, self.offset, x) };
+                    } else {
+                        unsafe { columns.store(lanes, first + r, self.offset, x) };
+                    }
                 }
             }
-        }
     }
 }

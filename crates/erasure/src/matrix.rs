@@ -11,6 +11,8 @@ use crate::{
 
 /// Bytes of all inputs that the passes of one block share: they stay in the first-level cache.
 const BLOCK_BYTES: usize = 24 * 1024;
+/// Blocks are cut at multiples of this: whole steps of every kernel.
+const BLOCK_ALIGN: usize = 256;
 
 /// A coefficient matrix made ready for one kind of vectors.
 pub(crate) struct Matrix<L: Lanes> {
@@ -60,7 +62,34 @@ impl<L: Lanes> Matrix<L> {
         if columns.len() < L::BYTES {
             self.apply_bytewise(columns);
         } else {
-            self.lanes.enter(Apply { matrix: self, columns });
+            self.apply_passes(columns);
+        }
+    }
+
+    fn apply_passes(&self, columns: &mut Columns<'_, '_>) {
+        let len = columns.len();
+        let block_bytes = if self.passes.len() == 1 {
+            len
+        } else {
+            (BLOCK_BYTES / self.inputs / BLOCK_ALIGN * BLOCK_ALIGN).max(BLOCK_ALIGN)
+        };
+        let mut start = 0;
+        while start < len {
+            let end = len.min(start + block_bytes);
+            for pass in &self.passes {
+                macro_rules! by_rows {
+                    ($($rows:literal)*) => {
+                        match pass.rows {
+                            $($rows if $rows <= L::ROWS_MAX => {
+                                self.lanes.enter(RunPass::<L, $rows> { matrix: self, pass, columns, start, end });
+                            })*
+                            _ => unreachable!("a pass has 1 to ROWS_MAX rows"),
+                        }
+                    };
+                }
+                by_rows!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20);
+            }
+            start = end;
         }
     }
 
@@ -76,85 +105,72 @@ impl<L: Lanes> Matrix<L> {
     }
 }
 
-struct Apply<'m, 'c, 'a, 'b, L: Lanes> {
+/// One pass over columns `start..end`, compiled for its number of rows.
+struct RunPass<'m, 'c, 'a, 'b, L: Lanes, const R: usize> {
     matrix: &'m Matrix<L>,
+    pass: &'m Pass,
     columns: &'c mut Columns<'a, 'b>,
+    start: usize,
+    end: usize,
 }
 
-impl<L: Lanes> Job<L> for Apply<'_, '_, '_, '_, L> {
+impl<L: Lanes, const R: usize> Job<L> for RunPass<'_, '_, '_, '_, L, R> {
     #[inline(always)]
     fn run(self, lanes: L) {
-        let Self { matrix, columns } = self;
-        let len = columns.len();
-        let block_bytes = if matrix.passes.len() == 1 {
-            len
+        if self.columns.streamed() {
+            self.steps::<true>(lanes);
+            lanes.finish_streams();
         } else {
-            (BLOCK_BYTES / matrix.inputs / 256 * 256).max(256)
-        };
-        let mut start = 0;
-        while start < len {
-            let end = len.min(start + block_bytes);
-            for pass in &matrix.passes {
-                macro_rules! by_rows {
-                    ($($rows:literal)*) => {
-                        match pass.rows {
-                            $($rows if $rows <= L::ROWS_MAX => {
-                                run_pass::<L, $rows>(lanes, matrix, pass, columns, start, end);
-                            })*
-                            _ => unreachable!("a pass has 1 to ROWS_MAX rows"),
-                        }
-                    };
-                }
-                by_rows!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20);
-            }
-            start = end;
+            self.steps::<false>(lanes);
         }
     }
 }
 
-/// One pass over columns `start..end`; these may begin earlier where fewer than a vector are left.
-#[inline(always)]
-fn run_pass<L: Lanes, const R: usize>(
-    lanes: L,
-    matrix: &Matrix<L>,
-    pass: &Pass,
-    columns: &mut Columns<'_, '_>,
-    start: usize,
-    end: usize,
-) {
-    let coefficients = &matrix.coefficients[pass.first_coefficient..][..matrix.inputs * R];
-    assert!(matrix.inputs == columns.inputs().len());
-    assert!(pass.first_row + R <= columns.outputs().len());
-    assert!(L::BYTES <= end && end <= columns.len());
-    let mut offset = start;
-    macro_rules! steps {
-        ($unroll:literal) => {
-            while offset + $unroll * L::BYTES <= end {
-                // SAFETY: inputs and rows exist, as asserted above; the bytes end at or before `end`
-                unsafe { tile::<L, R, $unroll>(lanes, coefficients, pass.first_row, columns, offset) };
-                offset += $unroll * L::BYTES;
+impl<L: Lanes, const R: usize> RunPass<'_, '_, '_, '_, L, R> {
+    #[inline(always)]
+    fn steps<const STREAM: bool>(self, lanes: L) {
+        let Self { matrix, pass, columns, start, end } = self;
+        let coefficients = &matrix.coefficients[pass.first_coefficient..][..matrix.inputs * R];
+        assert!(matrix.inputs == columns.inputs().len());
+        assert!(pass.first_row + R <= columns.outputs().len());
+        assert!(start.is_multiple_of(L::BYTES));
+        assert!(L::BYTES <= end && end <= columns.len());
+        let mut offset = start;
+        macro_rules! steps {
+            ($unroll:literal) => {
+                while offset + $unroll * L::BYTES <= end {
+                    // SAFETY: inputs and rows exist, as asserted above; the bytes end at or before `end`; `offset` stays
+                    // a multiple of the vector
+                    unsafe {
+                        tile::<L, R, $unroll, STREAM>(lanes, coefficients, pass.first_row, columns, offset);
+                    }
+                    offset += $unroll * L::BYTES;
+                }
+            };
+        }
+        match L::unroll(R) {
+            4 => steps!(4),
+            2 => steps!(2),
+            _ => {}
+        }
+        steps!(1);
+        if offset < end {
+            // the last bytes again, with what is new: outputs depend on inputs alone
+            // SAFETY: as above; `end` is at least a vector, and nothing is streamed
+            unsafe {
+                tile::<L, R, 1, false>(lanes, coefficients, pass.first_row, columns, end - L::BYTES);
             }
-        };
-    }
-    match L::unroll(R) {
-        4 => steps!(4),
-        2 => steps!(2),
-        _ => {}
-    }
-    steps!(1);
-    if offset < end {
-        // the last bytes again, with what is new: outputs depend on inputs alone
-        // SAFETY: as above; `end` is at least a vector
-        unsafe { tile::<L, R, 1>(lanes, coefficients, pass.first_row, columns, end - L::BYTES) };
+        }
     }
 }
 
 /// `R` outputs of `U` vectors.
 ///
 /// # Safety
-/// There are `coefficients.len() / R` inputs and `first_row + R` outputs, and all have `offset + U * L::BYTES` bytes.
+/// There are `coefficients.len() / R` inputs and `first_row + R` outputs, and all have `offset + U * L::BYTES` bytes. With
+/// `STREAM`, `columns` are streamed and `offset` is a multiple of `L::BYTES`.
 #[inline(always)]
-unsafe fn tile<L: Lanes, const R: usize, const U: usize>(
+unsafe fn tile<L: Lanes, const R: usize, const U: usize, const STREAM: bool>(
     lanes: L,
     coefficients: &[L::Stored],
     first_row: usize,
@@ -193,7 +209,14 @@ unsafe fn tile<L: Lanes, const R: usize, const U: usize>(
     for (r, sums) in sums.into_iter().enumerate() {
         for (u, sum) in sums.into_iter().enumerate() {
             // SAFETY: the output exists, and the vector lies in it
-            unsafe { columns.store(lanes, first_row + r, offset + u * L::BYTES, sum) };
+            unsafe {
+                let offset = offset + u * L::BYTES;
+                if STREAM {
+                    columns.stream(lanes, first_row + r, offset, sum);
+                } else {
+                    columns.store(lanes, first_row + r, offset, sum);
+                }
+            };
         }
     }
 }

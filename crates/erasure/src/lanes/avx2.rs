@@ -102,4 +102,16 @@ impl Lanes for Avx2 {
         // SAFETY: the caller vouches for 32 writable bytes; `storeu` needs no alignment
         unsafe { _mm256_storeu_si256(to.cast(), v) }
     }
+
+    #[inline(always)]
+    unsafe fn stream(self, to: *mut u8, v: __m256i) {
+        // SAFETY: the caller vouches for 32 writable bytes, aligned to 32
+        unsafe { _mm256_stream_si256(to.cast(), v) }
+    }
+
+    #[inline(always)]
+    fn finish_streams(self) {
+        // SAFETY: every x86-64 processor has SSE
+        unsafe { _mm_sfence() }
+    }
 }

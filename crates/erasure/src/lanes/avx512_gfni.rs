@@ -95,4 +95,16 @@ impl Lanes for Avx512Gfni {
         // SAFETY: the caller vouches for 64 writable bytes; `storeu` needs no alignment
         unsafe { _mm512_storeu_si512(to.cast(), v) }
     }
+
+    #[inline(always)]
+    unsafe fn stream(self, to: *mut u8, v: __m512i) {
+        // SAFETY: the caller vouches for 64 writable bytes, aligned to 64
+        unsafe { _mm512_stream_si512(to.cast(), v) }
+    }
+
+    #[inline(always)]
+    fn finish_streams(self) {
+        // SAFETY: every x86-64 processor has SSE
+        unsafe { _mm_sfence() }
+    }
 }

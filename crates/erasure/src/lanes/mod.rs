@@ -56,6 +56,13 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     /// # Safety
     /// `to` is valid for writes of [`Self::BYTES`] bytes.
     unsafe fn store(self, to: *mut u8, v: Self::V);
+    /// Stores past the caches, where the processor can; [`Self::finish_streams`] must follow.
+    ///
+    /// # Safety
+    /// `to` is valid for writes of [`Self::BYTES`] bytes, and a multiple of as much.
+    unsafe fn stream(self, to: *mut u8, v: Self::V);
+    /// Orders streamed stores before all later ones.
+    fn finish_streams(self);
 }
 
 /// An algorithm over one kind of vectors.

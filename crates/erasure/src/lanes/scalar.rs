@@ -91,4 +91,12 @@ impl Lanes for Scalar {
         // SAFETY: the caller vouches for 8 writable bytes; an array of bytes needs no alignment
         unsafe { to.cast::<[u8; 8]>().write(v) }
     }
+
+    #[inline(always)]
+    unsafe fn stream(self, to: *mut u8, v: [u8; 8]) {
+        // SAFETY: the caller vouches for 8 writable bytes
+        unsafe { self.store(to, v) }
+    }
+
+    fn finish_streams(self) {}
 }

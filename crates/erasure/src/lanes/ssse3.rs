@@ -97,4 +97,16 @@ impl Lanes for Ssse3 {
         // SAFETY: the caller vouches for 16 writable bytes; `storeu` needs no alignment
         unsafe { _mm_storeu_si128(to.cast(), v) }
     }
+
+    #[inline(always)]
+    unsafe fn stream(self, to: *mut u8, v: __m128i) {
+        // SAFETY: the caller vouches for 16 writable bytes, aligned to 16
+        unsafe { _mm_stream_si128(to.cast(), v) }
+    }
+
+    #[inline(always)]
+    fn finish_streams(self) {
+        // SAFETY: every x86-64 processor has SSE
+        unsafe { _mm_sfence() }
+    }
 }
