@@ -1,1 +1,38 @@
 //! The storage node: append-only segments behind RESP over TCP.
+//!
+//! [`Node`] is the synchronous core over a [`Disk`](prunedb_disk::Disk): it can be driven by any thread, and by tests
+//! without a network. [`NodeServer`] is a thin tokio driver around it.
+//!
+//! ```text
+//! TCP -> RESP -> Command -> Node -> segments/00000000.seg   shards
+//!                                -> lakes/fence-<lake>      highest term seen
+//!                                -> lakes/head-<lake>       newest head
+//! ```
+//! Invariants: an answered commit, delete, fence or head survives a crash; bytes that fail their checksum are never
+//! returned; no damage keeps a node from starting; one process per folder.
+//!
+//! The bytes are specified in `docs/format/node-segment.md`, the commands in `docs/format/node-protocol.md`.
+
+mod block;
+mod config;
+mod connection;
+mod core;
+mod error;
+mod lakes;
+mod layout;
+mod load;
+mod recover;
+mod segment;
+mod server;
+mod state;
+mod upload;
+
+pub use config::NodeConfig;
+pub use core::{Node, ShardInfo, Space};
+pub use error::{NodeError, OpenError};
+pub use lakes::Head;
+pub use layout::SHARD_BYTES_MAX;
+pub use prunedb_wire::PutMode;
+pub use recover::{Damage, OpenReport};
+pub use server::{NodeServer, ServeError};
+pub use upload::Upload;

@@ -4,9 +4,17 @@
 //! server or an object store. The engine drives many of them at once; every call may fail or hang, so callers bring
 //! their own deadlines. Dropping a future cancels it.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod error;
+mod memory;
+mod node;
+mod options;
 
 pub use error::StoreError;
+pub use memory::MemoryStore;
+pub use node::NodeStore;
+pub use options::NodeOptions;
 
 use bytes::Bytes;
 use prunedb_core::{Digest, LakeId, ShardId, Term};

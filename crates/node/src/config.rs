@@ -1,0 +1,56 @@
+//! What a node may use, and where.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+/// Configuration of one node. [`NodeConfig::new`] gives the defaults.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct NodeConfig {
+    /// address to listen on; port 0 takes a free one
+    pub listen: SocketAddr,
+    /// the node's folder, for it alone
+    pub dir: PathBuf,
+    /// bytes that segments and heads may take up
+    pub capacity_bytes: u64,
+    /// a segment that has reached this is closed, and a new one is begun
+    pub segment_bytes: u64,
+    /// bytes of the file system that are left to others: a put that would go below is refused
+    pub reserve_bytes: u64,
+    /// connections at once; more are told so and closed
+    pub connections_max: usize,
+    /// uploads at once, of all connections; each takes up to 256 KiB of memory
+    pub uploads_max: usize,
+    /// disk operations at once; more wait
+    pub disk_operations_max: usize,
+    /// memory for ranges on their way to readers; more readers wait
+    pub read_bytes_max: u32,
+    /// lakes that may leave a fence or a head
+    pub lakes_max: usize,
+    /// a connection without a request for so long is closed
+    pub idle_timeout: Duration,
+    /// a request that has begun, or a reply, must move on within this
+    pub stall_timeout: Duration,
+    /// from it come the marks that tell records from the bytes of shards; random where it is `None`
+    pub mark_seed: Option<[u8; 32]>,
+}
+
+impl NodeConfig {
+    /// The defaults: segments of 1 GiB, 256 connections, 64 uploads, 32 MiB of ranges.
+    pub fn new(listen: SocketAddr, dir: impl Into<PathBuf>, capacity_bytes: u64) -> Self {
+        Self {
+            listen,
+            dir: dir.into(),
+            capacity_bytes,
+            segment_bytes: 1 << 30,
+            reserve_bytes: 16 << 20,
+            connections_max: 256,
+            uploads_max: 64,
+            disk_operations_max: 16,
+            read_bytes_max: 32 << 20,
+            lakes_max: 4096,
+            idle_timeout: Duration::from_secs(300),
+            stall_timeout: Duration::from_secs(30),
+            mark_seed: None,
+        }
+    }
+}

@@ -1,0 +1,450 @@
+//! The node without a network: opening a folder, reading, deleting, fences and heads. Putting is in `upload`.
+//!
+//! Locks, always taken in this order: a lake's fence (read), the appender, the state. Disk I/O happens under the
+//! fence and the appender, never under the state. A shard that a commit or a delete works on is *busy*: others wait
+//! for it, so that what the disk holds and what the index says cannot drift apart.
+
+use crate::{
+    Head, NodeConfig, NodeError, OpenError, OpenReport,
+    block::Place,
+    lakes::Lakes,
+    layout::{Mark, PAGE_BYTES, RecordHeader, extent_bytes},
+    load::Loader,
+    recover::{Walk, Walked, walk},
+    segment::Segment,
+    state::{Entry, SegmentUse, State, lock},
+};
+use bytes::Bytes;
+use prunedb_core::{Digest, LakeId, ShardId, Term};
+use prunedb_disk::{Disk, Lock, Open};
+use std::{
+    ops::Bound,
+    path::PathBuf,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+};
+
+/// A node on its folder. Cheap to clone; the folder is released when the last clone and upload are gone.
+#[derive(Clone, Debug)]
+pub struct Node {
+    pub(crate) inner: Arc<Inner>,
+}
+
+/// What a node knows of a shard.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ShardInfo {
+    /// which shard
+    pub id: ShardId,
+    /// sealed bytes
+    pub bytes: u64,
+    /// term of its commit
+    pub term: Term,
+    /// BLAKE3 of the sealed bytes
+    pub name: Digest,
+}
+
+/// How full a node is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Space {
+    /// bytes it may hold: by its configuration, and by what its disk has left
+    pub capacity_bytes: u64,
+    /// bytes that segments and heads take up, running uploads counted whole
+    pub used_bytes: u64,
+    /// committed shards
+    pub shards: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) config: NodeConfig,
+    disk: Arc<dyn Disk>,
+    segments_dir: PathBuf,
+    mark_seed: [u8; 32],
+    pub(crate) lakes: Lakes,
+    appender: Mutex<Appender>,
+    pub(crate) state: Mutex<State>,
+    /// a shard is not busy any more
+    freed: Condvar,
+    report: OpenReport,
+    _lock: Box<dyn Lock>,
+}
+
+/// Where the next record goes.
+#[derive(Debug, Default)]
+struct Appender {
+    active: Option<(Arc<Segment>, u64)>,
+    next_number: u32,
+}
+
+impl Node {
+    /// Opens a folder, creating it where it is new.
+    ///
+    /// # Errors
+    /// [`OpenError`]: the folder is in use, or the disk does not work at all. Damage is reported, not refused.
+    pub fn open(config: NodeConfig, disk: Arc<dyn Disk>) -> Result<Self, OpenError> {
+        let dir = config.dir.clone();
+        let failed = |doing| {
+            let dir = dir.clone();
+            move |source| OpenError::Disk { doing, dir, source }
+        };
+        let (segments_dir, lakes_dir) = (dir.join("segments"), dir.join("lakes"));
+        disk.create_dir_all(&dir).map_err(failed("create folders"))?;
+        let held = disk.lock(&dir.join("lock")).map_err(failed("lock the folder"))?;
+        let held = held.ok_or(OpenError::InUse { dir: dir.clone() })?;
+        disk.create_dir_all(&segments_dir).map_err(failed("create folders"))?;
+        disk.create_dir_all(&lakes_dir).map_err(failed("create folders"))?;
+        disk.sync_dir(&dir).map_err(failed("sync the folder"))?;
+        let mark_seed = match config.mark_seed {
+            Some(seed) => seed,
+            None => {
+                let mut seed = [0; 32];
+                getrandom::fill(&mut seed)
+                    .map_err(|e| OpenError::Random { reason: e.to_string() })?;
+                seed
+            }
+        };
+        let mut report = OpenReport::default();
+        let lakes = Lakes::open(Arc::clone(&disk), lakes_dir, config.lakes_max, &mut report)
+            .map_err(failed("read what is kept per lake"))?;
+        let mut inner = Inner {
+            config,
+            disk,
+            segments_dir,
+            mark_seed,
+            lakes,
+            appender: Mutex::default(),
+            state: Mutex::default(),
+            freed: Condvar::new(),
+            report: OpenReport::default(),
+            _lock: held,
+        };
+        inner.load(&mut report).map_err(failed("read the segments"))?;
+        inner.report = report;
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// What was found when the folder was opened.
+    pub fn report(&self) -> &OpenReport {
+        &self.inner.report
+    }
+
+    /// The node's configuration.
+    pub fn config(&self) -> &NodeConfig {
+        &self.inner.config
+    }
+
+    /// Reads a range; only the blocks that hold it are read, and each is checked.
+    ///
+    /// # Errors
+    /// [`NodeError::Absent`], [`NodeError::Range`], [`NodeError::Damaged`].
+    pub fn get(&self, id: ShardId, offset: u64, bytes: u32) -> Result<Bytes, NodeError> {
+        loop {
+            let found = lock(&self.inner.state).find(id);
+            let (entry, segment) = found.ok_or(NodeError::Absent { id })?;
+            let (bytes, shard_bytes) = (u64::from(bytes), entry.shard_bytes());
+            if bytes == 0 || offset.checked_add(bytes).is_none_or(|end| end > shard_bytes) {
+                return Err(NodeError::Range { offset, bytes, shard_bytes });
+            }
+            match entry.place(id).read(&*segment.file, offset, bytes) {
+                Ok(range) => return Ok(range),
+                // deleted or replaced while it was read: not damage, look again
+                Err(_) if lock(&self.inner.state).shards.get(&id) != Some(&entry) => {}
+                Err(bad) => {
+                    let (segment, source) = (segment.number, bad.source);
+                    tracing::warn!(%id, segment, offset = bad.offset, ?source, "damaged block");
+                    return Err(NodeError::Damaged { id, offset: bad.offset });
+                }
+            }
+        }
+    }
+
+    /// What is known of a shard.
+    pub fn stat(&self, id: ShardId) -> Option<ShardInfo> {
+        lock(&self.inner.state).shards.get(&id).map(|entry| info(id, entry))
+    }
+
+    /// Up to `count` shards of a lake behind `after`, in order.
+    pub fn list(&self, lake: LakeId, after: Option<ShardId>, count: u32) -> Vec<ShardInfo> {
+        let mut first = [0; ShardId::BYTES];
+        first[..16].copy_from_slice(&lake.0);
+        let first = ShardId::from_bytes(&first).expect("zeros are an id");
+        let from = match after {
+            Some(after) if after >= first => Bound::Excluded(after),
+            _ => Bound::Included(first),
+        };
+        let state = lock(&self.inner.state);
+        let behind = state.shards.range((from, Bound::Unbounded));
+        behind
+            .take_while(|(id, _)| id.lake == lake)
+            .take(usize::try_from(count).unwrap_or(usize::MAX))
+            .map(|(id, entry)| info(*id, entry))
+            .collect()
+    }
+
+    /// Deletes a shard durably, and gives its space back; whether there was one.
+    ///
+    /// # Errors
+    /// [`NodeError::Fenced`], [`NodeError::Poisoned`] and those of the disk; the shard is still there then.
+    pub fn delete(&self, id: ShardId, term: Term) -> Result<bool, NodeError> {
+        let _fence = self.inner.lakes.enter(id.lake, term)?;
+        let (_busy, mut state) = self.inner.busy(id);
+        let Some((entry, segment)) = state.find(id) else { return Ok(false) };
+        state.shards.remove(&id);
+        drop(state);
+        let place = entry.place(id);
+        match segment.mark_dropped(place).and_then(|()| segment.sync()) {
+            Ok(()) => self.inner.dropped(&segment, place),
+            Err(e) => {
+                lock(&self.inner.state).shards.insert(id, entry);
+                return Err(e);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Refuses terms below this one from now on, durably.
+    ///
+    /// # Errors
+    /// [`NodeError::Fenced`] by a higher one, [`NodeError::Limit`] and those of the disk.
+    pub fn fence(&self, lake: LakeId, term: Term) -> Result<(), NodeError> {
+        self.inner.lakes.fence(lake, term)
+    }
+
+    /// Stores a head durably; an equal or newer one stays.
+    ///
+    /// # Errors
+    /// [`NodeError::Fenced`], [`NodeError::Limit`] and those of the disk.
+    pub fn put_head(&self, lake: LakeId, head: &Head) -> Result<(), NodeError> {
+        self.inner.lakes.put_head(lake, head)
+    }
+
+    /// The newest head of a lake.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn head(&self, lake: LakeId) -> Result<Option<Head>, NodeError> {
+        self.inner.lakes.head(lake)
+    }
+
+    /// How full the node is.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn space(&self) -> Result<Space, NodeError> {
+        let used_heads = self.inner.lakes.head_bytes();
+        let disk_free = self.inner.disk_free_bytes()?;
+        let state = lock(&self.inner.state);
+        let used_bytes = state.used_bytes + used_heads;
+        let capacity_bytes = self.inner.config.capacity_bytes.min(used_bytes + disk_free);
+        Ok(Space { capacity_bytes, used_bytes, shards: state.shards.len() as u64 })
+    }
+}
+
+fn info(id: ShardId, entry: &Entry) -> ShardInfo {
+    ShardInfo { id, bytes: entry.shard_bytes(), term: entry.term, name: entry.name }
+}
+
+/// Keeps others away from a shard.
+pub(crate) struct Busy<'a> {
+    inner: &'a Inner,
+    id: ShardId,
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        lock(&self.inner.state).busy.remove(&self.id);
+        self.inner.freed.notify_all();
+    }
+}
+
+impl Inner {
+    /// Waits until nobody works on a shard, and keeps others away. The state comes second, so that it is unlocked
+    /// first: the guard locks it once more.
+    pub(crate) fn busy(&self, id: ShardId) -> (Busy<'_>, MutexGuard<'_, State>) {
+        let mut state = lock(&self.state);
+        while state.busy.contains(&id) {
+            state = self.freed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.busy.insert(id);
+        (Busy { inner: self, id }, state)
+    }
+
+    fn disk_free_bytes(&self) -> Result<u64, NodeError> {
+        let free = self.disk.free_bytes(&self.segments_dir);
+        let free = free.map_err(|e| NodeError::disk("ask for free space", e))?;
+        Ok(free.saturating_sub(self.config.reserve_bytes))
+    }
+
+    /// Takes room for an upload and writes its record's header.
+    pub(crate) fn reserve(
+        &self,
+        id: ShardId,
+        term: Term,
+        shard_bytes: u64,
+    ) -> Result<(Arc<Segment>, Place), NodeError> {
+        let extent = extent_bytes(shard_bytes);
+        let disk_free = self.disk_free_bytes()?;
+        let head_bytes = self.lakes.head_bytes();
+        {
+            let mut state = lock(&self.state);
+            let used = state.used_bytes + head_bytes;
+            let free = self.config.capacity_bytes.saturating_sub(used);
+            let free = free.min(disk_free.saturating_sub(state.pending_bytes));
+            if extent > free {
+                return Err(NodeError::Full { free_bytes: free });
+            }
+            if state.uploads >= self.config.uploads_max {
+                return Err(NodeError::Limit { what: "uploads", max: self.config.uploads_max });
+            }
+            state.uploads += 1;
+            state.pending_bytes += extent;
+            state.used_bytes += extent;
+        }
+        let placed = self.append_header(id, term, shard_bytes);
+        if placed.is_err() {
+            self.release(shard_bytes);
+            lock(&self.state).used_bytes -= extent;
+        }
+        placed
+    }
+
+    /// An upload has ended.
+    pub(crate) fn release(&self, shard_bytes: u64) {
+        let mut state = lock(&self.state);
+        state.uploads -= 1;
+        state.pending_bytes -= extent_bytes(shard_bytes);
+    }
+
+    fn append_header(
+        &self,
+        id: ShardId,
+        term: Term,
+        shard_bytes: u64,
+    ) -> Result<(Arc<Segment>, Place), NodeError> {
+        let mut appender = lock(&self.appender);
+        let (segment, offset) = self.active(&mut appender, extent_bytes(shard_bytes))?;
+        let place = Place { id, offset, shard_bytes };
+        let durable_through = lock(&self.state).durable_through();
+        let mark = segment.mark;
+        let header = RecordHeader { mark, id, term, shard_bytes, offset, durable_through };
+        segment
+            .file
+            .write_all_at(&header.to_bytes(), offset)
+            .map_err(|e| NodeError::disk("write a record's header", e))?;
+        lock(&self.state).add_record(segment.number, shard_bytes);
+        appender.active = Some((Arc::clone(&segment), header.end()));
+        Ok((segment, place))
+    }
+
+    /// The segment with room for an extent, and where it goes; a new one where it must be.
+    fn active(
+        &self,
+        appender: &mut Appender,
+        extent: u64,
+    ) -> Result<(Arc<Segment>, u64), NodeError> {
+        if let Some((segment, tail)) = &appender.active {
+            let fits = *tail == PAGE_BYTES || tail + extent <= self.config.segment_bytes;
+            if fits && !segment.is_poisoned() {
+                return Ok((Arc::clone(segment), *tail));
+            }
+        }
+        let number = appender.next_number;
+        appender.next_number += 1;
+        let segment = Segment::create(&*self.disk, &self.segments_dir, number, self.mark(number))
+            .map_err(|e| NodeError::disk("create a segment", e))?;
+        let segment = Arc::new(segment);
+        let mut state = lock(&self.state);
+        let held = SegmentUse {
+            segment: Arc::clone(&segment),
+            records: 0,
+            used_bytes: PAGE_BYTES,
+            damaged: false,
+        };
+        state.segments.insert(number, held);
+        state.used_bytes += PAGE_BYTES;
+        let closed = appender.active.replace((Arc::clone(&segment), PAGE_BYTES));
+        let closed = closed.and_then(|(closed, _)| state.take_empty(closed.number));
+        drop(state);
+        if let Some(closed) = closed {
+            self.remove(&closed);
+        }
+        Ok((segment, PAGE_BYTES))
+    }
+
+    fn mark(&self, number: u32) -> Mark {
+        let mut hasher = blake3::Hasher::new_keyed(&self.mark_seed);
+        hasher.update(&number.to_le_bytes());
+        *hasher.finalize().as_bytes().first_chunk().expect("a digest is longer")
+    }
+
+    /// A record's drop mark is written: gives its space back.
+    pub(crate) fn dropped(&self, segment: &Arc<Segment>, place: Place) {
+        segment.punch(place);
+        let appender = lock(&self.appender);
+        let is_active = appender.active.as_ref().is_some_and(|(a, _)| a.number == segment.number);
+        let mut state = lock(&self.state);
+        state.drop_record(segment.number, place.shard_bytes);
+        let emptied = if is_active { None } else { state.take_empty(segment.number) };
+        drop(state);
+        if let Some(emptied) = emptied {
+            self.remove(&emptied);
+        }
+    }
+
+    /// Removes a segment in which nothing counts; if that fails it is found again at the next start.
+    fn remove(&self, segment: &Segment) {
+        if let Err(e) = self.disk.remove(&segment.path) {
+            tracing::warn!(segment = segment.number, error = %e, "cannot remove an empty segment");
+        }
+    }
+
+    /// Finds what the segments hold.
+    fn load(&mut self, report: &mut OpenReport) -> std::io::Result<()> {
+        let mut walks: Vec<(Arc<Segment>, Walk)> = Vec::new();
+        let mut next_number = 0;
+        for name in self.disk.list(&self.segments_dir)? {
+            let Some(number) = Segment::parse_file_name(&name) else { continue };
+            next_number = next_number.max(number.saturating_add(1));
+            let path = self.segments_dir.join(&name);
+            let file = self.disk.open(&path, Open::ReadWrite)?;
+            match walk(&*file, number, report)? {
+                Walked::Segment(walk) => {
+                    walks.push((Arc::new(Segment::new(number, walk.mark, path, file)), walk));
+                }
+                // the trace of a crash while the segment was made
+                Walked::Empty => self.disk.remove(&path)?,
+                Walked::Foreign => {}
+            }
+        }
+        let mut loader = Loader::default();
+        walks.iter().for_each(|(_, walk)| loader.note(walk));
+        for (segment, walk) in &mut walks {
+            loader.judge(segment, walk, report);
+        }
+        let mut active = None;
+        for (segment, walk) in &walks {
+            let tail = loader.settle(segment, walk, report);
+            active = walk.healthy.then(|| (Arc::clone(segment), tail));
+        }
+        for (id, (entry, _)) in &loader.shards {
+            // fences are durable before commits: this raises one only where its file was damaged
+            drop(self.lakes.enter(id.lake, entry.term).ok());
+        }
+        let mut state = lock(&self.state);
+        state.shards = loader.shards.into_iter().map(|(id, (entry, _))| (id, entry)).collect();
+        state.used_bytes = loader.segments.values().map(|held| held.used_bytes).sum();
+        state.segments = loader.segments;
+        state.sequence = loader.sequence;
+        let active_number = active.as_ref().map(|(segment, _)| segment.number);
+        let numbers: Vec<u32> = state.segments.keys().copied().collect();
+        for number in numbers.into_iter().filter(|&number| Some(number) != active_number) {
+            if let Some(emptied) = state.take_empty(number) {
+                self.remove(&emptied);
+            }
+        }
+        report.segments = state.segments.len() as u64;
+        report.shards = state.shards.len() as u64;
+        drop(state);
+        *lock(&self.appender) = Appender { active, next_number };
+        Ok(())
+    }
+}

@@ -1,0 +1,121 @@
+//! One segment file: writes anywhere in it, syncs shared by all who wait, and poison.
+//!
+//! A failed sync leaves the kernel free to forget what it could not write, so it is never retried: the segment is
+//! poisoned, what it holds stays readable, and nothing more is committed or deleted in it.
+
+use crate::{
+    NodeError,
+    block::Place,
+    layout::{
+        DROP_OFFSET, Mark, PAGE_BYTES, SEGMENT_VERSION, SegmentHeader, drop_mark, extent_bytes,
+    },
+    state::lock,
+};
+use prunedb_disk::{Disk, File, Open};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+/// An open segment.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) number: u32,
+    pub(crate) mark: Mark,
+    pub(crate) path: PathBuf,
+    pub(crate) file: Arc<dyn File>,
+    /// callers of `sync` so far
+    asked: AtomicU64,
+    /// how many of these a finished sync covers
+    covered: Mutex<u64>,
+    poisoned: AtomicBool,
+}
+
+impl Segment {
+    /// Name of the segment's file.
+    pub(crate) fn file_name(number: u32) -> String {
+        format!("{number:08}.seg")
+    }
+
+    /// The number that a file name stands for.
+    pub(crate) fn parse_file_name(name: &str) -> Option<u32> {
+        let digits = name.strip_suffix(".seg")?;
+        let number = digits.parse().ok()?;
+        (Self::file_name(number) == name).then_some(number)
+    }
+
+    pub(crate) fn new(number: u32, mark: Mark, path: PathBuf, file: Arc<dyn File>) -> Self {
+        let (asked, covered) = (AtomicU64::new(0), Mutex::new(0));
+        Self { number, mark, path, file, asked, covered, poisoned: AtomicBool::new(false) }
+    }
+
+    /// Creates the file, durably.
+    pub(crate) fn create(disk: &dyn Disk, dir: &Path, number: u32, mark: Mark) -> io::Result<Self> {
+        let path = dir.join(Self::file_name(number));
+        let file = disk.open(&path, Open::CreateNew)?;
+        let header = SegmentHeader { version: SEGMENT_VERSION, number, mark };
+        let ready = file
+            .write_all_at(&header.to_bytes(), 0)
+            .and_then(|()| file.sync_data())
+            .and_then(|()| disk.sync_dir(dir));
+        match ready {
+            Ok(()) => Ok(Self::new(number, mark, path, file)),
+            Err(e) => {
+                // best effort: what is left is found empty, and removed, at the next start
+                _ = disk.remove(&path);
+                Err(e)
+            }
+        }
+    }
+
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.poisoned.load(Ordering::SeqCst)
+    }
+
+    /// Makes all that was written before this call durable.
+    pub(crate) fn sync(&self) -> Result<(), NodeError> {
+        let ticket = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
+        let mut covered = lock(&self.covered);
+        if self.is_poisoned() {
+            return Err(NodeError::Poisoned { segment: self.number });
+        }
+        if *covered >= ticket {
+            return Ok(());
+        }
+        let covers = self.asked.load(Ordering::SeqCst);
+        match self.file.sync_data() {
+            Ok(()) => {
+                *covered = covers;
+                Ok(())
+            }
+            Err(e) => {
+                self.poisoned.store(true, Ordering::SeqCst);
+                tracing::error!(segment = self.number, error = %e, "a sync failed: segment poisoned");
+                Err(NodeError::disk("sync a segment", e))
+            }
+        }
+    }
+
+    /// Writes a record's drop mark; not durable before the next sync.
+    pub(crate) fn mark_dropped(&self, place: Place) -> Result<(), NodeError> {
+        let mark = drop_mark(&self.mark, place.id, place.offset);
+        self.file
+            .write_all_at(&mark, place.offset + DROP_OFFSET)
+            .map_err(|e| NodeError::disk("write a drop mark", e))
+    }
+
+    /// Gives the space of a record back, all but its first page.
+    pub(crate) fn punch(&self, place: Place) {
+        let bytes = extent_bytes(place.shard_bytes) - PAGE_BYTES;
+        if bytes == 0 {
+            return;
+        }
+        if let Err(e) = self.file.punch_hole(place.offset + PAGE_BYTES, bytes) {
+            tracing::warn!(segment = self.number, offset = place.offset, error = %e, "no hole");
+        }
+    }
+}
