@@ -310,7 +310,6 @@ pub(crate) fn write_list(out: &mut Vec<u8>, encoded_items: &[&[u8]]) {
 }
 
 /// Appends a string.
-#[cfg(test)]
 pub(crate) fn write_string(out: &mut Vec<u8>, string: &[u8]) {
     out.extend_from_slice(&string_prefix(string));
     out.extend_from_slice(string);
