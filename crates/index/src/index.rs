@@ -33,22 +33,22 @@ use std::{
 pub struct Options {
     /// runs of a level that are merged into one of the next; 2..=255
     pub fan_in: usize,
-    /// bits of filter per entry
+    /// bits of filter per entry; runs that come from a flush have four more
     pub filter_bits: u32,
-    /// filters may take this much RAM and a quarter of a byte per key
+    /// while the filters of all keys fit in this, every run has one; beyond, they take a quarter of a byte per key
     pub filter_bytes_free: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { fan_in: 16, filter_bits: 10, filter_bytes_free: 4 << 20 }
+        Self { fan_in: 16, filter_bits: 12, filter_bytes_free: 16 << 20 }
     }
 }
 
 /// What a call of [`Index::merge_step`] did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct MergeStep {
-    /// entries that were read and written
+    /// entries that were read and written; a byte of a filter that was read counts as one
     pub entries: u64,
     /// merges that were completed
     pub merges: u32,
@@ -72,6 +72,12 @@ pub struct Index {
     suspects: Mutex<Vec<Suspect>>,
     pub(crate) counters: Counters,
 }
+
+/// Filters that opening loads; the rest comes with the first merge steps, so that opening is quick at any size.
+const OPEN_FILTER_BYTES: u64 = 1 << 20;
+
+/// Bits of filter per entry that a run of a flush has more than a merged one: such runs are many, and small.
+const FLUSH_FILTER_BITS: u32 = 4;
 
 /// Most pairs of [`Index::take_suspects`] that are kept until somebody takes them.
 const SUSPECTS_MAX: usize = 65_536;
@@ -115,7 +121,7 @@ impl Runs {
     }
 
     fn files(&self) -> impl Iterator<Item = (&RunFile, u64)> {
-        let keyed = self.keyed.iter().map(|run| (run.file(), run.filter_bytes() as u64));
+        let keyed = self.keyed.iter().map(|run| (run.file(), run.filter_bytes()));
         keyed.chain(self.sequence.iter().map(|run| (run.file(), 0)))
     }
 }
@@ -184,7 +190,9 @@ impl Index {
                 RunKind::Sequence => OpenRun::Sequence(SequenceRun::open(file)?),
             });
         }
-        Self::with(disk, dir, hasher, options, manifest, runs)
+        let index = Self::with(disk, dir, hasher, options, manifest, runs)?;
+        index.load_filters(OPEN_FILTER_BYTES)?;
+        Ok(index)
     }
 
     /// Begins an empty index in a folder, whatever it holds: the runs there are removed. Nothing is covered.
@@ -297,7 +305,8 @@ impl Index {
         let covered = covered.max(self.covered());
         let frozen = {
             let mut view = self.view_mut();
-            let full = std::mem::replace(&mut view.active, Arc::new(Memtable::new()));
+            let empty = Arc::new(view.active.new_alike());
+            let full = std::mem::replace(&mut view.active, empty);
             view.frozen.push(full);
             view.frozen.clone()
         };
@@ -334,11 +343,15 @@ impl Index {
     fn write_keyed(&self, mut entries: Vec<Entry>) -> Result<(OpenRun, u32), Error> {
         let same = entries.windows(2).filter(|w| w[0].prefix() == w[1].prefix() && w[0] != w[1]);
         self.add_suspects(same.map(|w| (w[0].location(), w[1].location())));
+        let containers = || entries.iter().map(|entry| entry.location().container);
+        let oldest = containers().min().expect("entries");
+        let newest = containers().max().expect("entries");
         let mut writer = KeyedRunWriter::new(
             self.create_run()?,
             entries.len() as u64,
+            oldest..=newest,
             PREFIX_BITS,
-            Some(self.options.filter_bits),
+            Some(self.options.filter_bits + FLUSH_FILTER_BITS),
         );
         let drop_bits = PREFIX_BITS - writer.prefix_bits();
         if drop_bits > 0 {
@@ -416,13 +429,27 @@ impl Index {
         let _ = self.disk.remove(&self.dir.join(file_name(number)));
     }
 
-    /// Merges about `entries` entries, if a merge is due; to be called again and again, from one thread or many.
+    /// Reads filters that are not in RAM yet, until about this many bytes are read; those that were.
+    fn load_filters(&self, bytes: u64) -> Result<u64, Error> {
+        let runs = Arc::clone(&self.view().runs);
+        let mut loaded = 0;
+        for run in &runs.keyed {
+            if loaded < bytes {
+                loaded += run.load_filter()?;
+            }
+        }
+        Ok(loaded)
+    }
+
+    /// Does the work that waits, about `entries` entries of it: reads filters that are not in RAM yet, then merges
+    /// runs where that is due. To be called again and again, from one thread or many.
     ///
     /// # Errors
     /// Damage in a source, or those of the disk. The merge under way is given up, its sources stay.
     pub fn merge_step(&self, entries: u64) -> Result<MergeStep, Error> {
         let mut slot = lock(&self.merge);
-        let mut step = MergeStep::default();
+        let loaded = self.load_filters(entries)?;
+        let mut step = MergeStep { entries: loaded, ..MergeStep::default() };
         loop {
             let merge = match slot.take() {
                 Some(merge) => merge,
@@ -550,7 +577,7 @@ impl Index {
             stats.keyed_entries += run.file().header().entries;
             stats.keyed_runs += 1;
             stats.disk_bytes += run.file().bytes();
-            stats.filter_bytes += run.filter_bytes() as u64;
+            stats.filter_bytes += run.loaded_filter_bytes();
         }
         for run in &view.runs.sequence {
             stats.sequence_entries += run.file().header().entries;
@@ -583,9 +610,13 @@ fn split<T: Ord>(
     sorted: impl Fn(&Memtable) -> Vec<T>,
     location: impl Fn(&T) -> Location,
 ) -> (Vec<T>, Vec<T>) {
-    let mut all: Vec<T> = memtables.iter().flat_map(|memtable| sorted(memtable)).collect();
-    if memtables.len() > 1 {
-        all.sort();
+    let mut below = Vec::new();
+    for memtable in memtables {
+        below.append(&mut sorted(memtable));
     }
-    all.into_iter().partition(|entry| location(entry).container < covered)
+    if memtables.len() > 1 {
+        below.sort();
+    }
+    let later = below.extract_if(.., |entry| location(entry).container >= covered).collect();
+    (below, later)
 }

@@ -9,6 +9,8 @@
 //! A run of `n` home pages carries `b = 40 + max(0, log2(n) - 2)`, at most 48 bits per prefix, and never more than its
 //! sources had: pages store 40 bits above their first entry. Where a page would span more it is closed early.
 //!
+//! The filter is read when there is time; until then lookups do without it.
+//!
 //! Cost: one page read per lookup that the filter does not stop; RAM: the filter.
 
 use crate::{
@@ -19,7 +21,11 @@ use crate::{
     page::{PAGE_BYTES, SLOT_BYTES},
     run_file::{FinishedRun, RunFile, RunHeader, RunKind, RunWriter, page_of},
 };
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    ops::RangeInclusive,
+    sync::{Arc, OnceLock},
+};
 
 /// Entries per home page that a new run is laid out for: 94 % full, so that 0.6 % of lookups read a second page.
 const HOME_ENTRIES: u64 = 320;
@@ -35,6 +41,12 @@ fn home_page(prefix: u64, home_pages: u32, prefix_bits: u32) -> u32 {
     u32::try_from(home).expect("below the number of home pages")
 }
 
+/// The first prefix whose home is behind this page.
+fn home_end(page: u32, home_pages: u32, prefix_bits: u32) -> u64 {
+    let end = ((u128::from(page) + 1) << prefix_bits).div_ceil(u128::from(home_pages));
+    u64::try_from(end).unwrap_or(u64::MAX)
+}
+
 /// Bits of a prefix that pages of a run of so many home pages can tell apart.
 fn prefix_bits_of(home_pages: u32) -> u32 {
     (40 + home_pages.ilog2().saturating_sub(2)).min(PREFIX_BITS)
@@ -44,11 +56,11 @@ fn prefix_bits_of(home_pages: u32) -> u32 {
 #[derive(Debug)]
 pub(crate) struct KeyedRun {
     file: RunFile,
-    filter: Option<Filter>,
+    filter: OnceLock<Filter>,
 }
 
 impl KeyedRun {
-    /// Takes an open file; reads the filter.
+    /// Takes an open file; the filter is still to be loaded.
     pub(crate) fn open(file: RunFile) -> Result<Self, Error> {
         let header = file.header();
         let bits = u32::from(header.prefix_bits);
@@ -61,8 +73,18 @@ impl KeyedRun {
         {
             return Err(file.damaged("impossible header"));
         }
-        let filter = if filter_pages == 0 { None } else { Some(read_filter(&file)?) };
-        Ok(Self { file, filter })
+        Ok(Self { file, filter: OnceLock::new() })
+    }
+
+    /// Reads the filter, if the run has one that is not loaded; its bytes.
+    pub(crate) fn load_filter(&self) -> Result<u64, Error> {
+        if self.filter_bytes() == self.loaded_filter_bytes() {
+            return Ok(0);
+        }
+        let filter = read_filter(&self.file)?;
+        // another thread may have been faster with the same
+        self.filter.get_or_init(|| filter);
+        Ok(self.filter_bytes())
     }
 
     pub(crate) fn file(&self) -> &RunFile {
@@ -73,8 +95,13 @@ impl KeyedRun {
         u32::from(self.file.header().prefix_bits)
     }
 
-    pub(crate) fn filter_bytes(&self) -> usize {
-        self.filter.as_ref().map_or(0, Filter::bytes)
+    /// Bytes of the filter, loaded or not; 0 for a run without one.
+    pub(crate) fn filter_bytes(&self) -> u64 {
+        self.file.header().filter_blocks * BLOCK_BYTES as u64
+    }
+
+    pub(crate) fn loaded_filter_bytes(&self) -> u64 {
+        self.filter.get().map_or(0, |filter| filter.bytes() as u64)
     }
 
     /// Adds the locations of a prefix of 48 bits; the number of pages read.
@@ -82,7 +109,7 @@ impl KeyedRun {
         let header = self.file.header();
         let bits = self.prefix_bits();
         let prefix = prefix >> (PREFIX_BITS - bits);
-        if self.filter.as_ref().is_some_and(|filter| !filter.contains(prefix)) {
+        if self.filter.get().is_some_and(|filter| !filter.contains(prefix)) {
             return Ok(0);
         }
         let mut page = [0; PAGE_BYTES];
@@ -122,21 +149,26 @@ pub(crate) struct KeyedRunWriter {
     writer: RunWriter,
     home_pages: u32,
     prefix_bits: u32,
+    containers: RangeInclusive<u32>,
     /// entries of the page that is being filled
     open: Vec<Entry>,
     /// its number among the entry pages
     page: u32,
-    last: Option<Entry>,
+    /// the first prefix whose home is behind it
+    home_end: u64,
+    /// one above the last entry
+    above_last: u128,
     entries: u64,
-    containers: Option<(u32, u32)>,
     filter: Option<Filter>,
 }
 
 impl KeyedRunWriter {
-    /// For at most `entries_max` entries from sources whose prefixes have `source_bits` bits at least.
+    /// For at most `entries_max` entries, at least one, of these containers, from sources whose prefixes have
+    /// `source_bits` bits at least.
     pub(crate) fn new(
         writer: RunWriter,
         entries_max: u64,
+        containers: RangeInclusive<u32>,
         source_bits: u32,
         filter_bits: Option<u32>,
     ) -> Self {
@@ -151,11 +183,12 @@ impl KeyedRunWriter {
             writer,
             home_pages,
             prefix_bits,
+            containers,
             open: Vec::with_capacity(PAGE_ENTRIES),
             page: 0,
-            last: None,
+            home_end: home_end(0, home_pages, prefix_bits),
+            above_last: 0,
             entries: 0,
-            containers: None,
             filter,
         }
     }
@@ -167,14 +200,13 @@ impl KeyedRunWriter {
 
     /// Adds an entry, not below the one before; an equal one is dropped.
     pub(crate) fn push(&mut self, entry: Entry) -> Result<(), Error> {
-        if self.last == Some(entry) {
+        if entry.0 < self.above_last {
+            assert_eq!(entry.0 + 1, self.above_last, "entries ascend");
             return Ok(());
         }
-        assert!(self.last < Some(entry), "entries ascend");
-        self.last = Some(entry);
+        self.above_last = entry.0 + 1;
         let prefix = entry.prefix();
-        let home = home_page(prefix, self.home_pages, self.prefix_bits);
-        while self.page < home {
+        while prefix >= self.home_end {
             self.close_page(false)?;
         }
         let spans = self.open.first().is_some_and(|e| prefix - e.prefix() >= PREFIX_SPAN);
@@ -183,9 +215,6 @@ impl KeyedRunWriter {
         }
         self.open.push(entry);
         self.entries += 1;
-        let container = entry.location().container;
-        let (min, max) = self.containers.get_or_insert((container, container));
-        (*min, *max) = ((*min).min(container), (*max).max(container));
         if let Some(filter) = &mut self.filter {
             filter.insert(prefix);
         }
@@ -196,6 +225,7 @@ impl KeyedRunWriter {
         self.writer.append(&mut keyed_page::encode(&self.open, continues))?;
         self.open.clear();
         self.page += 1;
+        self.home_end = home_end(self.page, self.home_pages, self.prefix_bits);
         Ok(())
     }
 
@@ -214,7 +244,6 @@ impl KeyedRunWriter {
             }
         }
         let filter_pages = self.writer.next_page() - 1 - self.page;
-        let (container_min, container_max) = self.containers.unwrap_or_default();
         let FinishedRun { file, header_crc } = self.writer.finish(&RunHeader {
             kind: RunKind::Keyed,
             prefix_bits: u8::try_from(self.prefix_bits).expect("at most 48"),
@@ -222,10 +251,11 @@ impl KeyedRunWriter {
             home_pages: self.home_pages,
             entries: self.entries,
             filter_blocks: filter_blocks as u64,
-            container_min,
-            container_max,
+            container_min: *self.containers.start(),
+            container_max: *self.containers.end(),
         })?;
-        Ok((KeyedRun { file, filter: self.filter }, header_crc))
+        let filter = self.filter.map_or_else(OnceLock::new, OnceLock::from);
+        Ok((KeyedRun { file, filter }, header_crc))
     }
 }
 

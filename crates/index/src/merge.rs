@@ -40,8 +40,12 @@ impl KeyedMerge {
     ) -> Self {
         assert!(sources.len() <= SOURCES_MAX);
         let entries: u64 = sources.iter().map(|run| run.file().header().entries).sum();
+        let headers = || sources.iter().map(|run| run.file().header());
         let source_bits = sources.iter().map(|run| run.prefix_bits()).min().expect("sources");
-        let writer = KeyedRunWriter::new(writer, entries, source_bits, filter_bits);
+        let oldest = headers().map(|header| header.container_min).min().expect("sources");
+        let newest = headers().map(|header| header.container_max).max().expect("sources");
+        let writer =
+            KeyedRunWriter::new(writer, entries, oldest..=newest, source_bits, filter_bits);
         let prefixes = 1u128 << writer.prefix_bits();
         let step = prefixes * u128::from(BATCH_ENTRIES) / u128::from(entries.max(BATCH_ENTRIES));
         Self {
