@@ -429,6 +429,34 @@ pub enum EthereumError {
 }
 
 impl EthereumError {
+    /// What a user can do about it, in a sentence.
+    pub const fn advice(&self) -> &'static str {
+        match self {
+            Self::Damaged { .. } | Self::Checksum { .. } => {
+                "Nothing of this file was stored. Get a sound copy of it and import that."
+            }
+            Self::Name { .. } | Self::NetworkUnknown { .. } => {
+                "Nothing was stored. Give the file its published name, or name the network."
+            }
+            Self::OtherNetwork { .. } | Self::Network(_) => {
+                "Nothing was stored. Name the network that the file belongs to."
+            }
+            Self::UnknownFormat { .. } => "Nothing was stored. Give .era1 files or RLP blocks.",
+            Self::Unlinked { .. } | Self::UnlinkedDifficulty { .. } | Self::Contradicts { .. } => {
+                "Nothing of this file was stored. It, or what was imported before it, is of another chain: compare \
+                 both with a node, and import the wrong one's range into another folder."
+            }
+            Self::Changed { .. } => "Import the file again when nobody writes to it.",
+            Self::NotStored { .. } => "Import it first.",
+            Self::Stored { .. } | Self::ExportDiffers { .. } => {
+                "What the store gives is not what was put: check it, and let it repair itself from the lake."
+            }
+            Self::Archive(_) | Self::Io { .. } => {
+                "What was put before this stays. Remove the cause and start again: it goes on where it stopped."
+            }
+        }
+    }
+
     pub(crate) fn damaged(place: Place, fault: Fault) -> Self {
         Self::Damaged { place: Box::new(place), fault: Box::new(fault) }
     }

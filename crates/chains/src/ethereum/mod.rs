@@ -6,6 +6,25 @@
 //!                                              +--query--> JSON as of eth_getBlockByNumber, or RLP
 //! ```
 //! What is verified, and what is not, is in `docs/chains/ethereum.md`.
+//!
+//! ```
+//! use prunedb_chains::{archive::MemoryArchive, ethereum::*};
+//! use std::{io::Cursor, num::NonZeroUsize};
+//!
+//! let network: Network = "devnet".parse()?;
+//! let (name, file) = synthetic::SyntheticChain::new(&network, 0, 4, 1).era1(&network, 10);
+//! let mut archive = MemoryArchive::default();
+//! let report = import_era1(&mut archive, Cursor::new(&file), &name, &ImportOptions::default(), &mut |_| ())?;
+//! assert_eq!(report.blocks_stored, 10);
+//!
+//! let block = History::new(&archive, &network).block("7".parse()?)?.ok_or("not stored")?;
+//! assert_eq!(block.block().header().number, 7);
+//!
+//! let mut again = Vec::new();
+//! write_era1(&archive, &network, 0, &mut again, NonZeroUsize::MIN, &mut |_| ())?;
+//! assert_eq!(again, file);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod accumulator;
 mod block;

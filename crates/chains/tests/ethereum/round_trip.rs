@@ -25,7 +25,7 @@ fn an_epoch_comes_back_bit_identical_and_a_second_import_does_nothing() {
     assert_eq!((report.blocks, report.blocks_stored, report.skipped), (150, 150, false));
     assert_eq!((report.heights, report.epoch), ((0, 149), Some(0)));
     assert_eq!((report.sha256, report.file_bytes), (sha256(&bytes), bytes.len() as u64));
-    assert_eq!((report.original_bytes_kept, report.other_encoding_of), (None, None));
+    assert_eq!((report.original_bytes_kept, report.first_file), (None, None));
     assert!(report.transactions > 150);
 
     let (again, exported, report) = export(&archive, &devnet(), 0).unwrap();
@@ -125,7 +125,7 @@ fn a_file_that_encodes_differently_is_kept_as_it_is() {
     let before = archive.clone();
     let report = import(&mut archive, &name, &published).unwrap();
     assert_eq!((report.blocks_stored, report.skipped), (0, false));
-    assert_eq!(report.other_encoding_of, Some(sha256(&bytes)));
+    assert_eq!(report.first_file, Some(sha256(&bytes)));
     assert!(same_records(&archive, &before));
 
     // a chunk that is lost or damaged is found on the way out

@@ -80,7 +80,7 @@ pub fn import_era1<A: Archive + ?Sized, R: Read + Seek>(
     report.blocks_stored = stored.blocks;
     report.bytes_stored = stored.bytes;
     report.original_bytes_kept = keep_original.then_some(verified.record.file_bytes);
-    report.other_encoding_of = record.map(|record| record.sha256);
+    report.first_file = record.map(|record| record.sha256);
     Ok(report)
 }
 
@@ -195,7 +195,7 @@ impl Verified {
             gaps: 0,
             skipped: false,
             original_bytes_kept: record.original_kept.then_some(record.file_bytes),
-            other_encoding_of: None,
+            first_file: None,
         }
     }
 }

@@ -102,9 +102,9 @@ pub struct ImportReport {
     pub skipped: bool,
     /// Bytes of the file that are kept as they are, because encoding its blocks again gives others.
     pub original_bytes_kept: Option<u64>,
-    /// SHA-256 of the file that the epoch was imported from before, if that was another one: its blocks are the same,
-    /// and export gives that file.
-    pub other_encoding_of: Option<Hash32>,
+    /// SHA-256 of the file that the epoch was imported from before, if that was another one (its blocks encoded
+    /// otherwise, or fewer of them): the blocks agree and all are stored now, and export gives that first file.
+    pub first_file: Option<Hash32>,
 }
 
 /// A verified block, as far as the next steps need it.

@@ -137,7 +137,7 @@ fn verify<A: Archive + ?Sized, R: Read + Seek>(
         gaps,
         skipped: false,
         original_bytes_kept: None,
-        other_encoding_of: None,
+        first_file: None,
     };
     Ok(Verified { report, marks })
 }
