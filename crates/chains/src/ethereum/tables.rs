@@ -13,7 +13,13 @@
 //! ```
 //! One block is one put, in this order of tables. Blocks of plain RLP files have neither receipts nor total difficulty.
 
-use super::{error::EthereumError, hash::Hash32, network::Network, uint::U256};
+use super::{
+    block::{Block, envelopes},
+    error::{EthereumError, Fault},
+    hash::{Hash32, keccak256},
+    network::Network,
+    uint::U256,
+};
 use crate::archive::{Archive, Record};
 
 /// Bytes of a kept original in one record.
@@ -89,6 +95,21 @@ pub(crate) struct NewBlock {
 }
 
 impl NewBlock {
+    /// A block, with receipts and total difficulty if there are any.
+    pub(crate) fn of(block: &Block<'_>, extras: Option<(Vec<u8>, U256)>) -> Result<Self, Fault> {
+        let header = block.header();
+        let transactions = envelopes(block.transactions(), "transactions")?;
+        let mut rlp = Vec::new();
+        block.write_rlp(&mut rlp);
+        Ok(Self {
+            height: header.number,
+            hash: header.hash,
+            block: rlp,
+            transactions: transactions.into_iter().map(keccak256).collect(),
+            extras,
+        })
+    }
+
     /// Puts what is not there yet, as one put; gives the bytes put.
     pub(crate) fn put<A: Archive + ?Sized>(
         &self,

@@ -42,7 +42,7 @@ fn flip_is_caught(name: &str, bytes: &[u8], at: usize, bit: u8, sound: &MemoryAr
 
 #[test]
 fn every_flipped_byte_is_caught() {
-    let (name, bytes) = small_era1(6, 11);
+    let (name, bytes) = small_era1(4, 11);
     let mut sound = MemoryArchive::default();
     import(&mut sound, &name, &bytes).unwrap();
     let mut refused = 0;
@@ -56,7 +56,7 @@ fn every_flipped_byte_is_caught() {
 
 #[test]
 fn every_truncation_and_every_appendix_is_refused() {
-    let (name, bytes) = small_era1(6, 12);
+    let (name, bytes) = small_era1(4, 12);
     for cut in 0..bytes.len() {
         let mut archive = MemoryArchive::default();
         let error = import(&mut archive, &name, &bytes[..cut]).unwrap_err();
@@ -220,7 +220,7 @@ fn a_file_that_changes_between_the_passes_is_noticed() {
 #[test]
 fn damaged_plain_blocks_are_refused() {
     let chain = SyntheticChain::new(&devnet(), 100, 4, 17);
-    let plain: Vec<u8> = chain.take(4).flat_map(|block| block.rlp()).collect();
+    let plain: Vec<u8> = chain.take(3).flat_map(|block| block.rlp()).collect();
     let (mut refused, mut own_hash) = (0, 0);
     for at in 0..plain.len() {
         let mut flipped = plain.clone();
@@ -240,7 +240,7 @@ fn damaged_plain_blocks_are_refused() {
     assert!(own_hash < 700);
     for cut in 1..plain.len() {
         match import_blocks(&mut MemoryArchive::default(), &plain[..cut]) {
-            Ok(report) => assert!(report.blocks < 4, "{cut}: cut between blocks"),
+            Ok(report) => assert!(report.blocks < 3, "{cut}: cut between blocks"),
             Err(error) => assert!(matches!(error, EthereumError::Damaged { .. }), "{cut}: {error}"),
         }
     }

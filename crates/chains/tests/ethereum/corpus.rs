@@ -189,3 +189,29 @@ fn every_transaction_of_real_blocks_is_shown_and_found() {
     assert_eq!((&json["value"], &json["nonce"]), (&"0x7a69".into(), &"0x0".into()));
     assert_eq!(json["gasPrice"], "0x2d79883d2000");
 }
+
+/// The era1 files here have no transactions, the plain blocks no receipts: the receipt of the first transaction ever, as
+/// nodes report it, ties our reading of receipts to the real chain.
+#[test]
+fn a_real_receipt_has_the_root_of_its_header() {
+    let Some(corpus) = corpus("a_real_receipt_has_the_root_of_its_header") else { return };
+    let bytes = std::fs::read(corpus.join("rlp/mainnet-blocks.rlp")).unwrap();
+    let mut archive = MemoryArchive::default();
+    import_rlp(&mut archive, Cursor::new(bytes), "x.rlp", &ImportOptions::default(), &mut |_| ())
+        .unwrap();
+    let network = Network::mainnet();
+    let block = History::new(&archive, &network).block(BlockId::Height(46_147)).unwrap().unwrap();
+    let state: Hash32 =
+        "0x96a8e009d2b88b1483e6941e6812e32263b05683fac202abc622a3e31aed1957".parse().unwrap();
+    let mut receipt = vec![0xf9, 1, 0x28, 0xa0]; // [state root, gas, bloom, logs]
+    receipt.extend(state.0);
+    receipt.extend([0x82, 0x52, 0x08, 0xb9, 1, 0]);
+    receipt.extend([0; 256]);
+    receipt.push(0xc0);
+    let mut receipts = vec![0xf9];
+    receipts.extend(u16::try_from(receipt.len()).unwrap().to_be_bytes());
+    receipts.extend(&receipt);
+    block.block().verify_receipts(&receipts).unwrap();
+    receipts[30] ^= 1;
+    block.block().verify_receipts(&receipts).unwrap_err();
+}

@@ -1,24 +1,22 @@
 //! `.era1` files into the store.
 
 use super::{
-    CheckedBlock, ImportOptions, ImportReport, Marks, Progress, Scratch, Stage, finish,
+    ImportOptions, ImportReport, Marks, Progress, Scratch, Stage, finish,
     link::{Cursor, Linker},
+    original::Original,
+    tuple::{decode_tuple, verify_tuple},
 };
 use crate::{
     archive::{Archive, MemoryArchive, Record},
     ethereum::{
         accumulator::{Accumulator, EPOCH_BLOCKS},
-        block::{Block, envelopes},
         e2store::read_up_to,
-        era1::{
-            Batch, Era1Name, Era1Reader, HEADER_RLP_BYTES_MAX, PART_BYTES_MAX, Tail, Tuple,
-            VERSION_RECORD, index_entries, write_tail, write_tuple,
-        },
-        error::{EthereumError, Fault, Part},
-        hash::{Hash32, keccak256},
+        era1::{Batch, Era1Name, Era1Reader, Tail, VERSION_RECORD, index_entries, write_tail},
+        error::{EthereumError, Fault},
+        hash::Hash32,
         network::Network,
-        parallel, snappy,
-        tables::{Era1Record, NewBlock, ORIGINAL_CHUNK_BYTES, Tables, original_key},
+        parallel,
+        tables::{Era1Record, Tables},
     },
 };
 use sha2::{Digest as _, Sha256};
@@ -401,132 +399,5 @@ struct Hash32Prefix([u8; 4]);
 impl std::fmt::Display for Hash32Prefix {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:08x}", u32::from_be_bytes(self.0))
-    }
-}
-
-/// Decompresses a block's records into the scratch.
-fn decompress(bytes: &[u8], tuple: &Tuple, scratch: &mut Scratch) -> Result<(), (Part, Fault)> {
-    let Scratch { header, body, receipts, .. } = scratch;
-    for (part, range, bytes_max, out) in [
-        (Part::Header, &tuple.header, HEADER_RLP_BYTES_MAX, header),
-        (Part::Body, &tuple.body, PART_BYTES_MAX, body),
-        (Part::Receipts, &tuple.receipts, PART_BYTES_MAX, receipts),
-    ] {
-        out.clear();
-        snappy::decode(&bytes[range.clone()], bytes_max, out)
-            .map_err(|error| (part, error.into()))?;
-    }
-    Ok(())
-}
-
-/// Reads header and body; says which of them is of the wrong shape.
-fn parse<'a>(header: &'a [u8], body: &'a [u8]) -> Result<Block<'a>, (Part, Fault)> {
-    Block::from_parts(header, body).map_err(|fault| {
-        let header_is_sound = crate::ethereum::rlp::Item::exact(header)
-            .map_err(Fault::rlp("header"))
-            .and_then(crate::ethereum::block::Header::decode)
-            .is_ok();
-        (if header_is_sound { Part::Body } else { Part::Header }, fault)
-    })
-}
-
-fn verify_tuple(
-    bytes: &[u8],
-    tuple: &Tuple,
-    chain_id: Option<u64>,
-    scratch: &mut Scratch,
-) -> Result<CheckedBlock, (Part, Fault)> {
-    decompress(bytes, tuple, scratch)?;
-    let Scratch { header, body, receipts, encoded, encoder } = scratch;
-    let block = parse(header, body)?;
-    let found = block.header().number;
-    if found != tuple.height {
-        return Err((Part::Header, Fault::Height { expected: tuple.height, found }));
-    }
-    let checked = CheckedBlock::verify(&block, Some(receipts), chain_id)?;
-    encoded.clear();
-    write_tuple(encoder, header, body, receipts, tuple.total, encoded);
-    let start = tuple.header.start - crate::ethereum::e2store::HEADER_BYTES;
-    let identical = bytes[start..].starts_with(encoded);
-    let decoded_bytes = (header.len() + body.len() + receipts.len()) as u64;
-    Ok(CheckedBlock { decoded_bytes, identical, ..checked })
-}
-
-fn decode_tuple(
-    bytes: &[u8],
-    tuple: &Tuple,
-    scratch: &mut Scratch,
-) -> Result<NewBlock, (Part, Fault)> {
-    decompress(bytes, tuple, scratch)?;
-    let block = parse(&scratch.header, &scratch.body)?;
-    NewBlock::of(&block, Some((scratch.receipts.clone(), tuple.total)))
-        .map_err(|fault| (Part::Body, fault))
-}
-
-impl NewBlock {
-    pub(crate) fn of(
-        block: &Block<'_>,
-        extras: Option<(Vec<u8>, crate::ethereum::uint::U256)>,
-    ) -> Result<Self, Fault> {
-        let header = block.header();
-        let transactions = envelopes(block.transactions(), "transactions")?;
-        let mut rlp = Vec::new();
-        block.write_rlp(&mut rlp);
-        Ok(Self {
-            height: header.number,
-            hash: header.hash,
-            block: rlp,
-            transactions: transactions.into_iter().map(keccak256).collect(),
-            extras,
-        })
-    }
-}
-
-/// Cuts a file into chunks and puts them, except those that are there.
-struct Original<'a> {
-    sha256: Hash32,
-    tables: &'a Tables,
-    chunk: u32,
-    pending: Vec<u8>,
-}
-
-impl<'a> Original<'a> {
-    fn new(sha256: &Hash32, tables: &'a Tables) -> Self {
-        Self { sha256: *sha256, tables, chunk: 0, pending: Vec::new() }
-    }
-
-    fn push<A: Archive + ?Sized>(
-        &mut self,
-        archive: &mut A,
-        bytes: &[u8],
-    ) -> Result<u64, EthereumError> {
-        self.pending.extend_from_slice(bytes);
-        let whole = self.pending.len() / ORIGINAL_CHUNK_BYTES * ORIGINAL_CHUNK_BYTES;
-        let rest = self.pending.split_off(whole);
-        let full = std::mem::replace(&mut self.pending, rest);
-        self.put(archive, &full)
-    }
-
-    fn finish<A: Archive + ?Sized>(mut self, archive: &mut A) -> Result<u64, EthereumError> {
-        let rest = std::mem::take(&mut self.pending);
-        self.put(archive, &rest)
-    }
-
-    fn put<A: Archive + ?Sized>(
-        &mut self,
-        archive: &mut A,
-        bytes: &[u8],
-    ) -> Result<u64, EthereumError> {
-        let mut put_bytes = 0;
-        for chunk in bytes.chunks(ORIGINAL_CHUNK_BYTES) {
-            let key = original_key(&self.sha256, self.chunk);
-            // the key has the file's hash in it: what is there is equal
-            if archive.get(&self.tables.era1_original, &key)?.is_none() {
-                archive.put(&[Record::keyed(&self.tables.era1_original, key, chunk)])?;
-                put_bytes += chunk.len() as u64;
-            }
-            self.chunk += 1;
-        }
-        Ok(put_bytes)
     }
 }

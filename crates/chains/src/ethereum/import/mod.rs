@@ -7,7 +7,9 @@
 
 mod era1;
 mod link;
+mod original;
 mod rlp;
+mod tuple;
 
 pub(crate) use era1::era1_record;
 pub use era1::{import_era1, verify_era1};
