@@ -4,12 +4,12 @@
 //! entries page                            fences page                    tables page
 //! offset  size  field                     offset  size  field            offset  size  field
 //!      0     4  crc                            0     4  crc                   0     4  crc
-//!      4     2  count, 1..=272                 4     2  count, 1..=340        4     2  count, 1..=145
+//!      4     2  count, 1..=272                 4     2  count, 1..=340        4     2  count, 1..=127
 //!      6     2  zero                           6     2  zero                  6     2  zero
-//!      8     4  table                          8  4080  340 x 12: table       8  4060  145 x 28: table u32,
-//!     12  4080  272 x 15: position u64,                 u32, position u64              first u64, last u64,
-//!               offset/16 u24,               4088     4  zero                           entries u64
-//!               container u32                                             4068    24  zero
+//!      8     4  table                          8  4080  340 x 12: table       8  4064  127 x 32: table u32,
+//!     12  4080  272 x 15: position u64,                 u32, position u64              page u32, first u64,
+//!               offset/16 u24,               4088     4  zero                           last u64, entries u64
+//!               container u32                                             4072    20  zero
 //! ```
 //! Little-endian; unused space is zero. A page of entries belongs to one table.
 
@@ -27,9 +27,9 @@ const LIST_HEADER_BYTES: usize = 8;
 const FENCE_BYTES: usize = 12;
 /// Most fences of a page.
 pub(crate) const PAGE_FENCES: usize = 340;
-const TABLE_BYTES: usize = 28;
+const TABLE_BYTES: usize = 32;
 /// Most tables of a page.
-pub(crate) const PAGE_TABLES: usize = 145;
+pub(crate) const PAGE_TABLES: usize = 127;
 const _: () = assert!(HEADER_BYTES + PAGE_ENTRIES * ENTRY_BYTES == PAGE_BYTES);
 const _: () = assert!(LIST_HEADER_BYTES + PAGE_FENCES * FENCE_BYTES <= PAGE_BYTES);
 const _: () = assert!(LIST_HEADER_BYTES + PAGE_TABLES * TABLE_BYTES <= PAGE_BYTES);
@@ -41,9 +41,21 @@ pub(crate) type SequenceKey = (TableId, u64);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct TableSpan {
     pub(crate) table: TableId,
+    /// its first page of entries
+    pub(crate) page: u32,
     pub(crate) first: u64,
     pub(crate) last: u64,
     pub(crate) entries: u64,
+}
+
+impl TableSpan {
+    /// The page of entries that has a position of the span, where that can be told without looking: every page of a
+    /// table without gaps is full.
+    pub(crate) fn page_of(&self, position: u64) -> Option<u32> {
+        let gapless = self.last.checked_sub(self.first)? == self.entries.checked_sub(1)?;
+        let pages = position.checked_sub(self.first)? / PAGE_ENTRIES as u64;
+        if gapless { self.page.checked_add(u32::try_from(pages).ok()?) } else { None }
+    }
 }
 
 fn page_with_count(count: usize) -> Page {
@@ -132,9 +144,10 @@ pub(crate) fn encode_tables(tables: &[TableSpan]) -> Page {
     let mut page = page_with_count(tables.len());
     for (span, out) in tables.iter().zip(page[LIST_HEADER_BYTES..].chunks_exact_mut(TABLE_BYTES)) {
         out[..4].copy_from_slice(&span.table.0.to_le_bytes());
-        out[4..12].copy_from_slice(&span.first.to_le_bytes());
-        out[12..20].copy_from_slice(&span.last.to_le_bytes());
-        out[20..].copy_from_slice(&span.entries.to_le_bytes());
+        out[4..8].copy_from_slice(&span.page.to_le_bytes());
+        out[8..16].copy_from_slice(&span.first.to_le_bytes());
+        out[16..24].copy_from_slice(&span.last.to_le_bytes());
+        out[24..].copy_from_slice(&span.entries.to_le_bytes());
     }
     page
 }
@@ -145,9 +158,10 @@ pub(crate) fn decode_tables(page: &Page) -> Option<impl ExactSizeIterator<Item =
     let tables = tables.get(..usize::from(u16_at(page, 4))).filter(|t| t.len() <= PAGE_TABLES)?;
     Some(tables.iter().map(|bytes| TableSpan {
         table: TableId(u32_at(bytes, 0)),
-        first: u64_at(bytes, 4),
-        last: u64_at(bytes, 12),
-        entries: u64_at(bytes, 20),
+        page: u32_at(bytes, 4),
+        first: u64_at(bytes, 8),
+        last: u64_at(bytes, 16),
+        entries: u64_at(bytes, 24),
     }))
 }
 
@@ -178,7 +192,7 @@ mod tests {
         fn any_bytes_are_a_page_or_refused(head: [u8; 64], rest: u8, position: u64) {
             let mut page = [rest; PAGE_BYTES];
             page[..64].copy_from_slice(&head);
-            for count in [None, Some(1u16), Some(145), Some(339), Some(340)] {
+            for count in [None, Some(1u16), Some(127), Some(339), Some(340)] {
                 if let Some(count) = count {
                     page[4..6].copy_from_slice(&count.to_le_bytes());
                 }
@@ -197,12 +211,23 @@ mod tests {
     }
 
     #[test]
+    fn pages_of_gapless_tables_are_computed() {
+        let span = TableSpan { table: TableId(0), page: 5, first: 100, last: 1099, entries: 1000 };
+        let pages = [100, 371, 372, 1099].map(|position| span.page_of(position));
+        assert_eq!(pages, [Some(5), Some(5), Some(6), Some(8)]);
+        assert_eq!(span.page_of(99), None);
+        assert_eq!(TableSpan { entries: 999, ..span }.page_of(100), None);
+        assert_eq!(TableSpan { page: u32::MAX, ..span }.page_of(372), None);
+        assert_eq!(TableSpan { entries: 0, ..span }.page_of(100), None);
+    }
+
+    #[test]
     fn lists_round_trip() {
         let fences: Vec<_> = (0..340).map(|i| (TableId(i / 100), u64::from(i) << 40)).collect();
         let page = encode_fences(&fences);
         assert_eq!(decode_fences(&page).unwrap().collect::<Vec<_>>(), fences);
-        let tables: Vec<_> = (0..145)
-            .map(|i| TableSpan { table: TableId(i), first: 1, last: u64::MAX, entries: 7 })
+        let tables: Vec<_> = (0..127)
+            .map(|i| TableSpan { table: TableId(i), page: 9, first: 1, last: u64::MAX, entries: 7 })
             .collect();
         let page = encode_tables(&tables);
         assert_eq!(decode_tables(&page).unwrap().collect::<Vec<_>>(), tables);

@@ -141,6 +141,7 @@ fn some_put(seed: u64, i: u64) -> Put {
     match (seed % 8, r % 10) {
         (_, 0) => Put::Sequence(TableId(u32::try_from(r >> 8 & 1).unwrap()), seed % 100 + i),
         (_, 1) => Put::Sequence(TableId(2), r >> (r >> 8 & 63)),
+        (_, 2) => Put::Sequence(TableId(3), i),
         (0, _) => Put::Keyed(random(seed) >> 16),
         (1, _) => Put::Keyed(top - (r >> 16) % 300),
         (2, _) => Put::Keyed((r >> 16) % (1 << 20) + (seed >> 16 & 0xffff)),
@@ -245,6 +246,30 @@ fn first_record_of_a_key_comes_first_and_duplicates_are_reported_once() {
     assert_eq!(index.lookup_sequence(table, 5).unwrap(), Some(at(0, 9)));
     assert_eq!(index.lookup(table, b"never").unwrap(), []);
     assert_eq!(index.take_suspects(), []);
+}
+
+#[test]
+fn long_sequences_with_and_without_gaps() {
+    let dir = tempfile::tempdir().unwrap();
+    let index = open(dir.path());
+    let [dense, sparse] = [TableId(1), TableId(2)];
+    let n = 100_000u32; // more pages than one page of fences
+    for i in 0..n {
+        index.insert_sequence(dense, 7 + u64::from(i), at(0, i));
+        index.insert_sequence(sparse, 7 + u64::from(i) * 3, at(0, i));
+    }
+    index.flush(1).unwrap();
+    for i in (0..n).step_by(37).chain([n - 1]) {
+        let (next, wide) = (u64::from(i) + 7, u64::from(i) * 3 + 7);
+        assert_eq!(index.lookup_sequence(dense, next).unwrap(), Some(at(0, i)));
+        assert_eq!(index.lookup_sequence(sparse, wide).unwrap(), Some(at(0, i)));
+        assert_eq!(index.lookup_sequence(sparse, wide + 1).unwrap(), None);
+        let range = index.range_sequence(sparse, wide - 2, 400).unwrap();
+        assert_eq!((range.len(), range[0]), ((n - i).min(400) as usize, (wide, at(0, i))));
+    }
+    assert_eq!(index.lookup_sequence(dense, 6).unwrap(), None);
+    assert_eq!(index.lookup_sequence(dense, 7 + u64::from(n)).unwrap(), None);
+    assert_eq!(index.sequence_bounds(sparse), Some((7, 4 + 3 * u64::from(n))));
 }
 
 #[test]
