@@ -3,13 +3,13 @@
 use crate::{
     background::Background,
     error::{At, Error},
+    indexing::{insert, open_index},
     lake::{Connect, Lake, Trace},
     local::{Active, Kind, LocalFiles},
     manifest::Manifest,
     options::Options,
     placement::ring,
-    progress::{Job, OnProgress},
-    record::Record,
+    progress::OnProgress,
     writer::{Observer, Position, Put, Writer, Written},
 };
 use prunedb_codec::LakeSecret;
@@ -22,9 +22,8 @@ use prunedb_format::{
     container::{TABLE_NAME_BYTES_MAX, TableKind, TableName},
     head::HeadBody,
 };
-use prunedb_index::{Index, Location, Seed};
+use prunedb_index::{Index, Location};
 use std::{
-    path::Path,
     sync::{Arc, Condvar, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -34,7 +33,7 @@ use tokio::runtime::Handle;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
     pub(crate) id: TableId,
-    kind: TableKind,
+    pub(crate) kind: TableKind,
     name: String,
 }
 
@@ -80,6 +79,8 @@ pub(crate) struct Inner {
     /// one offload, publication or repair at a time
     pub(crate) lake_writes: Mutex<()>,
     pub(crate) queue: Arc<Queue>,
+    /// one rebuilding of the index at a time
+    pub(crate) index_rebuild: Mutex<()>,
     /// frames in the cache files, oldest first
     pub(crate) cached: Mutex<crate::read::CacheOrder>,
     started: Instant,
@@ -126,27 +127,17 @@ impl Observer for Notify {
     }
 }
 
-/// Puts a record's place into the index.
-pub(crate) fn insert(index: &Index, table: TableId, kind: TableKind, key: &[u8], at: Location) {
-    match (kind, key.try_into()) {
-        (TableKind::Sequence, Ok(key)) => index.insert_sequence(table, u64::from_be_bytes(key), at),
-        _ => index.insert(table, key, at),
-    }
-}
-
 const LOCK_FILE: &str = "lock";
-const INDEX_DIR: &str = "index";
-/// Entries that one step of an index merge moves.
-const MERGE_STEP_ENTRIES: u64 = 1 << 20;
 
 impl Db {
-    /// Creates an empty database whose lake lies on these nodes. Nothing is sent to them yet.
+    /// Creates an empty database of a lake ([`LakeSecret::lake_id`]) that lies on these nodes. Nothing is sent to them yet.
     ///
     /// # Errors
     /// [`Error::AlreadyADatabase`], [`Error::TooFewNodes`], and those of the disk.
     pub fn create(
         disk: &Arc<dyn Disk>,
         options: &Options,
+        lake: LakeId,
         nodes: Vec<String>,
     ) -> Result<(), Error> {
         let groups = ring(options.policy, nodes.len())?;
@@ -159,13 +150,14 @@ impl Db {
             groups,
             manifests: Vec::new(),
         };
-        Self::prepare(disk, options, body)?.finish(&**disk)
+        Self::prepare(disk, options, lake, body)?.finish(&**disk)
     }
 
     /// Creates the folders and a manifest that starts from `body`; it counts once it is finished.
     pub(crate) fn prepare(
         disk: &Arc<dyn Disk>,
         options: &Options,
+        lake: LakeId,
         body: HeadBody,
     ) -> Result<Manifest, Error> {
         let dir = &options.metadata_dir;
@@ -175,7 +167,7 @@ impl Db {
         if Manifest::exists(&**disk, dir)? {
             return Err(Error::AlreadyADatabase { path: dir.clone() });
         }
-        Manifest::create(disk, dir, body)
+        Manifest::create(disk, dir, lake, body)
     }
 
     /// Opens a database. The nodes need not be reachable: reads of what is local and durable puts work without them.
@@ -183,7 +175,7 @@ impl Db {
     /// Cost: reading the manifest's tables, the index's run list, and the active container (at most 100 MB).
     ///
     /// # Errors
-    /// [`Error::NotADatabase`], [`Error::InUse`], [`Error::WrongSecret`] where `lake` says another, [`Error::Damaged`]
+    /// [`Error::NotADatabase`], [`Error::InUse`], [`Error::WrongSecret`], [`Error::Damaged`]
     /// where the active container is corrupt below what was durable.
     pub fn open(
         disk: Arc<dyn Disk>,
@@ -380,6 +372,9 @@ impl Inner {
         let lock = lock.ok_or_else(|| Error::InUse { path: dir.clone() })?;
         let manifest = Arc::new(Manifest::open(&disk, dir)?);
         let state = manifest.state();
+        if secret.lake_id() != state.lake {
+            return Err(Error::WrongSecret { expected: state.lake, found: secret.lake_id() });
+        }
         disk.create_dir_all(&options.data_dir).at(&options.data_dir)?;
         let lake = Lake::new(secret, runtime, &state.body.nodes, state.body.groups, connect);
         let files = Arc::new(LocalFiles::open(Arc::clone(&disk), &options.data_dir, lake.id)?);
@@ -418,6 +413,7 @@ impl Inner {
             writer,
             term: Mutex::default(),
             lake_writes: Mutex::default(),
+            index_rebuild: Mutex::default(),
             queue,
             cached: Mutex::default(),
             started: Instant::now(),
@@ -454,71 +450,6 @@ impl Inner {
         }
         Ok(waiting)
     }
-
-    /// The first record of a key: its place and itself.
-    pub(crate) fn find(
-        &self,
-        table: &Table,
-        key: &[u8],
-        trace: &mut Trace,
-    ) -> Result<Option<(Location, Record)>, Error> {
-        let places: Vec<Location> = match (table.kind, key.try_into()) {
-            (TableKind::Sequence, Ok(key)) => {
-                self.index.lookup_sequence(table.id, u64::from_be_bytes(key))?.into_iter().collect()
-            }
-            _ => self.index.lookup(table.id, key)?.into_iter().collect(),
-        };
-        for at in places {
-            let record = self.record(at, trace)?;
-            let view = record.view();
-            if view.table == table.id && view.key == key {
-                return Ok(Some((at, record)));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Adds the records of containers that the index does not cover, from their footers.
-    fn index_missing(&self, active: Option<u32>, report: &mut OnProgress<'_>) -> Result<(), Error> {
-        let covered = self.index.covered();
-        let mut numbers: Vec<u32> = self.manifest.container_numbers()?;
-        numbers.extend(self.files.numbers(Kind::Sealed));
-        numbers.sort_unstable();
-        numbers.dedup();
-        numbers.retain(|&n| n >= covered && Some(n) != active);
-        if numbers.is_empty() {
-            return Ok(());
-        }
-        let mut job = Job::start("index", numbers.len() as u64, report);
-        for number in numbers {
-            self.index_container(number)?;
-            job.did(1, ContainerId::data(number));
-        }
-        Ok(())
-    }
-
-    /// Adds the records of one container to the index, from its footer.
-    pub(crate) fn index_container(&self, number: u32) -> Result<(), Error> {
-        let footer = self.footer(number)?;
-        let kinds: std::collections::HashMap<TableId, TableKind> =
-            footer.tables().iter().map(|t| (t.table.id, t.table.kind)).collect();
-        for entry in footer.entries() {
-            let at = Location { container: number, offset: entry.offset };
-            insert(&self.index, entry.table, kinds[&entry.table], entry.key, at);
-        }
-        Ok(())
-    }
-
-    /// Writes the index of all sealed containers.
-    pub(crate) fn flush_index(&self) -> Result<(), Error> {
-        let covered = match self.writer.active() {
-            Some((number, ..)) => number,
-            None => self.writer.next_number(),
-        };
-        self.index.flush(covered)?;
-        while !self.index.merge_step(MERGE_STEP_ENTRIES)?.idle {}
-        Ok(())
-    }
 }
 
 impl Queue {
@@ -536,13 +467,6 @@ impl Queue {
         }
         Ok(())
     }
-}
-
-fn open_index(disk: &Arc<dyn Disk>, dir: &Path, lake: &Lake) -> Result<Index, Error> {
-    let dir = dir.join(INDEX_DIR);
-    disk.create_dir_all(&dir).at(&dir)?;
-    let seed = Seed::new(*lake.secret.index_seed());
-    Ok(Index::open(Arc::clone(disk), &dir, &seed, prunedb_index::Options::default())?)
 }
 
 /// A kind as people write it.

@@ -17,6 +17,7 @@ mod db;
 mod error;
 mod evict;
 mod explain;
+mod indexing;
 mod lake;
 mod local;
 mod manifest;

@@ -7,7 +7,7 @@ mod store;
 
 use crate::error::Error;
 use prunedb_codec::FrameTable;
-use prunedb_core::{ContainerId, ContainerKind, ShardIndex, TableId, Term};
+use prunedb_core::{ContainerId, ContainerKind, LakeId, ShardIndex, TableId, Term};
 use prunedb_disk::Disk;
 use prunedb_format::{
     container::{TableKind, TableName},
@@ -39,6 +39,8 @@ impl Container {
 /// What the manifest remembers besides edits.
 #[derive(Debug, Clone)]
 pub(crate) struct State {
+    /// the lake
+    pub(crate) lake: LakeId,
     /// the head as it was last published; placement changes are in it before they are published
     pub(crate) body: HeadBody,
     /// number of the last published head; 0: none yet
@@ -68,9 +70,15 @@ pub(crate) struct Manifest {
 
 impl Manifest {
     /// A manifest that starts from a placement, without edits; see [`Self::finish`].
-    pub(crate) fn create(disk: &Arc<dyn Disk>, dir: &Path, body: HeadBody) -> Result<Self, Error> {
+    pub(crate) fn create(
+        disk: &Arc<dyn Disk>,
+        dir: &Path,
+        lake: LakeId,
+        body: HeadBody,
+    ) -> Result<Self, Error> {
         let store = Store::create(disk, dir)?;
         let state = State {
+            lake,
             body: HeadBody { next_edit: 0, manifests: Vec::new(), ..body },
             head_number: 0,
             term: Term(0),

@@ -29,9 +29,9 @@ pub struct Options {
 }
 
 /// Age seals from this size on.
-pub const SEAL_AGE_BYTES_MIN: u64 = 1_000_000;
+pub(crate) const SEAL_AGE_BYTES_MIN: u64 = 1_000_000;
 /// Space that stays free on the disk, so that sealing and the manifest always have room.
-pub const RESERVE_BYTES: u64 = 16 << 20;
+pub(crate) const RESERVE_BYTES: u64 = 16 << 20;
 
 impl Options {
     /// The defaults in one folder: containers of 100 MB, sealed after 10 minutes, a cache of 10 GB.

@@ -95,14 +95,8 @@ impl Inner {
         let container = manifest_container(self.lake.id, id, &edits);
         let groups = u32::try_from(body.groups.len()).expect("groups are counted in u32");
         let mut spool = MemorySpool::with_capacity(container.len());
-        let stored = self.store(
-            &container,
-            container.len() as u64,
-            id,
-            number % groups,
-            term,
-            &mut spool,
-        )?;
+        let stored =
+            self.store(&container, container.len() as u64, id, number % groups, term, &mut spool)?;
         self.manifest.set_damage(stored.uploaded.missing.iter().map(|&shard| (id, shard)), true)?;
         let last = edits.last().map_or(first_edit, |(number, _)| number + 1);
         body.next_edit = last;

@@ -70,7 +70,7 @@ impl Db {
             ..body
         };
         // until everything is in, the folder does not pass for a database: the manifest gets its name at the end
-        let manifest = Self::prepare(&disk, &options, body.clone())?;
+        let manifest = Self::prepare(&disk, &options, secret.lake_id(), body.clone())?;
         for edit in edits {
             match &edit {
                 Edit::Container(entry) => {

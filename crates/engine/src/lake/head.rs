@@ -77,6 +77,10 @@ mod tests {
     use super::*;
     use prunedb_format::head::Group;
 
+    fn secret_of(byte: u8) -> LakeSecret {
+        LakeSecret::new(prunedb_codec::Key::new([byte; 32]))
+    }
+
     fn body() -> HeadBody {
         let policy = "2+1".parse().unwrap();
         HeadBody {
@@ -92,11 +96,11 @@ mod tests {
 
     #[test]
     fn a_head_opens_with_its_secret_only_and_any_flipped_bit_is_refused() {
-        let secret = LakeSecret::from_bytes([7; 32]);
+        let secret = secret_of(7);
         let head = seal_head(&secret, Term(2), 9, [1; 32], &body());
         let (prefix, opened) = open_head(&secret, &head.bytes).unwrap();
         assert_eq!((prefix.term, prefix.number, opened), (Term(2), 9, body()));
-        assert!(open_head(&LakeSecret::from_bytes([8; 32]), &head.bytes).is_none());
+        assert!(open_head(&secret_of(8), &head.bytes).is_none());
         for bit in 0..head.bytes.len() * 8 {
             let mut bad = head.bytes.clone();
             bad[bit / 8] ^= 1 << (bit % 8);

@@ -2,7 +2,7 @@
 
 use super::State;
 use crate::error::{At, Error};
-use prunedb_core::{ContainerId, ContainerKind, Policy, ShardIndex, Term};
+use prunedb_core::{ContainerId, ContainerKind, LakeId, Policy, ShardIndex, Term};
 use prunedb_disk::{Disk, File, Open};
 use prunedb_format::{
     head::HeadBody,
@@ -31,6 +31,7 @@ const READ_BACK: TableDefinition<u32, ()> = TableDefinition::new("read back");
 const RETIRED: TableDefinition<u32, (u64, u32, u8, u8)> = TableDefinition::new("retired");
 const NUMBERS: TableDefinition<&str, u64> = TableDefinition::new("numbers");
 const BODY: TableDefinition<(), &[u8]> = TableDefinition::new("body");
+const LAKE: TableDefinition<(), [u8; 16]> = TableDefinition::new("lake");
 
 /// Sums over the data containers of the lake.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -147,7 +148,7 @@ impl Store {
     }
 
     pub(super) fn state(&self) -> Result<State, Error> {
-        let (bytes, numbers) = self.read_state().map_err(|e| self.failed(e))?;
+        let (lake, bytes, numbers) = self.read_state().map_err(|e| self.failed(e))?;
         let [
             head_number,
             term,
@@ -160,6 +161,7 @@ impl Store {
         ] = numbers;
         let body = HeadBody::decode(&bytes).at(&self.path)?;
         Ok(State {
+            lake: LakeId(lake),
             body,
             head_number,
             term: Term(term),
@@ -169,7 +171,7 @@ impl Store {
         })
     }
 
-    fn read_state(&self) -> Result<(Vec<u8>, [u64; NUMBER_NAMES.len()]), redb::Error> {
+    fn read_state(&self) -> Result<([u8; 16], Vec<u8>, [u64; NUMBER_NAMES.len()]), redb::Error> {
         let read = self.database.begin_read()?;
         let body = read.open_table(BODY)?.get(())?.map(|g| g.value().to_vec()).unwrap_or_default();
         let table = read.open_table(NUMBERS)?;
@@ -177,7 +179,8 @@ impl Store {
         for (number, name) in numbers.iter_mut().zip(NUMBER_NAMES) {
             *number = table.get(name)?.map_or(0, |g| g.value());
         }
-        Ok((body, numbers))
+        let lake = read.open_table(LAKE)?.get(())?.map(|g| g.value()).unwrap_or_default();
+        Ok((lake, body, numbers))
     }
 
     pub(super) fn edit(&self, number: u64) -> Result<Edit, Error> {
@@ -305,6 +308,7 @@ fn write_batch(transaction: &WriteTransaction, batch: &Batch<'_>) -> Result<(), 
     let mut retired = transaction.open_table(RETIRED)?;
     let mut numbers = transaction.open_table(NUMBERS)?;
     let mut body = transaction.open_table(BODY)?;
+    let mut lake = transaction.open_table(LAKE)?;
     if let Some(state) = batch.state {
         let values = [
             state.head_number,
@@ -320,6 +324,7 @@ fn write_batch(transaction: &WriteTransaction, batch: &Batch<'_>) -> Result<(), 
             numbers.insert(name, value)?;
         }
         body.insert((), state.body.encode().as_slice())?;
+        lake.insert((), state.lake.0)?;
     }
     if let Some((number, edit)) = batch.edit {
         edits.insert(number, edit.encode().as_slice())?;

@@ -1,0 +1,157 @@
+//! The index at work: lookups, what it does not cover yet, and building it anew where it is damaged.
+
+use crate::{
+    db::{Inner, Table},
+    error::{At, Error},
+    lake::{Lake, Trace},
+    local::Kind,
+    progress::{Job, OnProgress},
+    record::Record,
+};
+use prunedb_core::{ContainerId, TableId};
+use prunedb_disk::Disk;
+use prunedb_format::container::TableKind;
+use prunedb_index::{Index, Location, Seed};
+use std::{
+    collections::HashMap,
+    path::Path,
+    sync::{Arc, PoisonError},
+};
+
+const INDEX_DIR: &str = "index";
+/// Entries that one step of a merge moves.
+const MERGE_STEP_ENTRIES: u64 = 1 << 20;
+
+/// Puts a record's place into the index.
+pub(crate) fn insert(index: &Index, table: TableId, kind: TableKind, key: &[u8], at: Location) {
+    match (kind, key.try_into()) {
+        (TableKind::Sequence, Ok(key)) => index.insert_sequence(table, u64::from_be_bytes(key), at),
+        _ => index.insert(table, key, at),
+    }
+}
+
+pub(crate) fn open_index(disk: &Arc<dyn Disk>, dir: &Path, lake: &Lake) -> Result<Index, Error> {
+    let dir = dir.join(INDEX_DIR);
+    disk.create_dir_all(&dir).at(&dir)?;
+    let seed = Seed::new(*lake.secret.index_seed());
+    let options = prunedb_index::Options::default();
+    match Index::open(Arc::clone(disk), &dir, &seed, options) {
+        Err(error) if error.is_damage() => {
+            tracing::warn!(%error, "the index is damaged: built anew from footers");
+            Ok(Index::create(Arc::clone(disk), &dir, &seed, options)?)
+        }
+        Err(prunedb_index::Error::WrongSeed { .. }) => {
+            // the manifest vouches for the secret, so it is the index that came from elsewhere
+            tracing::warn!(dir = %dir.display(), "the index is another lake's: built anew from footers");
+            Ok(Index::create(Arc::clone(disk), &dir, &seed, options)?)
+        }
+        opened => Ok(opened?),
+    }
+}
+
+impl Inner {
+    /// The first record of a key: its place and itself.
+    pub(crate) fn find(
+        &self,
+        table: &Table,
+        key: &[u8],
+        trace: &mut Trace,
+    ) -> Result<Option<(Location, Record)>, Error> {
+        let places: Vec<Location> = match (table.kind, key.try_into()) {
+            (TableKind::Sequence, Ok(key)) => self
+                .healing(|index| index.lookup_sequence(table.id, u64::from_be_bytes(key)))?
+                .into_iter()
+                .collect(),
+            _ => self.healing(|index| index.lookup(table.id, key))?,
+        };
+        for at in places {
+            let record = self.record(at, trace)?;
+            let view = record.view();
+            if view.table == table.id && view.key == key {
+                return Ok(Some((at, record)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A lookup; where the index turns out to be damaged it is built anew from footers, and asked again.
+    pub(crate) fn healing<T>(
+        &self,
+        lookup: impl Fn(&Index) -> Result<T, prunedb_index::Error>,
+    ) -> Result<T, Error> {
+        match lookup(&self.index) {
+            Err(error) if error.is_damage() => {
+                let _one = self.index_rebuild.lock().unwrap_or_else(PoisonError::into_inner);
+                // another thread may have done it meanwhile
+                if let Ok(found) = lookup(&self.index) {
+                    return Ok(found);
+                }
+                tracing::warn!(%error, "the index is damaged: built anew from footers");
+                self.index.reset()?;
+                self.index_missing(None, &mut |_| {})?;
+                self.index_active()?;
+                Ok(lookup(&self.index)?)
+            }
+            answer => Ok(answer?),
+        }
+    }
+
+    /// Adds the durable records of the active container again.
+    fn index_active(&self) -> Result<(), Error> {
+        let Some((container, ..)) = self.writer.active() else { return Ok(()) };
+        for table in self.manifest.tables() {
+            for offset in self.writer.active_offsets(container, table.id).unwrap_or_default() {
+                let at = Location { container, offset };
+                let record = self.record(at, &mut Trace::default())?;
+                insert(&self.index, table.id, table.kind, record.view().key, at);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the records of containers that the index does not cover, from their footers.
+    pub(crate) fn index_missing(
+        &self,
+        active: Option<u32>,
+        report: &mut OnProgress<'_>,
+    ) -> Result<(), Error> {
+        let covered = self.index.covered();
+        let mut numbers: Vec<u32> = self.manifest.container_numbers()?;
+        numbers.extend(self.files.numbers(Kind::Sealed));
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers.retain(|&n| n >= covered && Some(n) != active);
+        if numbers.is_empty() {
+            return Ok(());
+        }
+        let mut job = Job::start("index", numbers.len() as u64, report);
+        for number in numbers {
+            self.index_container(number)?;
+            job.did(1, ContainerId::data(number));
+        }
+        Ok(())
+    }
+
+    /// Adds the records of one container to the index, from its footer.
+    pub(crate) fn index_container(&self, number: u32) -> Result<(), Error> {
+        let footer = self.footer(number)?;
+        let kinds: HashMap<TableId, TableKind> =
+            footer.tables().iter().map(|t| (t.table.id, t.table.kind)).collect();
+        for entry in footer.entries() {
+            let at = Location { container: number, offset: entry.offset };
+            insert(&self.index, entry.table, kinds[&entry.table], entry.key, at);
+        }
+        Ok(())
+    }
+
+    /// Writes the index of all sealed containers.
+    pub(crate) fn flush_index(&self) -> Result<(), Error> {
+        let covered = match self.writer.active() {
+            Some((number, ..)) => number,
+            None => self.writer.next_number(),
+        };
+        self.index.flush(covered)?;
+        while !self.index.merge_step(MERGE_STEP_ENTRIES)?.idle {}
+        Ok(())
+    }
+}

@@ -1,0 +1,287 @@
+//! The main job: in, out of sight, nodes gone, and everything back.
+
+mod common;
+
+use common::{World, check, fill, quiet, value};
+use prunedb_core::ContainerId;
+use prunedb_engine::{ContainerPlace, Db, Depth, Error, TableKind};
+
+const RECORDS: u64 = 300;
+const BYTES: usize = 20_000;
+
+fn offloaded() -> (World, Db) {
+    let (world, db) = World::open_new("4+2", 8);
+    fill(&db, 0, RECORDS, BYTES);
+    let evicted = db.evict(&mut quiet()).unwrap();
+    assert!(evicted.containers >= 5 && evicted.kept.is_empty(), "{evicted:?}");
+    assert_eq!(db.status().unwrap().local_data_bytes, 0);
+    (world, db)
+}
+
+#[test]
+fn everything_comes_back_after_eviction_and_a_read_asks_one_node() {
+    let (world, db) = offloaded();
+    let sequence = db.table("test/sequence").unwrap();
+    let before = world.gets();
+    let (found, trace) = db.get_traced(&sequence, &17u64.to_be_bytes()).unwrap();
+    assert!(found == Some(value(17, BYTES)));
+    assert!((1..=2).contains(&trace.asked.len()), "{trace:?}");
+    assert_eq!((trace.rebuilt, world.gets() - before), (0, trace.asked.len() as u64));
+    // explain names the same nodes
+    let explanation = db.explain(&sequence, &17u64.to_be_bytes()).unwrap().unwrap();
+    let touched: Vec<_> =
+        explanation.shards.iter().filter(|s| s.touched).map(|s| &s.node).collect();
+    assert!(explanation.shards.iter().all(|s| s.state == "ok"), "{explanation:?}");
+    assert!(trace.asked.iter().all(|node| touched.contains(&node)), "{explanation:?} {trace:?}");
+    // the second time it is cached
+    let (_, trace) = db.get_traced(&sequence, &17u64.to_be_bytes()).unwrap();
+    assert_eq!(trace.asked, Vec::<String>::new());
+    check(&db, 0, RECORDS, BYTES);
+}
+
+#[test]
+fn any_q_nodes_may_be_gone() {
+    let (world, db) = offloaded();
+    for lost in [[0, 1], [3, 6], [2, 7]] {
+        world.set_offline(&lost, true);
+        check(&db, 0, RECORDS, BYTES);
+        assert!(db.evict(&mut quiet()).unwrap().kept.is_empty());
+        world.set_offline(&lost, false);
+    }
+}
+
+#[test]
+fn more_than_q_lost_names_container_shards_and_nodes() {
+    let (world, db) = offloaded();
+    world.set_offline(&[0, 1, 2, 3, 4], true);
+    let sequence = db.table("test/sequence").unwrap();
+    let error = db.get(&sequence, &0u64.to_be_bytes()).unwrap_err();
+    assert!(
+        matches!(&error, Error::Lost { container, needed: 4, .. } if *container == ContainerId::data(0))
+    );
+    let text = error.to_string();
+    assert!(text.contains("d0") && text.contains("shard 1 on node-01"), "{text}");
+}
+
+#[test]
+fn damage_is_never_returned_and_repair_heals_it() {
+    let (world, db) = offloaded();
+    // one store notices, the other lies; both shards hold data of the first container
+    let (noticed, lied) = (world.shard(&db, 0, 0), world.shard(&db, 0, 1));
+    assert!(world.holder(noticed).corrupt(noticed, 40_000));
+    assert!(world.holder(lied).falsify(lied, 40_000));
+    check(&db, 0, RECORDS, BYTES);
+    assert_eq!(db.status().unwrap().damaged_shards, 2);
+    let report = db.repair(false, &mut quiet()).unwrap();
+    assert_eq!(
+        (report.repaired.len(), report.failed.len(), report.moved_slots),
+        (2, 0, 0),
+        "{report:?}"
+    );
+    let verified = db.verify(Depth::Deep, &mut quiet()).unwrap();
+    assert!(verified.is_healthy() && verified.bytes_read > 0, "{verified:?}");
+}
+
+#[test]
+fn verify_finds_what_no_read_touched() {
+    let (world, db) = offloaded();
+    let (lied, lost) = (world.shard(&db, 1, 5), world.shard(&db, 2, 4));
+    assert!(world.holder(lied).falsify(lied, 100));
+    assert!(world.holder(lost).lose(lost));
+    let quick = db.verify(Depth::Quick, &mut quiet()).unwrap();
+    assert_eq!(quick.faults.len(), 1, "{quick:?}");
+    assert_eq!(
+        (quick.faults[0].container, quick.faults[0].reason.as_str()),
+        (ContainerId::data(2), "missing")
+    );
+    let deep = db.verify(Depth::Deep, &mut quiet()).unwrap();
+    assert_eq!(deep.faults.len(), 2, "{deep:?}");
+    assert_eq!(db.repair(false, &mut quiet()).unwrap().repaired.len(), 2);
+    assert!(db.verify(Depth::Deep, &mut quiet()).unwrap().is_healthy());
+}
+
+#[test]
+fn slots_of_dead_nodes_move_to_spare_ones() {
+    let (world, db) = offloaded();
+    world.set_offline(&[1, 5], true);
+    let report = db.repair(true, &mut quiet()).unwrap();
+    assert!(
+        report.failed.is_empty() && report.moved_slots > 0 && !report.repaired.is_empty(),
+        "{report:?}"
+    );
+    // the two that died stay dead, and two more go: only the rebuilt shards make that survivable
+    assert!(db.verify(Depth::Deep, &mut quiet()).unwrap().is_healthy());
+    world.set_offline(&[0, 2], true);
+    check(&db, 0, RECORDS, BYTES);
+    // the head knows the new places
+    world.set_offline(&[0, 2], false);
+    drop(db);
+    let (db, recovered) = world.recover(&world.dir.path().join("new"), &mut quiet()).unwrap();
+    assert!(recovered.containers >= 5);
+    check(&db, 0, RECORDS, BYTES);
+}
+
+#[test]
+fn recover_on_an_empty_folder_gives_everything_back_and_takes_over() {
+    let (world, db) = offloaded();
+    let lake = db.lake();
+    world.set_offline(&[4, 6], true);
+    let place = world.dir.path().join("elsewhere");
+    let (recovered_db, recovered) = world.recover(&place, &mut quiet()).unwrap();
+    assert_eq!((recovered_db.lake(), recovered.tables, recovered.records), (lake, 2, 2 * RECORDS));
+    check(&recovered_db, 0, RECORDS, BYTES);
+    world.set_offline(&[4, 6], false);
+    // the new one writes; the old one, whose machine comes back, is fenced off
+    fill(&recovered_db, RECORDS, 50, BYTES);
+    recovered_db.flush(&mut quiet()).unwrap();
+    fill(&db, RECORDS + 1000, 50, BYTES);
+    let error = db.flush(&mut quiet()).unwrap_err();
+    assert!(matches!(error, Error::Fenced { .. }), "{error}");
+    check(&recovered_db, 0, RECORDS + 50, BYTES);
+    // and recovering again, from the newer head, has the new records too
+    drop(recovered_db);
+    let (again, _) = world.recover(&world.dir.path().join("third"), &mut quiet()).unwrap();
+    check(&again, 0, RECORDS + 50, BYTES);
+}
+
+#[test]
+fn recover_with_another_secret_finds_no_head() {
+    let (mut world, _db) = offloaded();
+    world.secret = 8;
+    let place = world.dir.path().join("elsewhere");
+    let error = world.recover(&place, &mut quiet()).unwrap_err();
+    assert!(matches!(error, Error::NoHead { answered: 8, asked: 8, .. }), "{error}");
+}
+
+#[test]
+fn a_node_that_is_down_does_not_stop_an_offload_but_too_many_do() {
+    let (world, db) = World::open_new("4+2", 6);
+    world.set_offline(&[5], true);
+    fill(&db, 0, 100, BYTES);
+    db.flush(&mut quiet()).unwrap();
+    let status = db.status().unwrap();
+    assert!(status.damaged_shards > 0 && status.waiting_offload == 0, "{status:?}");
+    world.set_offline(&[0, 1, 2], true);
+    fill(&db, 100, 100, BYTES);
+    let error = db.flush(&mut quiet()).unwrap_err();
+    assert!(matches!(error, Error::Offload { needed: 5, .. }), "{error}");
+    let status = db.status().unwrap();
+    assert!(status.waiting_offload > 0 && status.offload_failure.is_some(), "{status:?}");
+    check(&db, 100, 100, BYTES);
+    world.set_offline(&[0, 1, 2, 5], false);
+    db.flush(&mut quiet()).unwrap();
+    assert!(db.repair(false, &mut quiet()).unwrap().failed.is_empty());
+    assert!(db.verify(Depth::Deep, &mut quiet()).unwrap().is_healthy());
+}
+
+#[test]
+fn the_cache_stays_below_its_limit() {
+    let mut world = World::new("4+2", 8);
+    world.cache_bytes = 1 << 20;
+    world.create().unwrap();
+    let db = world.open().unwrap();
+    fill(&db, 0, RECORDS, BYTES);
+    db.evict(&mut quiet()).unwrap();
+    check(&db, 0, RECORDS, BYTES);
+    let local = db.status().unwrap().local_data_bytes;
+    // eight frames, and a page of local header for each container
+    assert!(local > 0 && local <= (1 << 20) + 16 * 4096, "{local}");
+    check(&db, 0, RECORDS, BYTES);
+}
+
+#[test]
+fn scans_and_ranges_see_every_record_once_and_in_order() {
+    let (_world, db) = World::open_new("4+2", 8);
+    let (keyed, sequence) = fill(&db, 0, 150, BYTES);
+    db.put(&keyed, &5u64.to_le_bytes(), b"a second time").unwrap();
+    db.evict(&mut quiet()).unwrap();
+    fill(&db, 200, 10, BYTES);
+    let mut keys = Vec::new();
+    let mut from = None;
+    loop {
+        let scan = db.scan(&keyed, from, 7).unwrap();
+        keys.extend(
+            scan.entries.into_iter().map(|e| u64::from_le_bytes(e.key.try_into().unwrap())),
+        );
+        match scan.next {
+            Some(next) => from = Some(next.to_string().parse().unwrap()),
+            None => break,
+        }
+    }
+    let expected: Vec<u64> = (0..150).chain(200..210).collect();
+    assert_eq!(keys, expected);
+    let range = db.range(&sequence, 148, 5).unwrap();
+    assert_eq!(range.iter().map(|(n, _)| *n).collect::<Vec<_>>(), [148, 149, 200, 201, 202]);
+    assert!(matches!(db.range(&keyed, 0, 1), Err(Error::TableKind { .. })));
+}
+
+#[test]
+fn manifests_stay_few_however_many_flushes_there_are() {
+    let (world, db) = World::open_new("2+1", 4);
+    for round in 0..40 {
+        fill(&db, round * 3, 3, 100);
+        db.flush(&mut quiet()).unwrap();
+    }
+    let manifests = world.runtime.block_on(async {
+        use prunedb_store::ShardStore as _;
+        let mut seen = std::collections::BTreeSet::new();
+        for store in world.stores.values() {
+            for stat in store.list(db.lake(), None, 1000).await.unwrap() {
+                if stat.id.container.kind == prunedb_core::ContainerKind::Manifest {
+                    seen.insert(stat.id.container);
+                }
+            }
+        }
+        seen
+    });
+    // 16 heads keep what they replaced, the newest names a few
+    assert!(manifests.len() <= 16 + 8, "{}", manifests.len());
+    drop(db);
+    let (db, recovered) = world.recover(&world.dir.path().join("new"), &mut quiet()).unwrap();
+    assert_eq!(recovered.containers, 40);
+    check(&db, 0, 120, 100);
+    assert!(db.verify(Depth::Deep, &mut quiet()).unwrap().is_healthy());
+}
+
+#[test]
+fn two_databases_with_the_same_puts_make_the_same_containers_and_shards() {
+    let mut roots = Vec::new();
+    for group_bytes in [1, 1 << 20] {
+        let world = World::new("4+2", 6);
+        world.create().unwrap();
+        let mut options = world.options(world.dir.path());
+        options.group_bytes = group_bytes;
+        let handle = world.runtime.handle().clone();
+        let db =
+            Db::open(World::disk(), options, world.secret(), &world.connect(), handle).unwrap();
+        fill(&db, 0, 120, BYTES);
+        db.flush(&mut quiet()).unwrap();
+        let mut names = Vec::new();
+        for container in db.containers().unwrap() {
+            assert!(matches!(container.place, ContainerPlace::Lake { .. }));
+            for shard in 0..6 {
+                let id = world.shard(&db, container.id.number, shard);
+                let stat =
+                    world.runtime.block_on(prunedb_store::ShardStore::stat(world.holder(id), id));
+                names.push((id, stat.unwrap().unwrap().name));
+            }
+        }
+        roots.push(names);
+    }
+    assert!(roots[0].len() >= 12);
+    assert_eq!(roots[0], roots[1]);
+}
+
+#[test]
+fn an_empty_value_a_large_one_and_one_larger_than_a_container() {
+    let (_world, db) = World::open_new("4+2", 8);
+    let table = db.ensure_table("blobs", TableKind::Keyed).unwrap();
+    for (key, bytes) in [("empty", 0), ("one", 1), ("large", 900_000), ("huge", 3_000_000)] {
+        db.put(&table, key.as_bytes(), &value(9, bytes)).unwrap();
+    }
+    db.evict(&mut quiet()).unwrap();
+    for (key, bytes) in [("empty", 0), ("one", 1), ("large", 900_000), ("huge", 3_000_000)] {
+        assert!(db.get(&table, key.as_bytes()).unwrap() == Some(value(9, bytes)), "{key}");
+    }
+    assert!(db.get(&table, b"absent").unwrap().is_none());
+}

@@ -1,0 +1,212 @@
+//! What happens on the local disk: durability, torn tails, corruption, refusals.
+
+mod common;
+
+use common::{World, check, fill, quiet, value};
+use prunedb_engine::{Db, Error, TableKind};
+use std::{
+    fs,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
+
+/// The only file with that ending in the data folder.
+fn only(dir: &Path, ending: &str) -> PathBuf {
+    let mut found: Vec<_> = fs::read_dir(dir.join("data"))
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .filter(|p| p.extension().is_some_and(|e| e == ending))
+        .collect();
+    assert_eq!(found.len(), 1, "{found:?}");
+    found.remove(0)
+}
+
+#[test]
+fn what_was_put_is_there_after_a_reopen_offloaded_or_not() {
+    let (world, db) = World::open_new("4+2", 8);
+    fill(&db, 0, 120, 20_000);
+    drop(db);
+    let db = world.open().unwrap();
+    check(&db, 0, 120, 20_000);
+    db.evict(&mut quiet()).unwrap();
+    fill(&db, 120, 5, 20_000);
+    db.close().unwrap();
+    let db = world.open().unwrap();
+    check(&db, 0, 125, 20_000);
+}
+
+#[test]
+fn a_tail_torn_at_any_byte_loses_no_earlier_put_and_invents_none() {
+    let (world, db) = World::open_new("4+2", 8);
+    fill(&db, 0, 3, 50);
+    let before = fs::metadata(only(world.dir.path(), "active")).unwrap().len();
+    fill(&db, 3, 1, 50);
+    drop(db);
+    let file = only(world.dir.path(), "active");
+    let whole = fs::read(&file).unwrap();
+    // the watermark of the last group is written with the next one, so it may be torn anywhere behind the third
+    for cut in usize::try_from(before).unwrap()..whole.len() {
+        fs::write(&file, &whole[..cut]).unwrap();
+        let db = world.open().unwrap();
+        check(&db, 0, 3, 50);
+        let sequence = db.table("test/sequence").unwrap();
+        assert!(db.get(&sequence, &3u64.to_be_bytes()).unwrap().is_none(), "cut at {cut}");
+        // and it goes on
+        fill(&db, 3, 1, 50);
+        check(&db, 0, 4, 50);
+        drop(db);
+    }
+}
+
+#[test]
+fn a_flipped_byte_below_the_watermark_is_corruption_and_says_where() {
+    let (world, db) = World::open_new("4+2", 8);
+    fill(&db, 0, 3, 50);
+    db.close().unwrap();
+    let file = fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(only(world.dir.path(), "active"))
+        .unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, 4096 + 64 + 20).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], 4096 + 64 + 20).unwrap();
+    let error = world.open().unwrap_err();
+    assert!(matches!(error, Error::Damaged { offset: 64, .. }), "{error}");
+    file.write_all_at(&byte, 4096 + 64 + 20).unwrap();
+    check(&world.open().unwrap(), 0, 3, 50);
+}
+
+#[test]
+fn bit_rot_in_a_sealed_file_is_found_before_it_reaches_the_lake() {
+    let (world, db) = World::open_new("4+2", 6);
+    world.set_offline(&[0, 1, 2], true);
+    fill(&db, 0, 3, 5000);
+    db.flush(&mut quiet()).unwrap_err();
+    world.set_offline(&[0, 1, 2], false);
+    let path = only(world.dir.path(), "sealed");
+    let file = fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+    file.write_all_at(&[0xaa], 4096 + 3000).unwrap();
+    let error = db.flush(&mut quiet()).unwrap_err();
+    assert!(
+        matches!(&error, Error::Damaged { reason, .. } if reason.contains("digest")),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_damaged_local_copy_is_read_from_the_lake_instead() {
+    let (world, db) = World::open_new("4+2", 8);
+    fill(&db, 0, 20, 5000);
+    db.flush(&mut quiet()).unwrap();
+    let path = only(world.dir.path(), "sealed");
+    let file = fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+    file.write_all_at(&[0x55; 200], 4096 + 3000).unwrap();
+    check(&db, 0, 20, 5000);
+}
+
+#[test]
+fn one_folder_one_process_one_lake() {
+    let (mut world, db) = World::open_new("4+2", 8);
+    assert!(matches!(world.open(), Err(Error::InUse { .. })));
+    assert!(matches!(world.create(), Err(Error::AlreadyADatabase { .. })));
+    fill(&db, 0, 3, 50);
+    drop(db);
+    world.secret = 8;
+    let error = world.open().unwrap_err();
+    assert!(matches!(error, Error::WrongSecret { .. }), "{error}");
+    let empty = World::new("4+2", 8);
+    assert!(matches!(empty.open(), Err(Error::NotADatabase { .. })));
+    assert!(matches!(
+        World::new("4+2", 5).create(),
+        Err(Error::TooFewNodes { needed: 6, given: 5, .. })
+    ));
+}
+
+#[test]
+fn keys_values_tables_have_limits() {
+    let (_world, db) = World::open_new("4+2", 8);
+    let keyed = db.ensure_table("keyed", TableKind::Keyed).unwrap();
+    let sequence = db.ensure_table("sequence", TableKind::Sequence).unwrap();
+    assert!(matches!(db.put(&keyed, b"", b""), Err(Error::Key { bytes: 0, .. })));
+    assert!(matches!(db.put(&keyed, &[1; 1025], b""), Err(Error::Key { bytes: 1025, .. })));
+    assert!(matches!(db.put(&sequence, b"1", b""), Err(Error::Key { bytes: 1, .. })));
+    db.put(&keyed, &[1; 1024], b"longest key").unwrap();
+    let long = vec![0; (64 << 20) + 1];
+    assert!(matches!(db.put(&keyed, b"k", &long), Err(Error::ValueTooLong { .. })));
+    assert!(matches!(db.ensure_table("keyed", TableKind::Sequence), Err(Error::TableKind { .. })));
+    assert!(matches!(db.table("nothing"), Err(Error::UnknownTable { .. })));
+    for name in ["", "with space", "ü", &"n".repeat(129)] {
+        assert!(
+            matches!(db.ensure_table(name, TableKind::Keyed), Err(Error::TableName { .. })),
+            "{name}"
+        );
+    }
+    // the first record of a key wins; put_checked looks first
+    db.put(&keyed, b"once", b"first").unwrap();
+    db.put(&keyed, b"once", b"second").unwrap();
+    assert_eq!(db.get(&keyed, b"once").unwrap().unwrap(), b"first");
+    assert!(!db.put_checked(&keyed, b"once", b"first").unwrap());
+    assert!(matches!(db.put_checked(&keyed, b"once", b"third"), Err(Error::Contradiction { .. })));
+}
+
+#[test]
+fn many_writers_share_groups_and_all_of_it_is_there() {
+    let (world, db) = World::open_new("4+2", 8);
+    let table = db.ensure_table("many", TableKind::Keyed).unwrap();
+    std::thread::scope(|scope| {
+        for writer in 0..8u64 {
+            let (db, table) = (&db, &table);
+            scope.spawn(move || {
+                for i in 0..100u64 {
+                    let key = (writer << 32 | i).to_be_bytes();
+                    db.put(table, &key, &value(i, 3000)).unwrap();
+                    assert!(db.get(table, &key).unwrap().is_some(), "read your own writes");
+                }
+            });
+        }
+    });
+    drop(db);
+    let db = world.open().unwrap();
+    for writer in 0..8u64 {
+        for i in 0..100u64 {
+            let key = (writer << 32 | i).to_be_bytes();
+            assert!(db.get(&table, &key).unwrap() == Some(value(i, 3000)), "{writer} {i}");
+        }
+    }
+}
+
+#[test]
+fn the_background_offloads_and_evicts_by_itself() {
+    let mut world = World::new("4+2", 8);
+    world.cache_bytes = 2 << 20;
+    world.create().unwrap();
+    let db: Db = world.open().unwrap().with_background();
+    fill(&db, 0, 300, 20_000);
+    for _ in 0..200 {
+        let status = db.status().unwrap();
+        if status.waiting_offload == 0 && status.local_data_bytes < 4 << 20 {
+            check(&db, 0, 300, 20_000);
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    panic!("{:?}", db.status().unwrap());
+}
+
+#[test]
+fn a_damaged_index_is_rebuilt_from_footers() {
+    let (world, db) = World::open_new("4+2", 8);
+    fill(&db, 0, 200, 20_000);
+    db.evict(&mut quiet()).unwrap();
+    db.close().unwrap();
+    let index = world.dir.path().join("metadata/index");
+    for entry in fs::read_dir(&index).unwrap() {
+        let path = entry.unwrap().path();
+        let mut bytes = fs::read(&path).unwrap();
+        bytes.iter_mut().step_by(97).for_each(|b| *b ^= 0x10);
+        fs::write(&path, bytes).unwrap();
+    }
+    let db = world.open().unwrap();
+    check(&db, 0, 200, 20_000);
+}
