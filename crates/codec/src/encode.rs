@@ -8,8 +8,8 @@
 //! buffers (`BytesMut` reclaims them) saves the page faults of new ones, which cost about as much as the encryption.
 
 use crate::{
-    CodedStream, LakeKey, ShardLayout, StreamParams, WrongKey, layout::StreamTooLong,
-    leaf::LeafKey, row::RowBuffer, spool::ReadAt,
+    CodedStream, LakeKey, ShardLayout, StreamParams, WrongKey, hash::RowHasher,
+    layout::StreamTooLong, leaf::LeafKey, row::RowBuffer, spool::ReadAt,
 };
 use bytes::BytesMut;
 use prunedb_core::{ContainerId, Digest, Policy};
@@ -82,7 +82,7 @@ pub struct Encoder {
     layout: ShardLayout,
     code: Arc<ReedSolomon>,
     keys: Vec<LeafKey>,
-    hashers: Vec<blake3::Hasher>,
+    hasher: RowHasher,
     row: RowBuffer,
     next_row: u64,
 }
@@ -118,9 +118,10 @@ impl Encoder {
             .shards()
             .map(|shard| LeafKey::new(&key.shard_key(&params, &stream.digest, shard)))
             .collect();
-        let hashers = vec![blake3::Hasher::new(); policy.total_shards()];
+        let (rows, leaf_bytes) = (layout.leaves_per_shard(), layout.leaf_bytes());
+        let hasher = RowHasher::new(policy.total_shards(), rows, leaf_bytes);
         let row = RowBuffer::new(policy, layout.payload_bytes());
-        Ok(Self { params, stream, layout, code, keys, hashers, row, next_row: 0 })
+        Ok(Self { params, stream, layout, code, keys, hasher, row, next_row: 0 })
     }
 
     /// Where the stream's bytes go.
@@ -153,16 +154,7 @@ impl Encoder {
             return Err(EncodeError::Outputs { container, policy, found: out.len() });
         }
         for row in rows {
-            self.read_row(spool, row)?;
-            let (data, mut parity) = self.row.split();
-            self.code.encode(&data, &mut parity).expect("as many and as long as the code has");
-            for (shard, out) in out.iter_mut().enumerate() {
-                let start = out.len();
-                out.resize(start + self.layout.leaf_bytes(), 0);
-                let leaf = &mut out[start..];
-                self.keys[shard].seal(row, self.row.payload(shard), leaf);
-                self.hashers[shard].update(leaf);
-            }
+            self.encode_row(spool, row, out)?;
             self.next_row += 1;
         }
         Ok(())
@@ -178,25 +170,53 @@ impl Encoder {
             let container = self.params.container;
             return Err(EncodeError::Rows { container, rows: count..count, next, count });
         }
-        let names: Vec<_> =
-            self.hashers.iter().map(|hasher| Digest(*hasher.finalize().as_bytes())).collect();
+        let names = self.hasher.finish();
         let facts = self.params.facts(&self.stream, &self.layout);
         let root = facts.root(&names).expect("one name for each shard");
         Ok(EncodedContainer { names, root })
     }
 
-    fn read_row(&mut self, spool: &dyn ReadAt, row: u64) -> Result<(), EncodeError> {
-        for shard in 0..self.params.policy.data_shards() {
-            let coded = self.layout.coded_range(shard, row);
-            let offset = coded.start;
-            let length = usize::try_from(coded.end - offset).expect("at most a payload");
-            let (bytes, padding) = self.row.payload_mut(shard).split_at_mut(length);
-            spool.read_exact_at(bytes, offset).map_err(|source| {
-                let container = self.params.container;
-                EncodeError::Spool { container, offset, source }
-            })?;
-            padding.fill(0);
+    fn encode_row(
+        &mut self,
+        spool: &dyn ReadAt,
+        row: u64,
+        out: &mut [BytesMut],
+    ) -> Result<(), EncodeError> {
+        let Self { params, layout, code, keys, hasher, row: buffer, .. } = self;
+        let data_shards = params.policy.data_shards();
+        // whole payloads that lie in memory are taken from there, the others are read and padded
+        let mut in_memory = Vec::with_capacity(data_shards);
+        for shard in 0..data_shards {
+            let coded = layout.coded_range(shard, row);
+            let length = usize::try_from(coded.end - coded.start).expect("at most a payload");
+            let payload =
+                spool.in_memory(coded.clone()).filter(|_| length == layout.payload_bytes());
+            in_memory.push(payload);
+            if payload.is_none() {
+                let (bytes, padding) = buffer.payload_mut(shard).split_at_mut(length);
+                let (container, offset) = (params.container, coded.start);
+                spool.read_exact_at(bytes, offset).map_err(|source| EncodeError::Spool {
+                    container,
+                    offset,
+                    source,
+                })?;
+                padding.fill(0);
+            }
         }
+        let (mut data, mut parity) = buffer.split();
+        for (data, in_memory) in data.iter_mut().zip(in_memory) {
+            *data = in_memory.unwrap_or(data);
+        }
+        code.encode(&data, &mut parity).expect("as many and as long as the code has");
+        let payloads = data.into_iter().chain(parity.iter().map(|payload| &**payload));
+        for (shard, (payload, out)) in payloads.zip(out).enumerate() {
+            let start = out.len();
+            out.resize(start + layout.leaf_bytes(), 0);
+            let leaf = &mut out[start..];
+            keys[shard].seal(row, payload, leaf);
+            hasher.leaf(shard, leaf);
+        }
+        hasher.end_row();
         Ok(())
     }
 }

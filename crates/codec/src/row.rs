@@ -27,10 +27,6 @@ impl RowBuffer {
         Self { bytes, start, stride, payload_bytes, data_shards, total_shards }
     }
 
-    pub(crate) fn payload(&self, shard: usize) -> &[u8] {
-        &self.bytes[self.start + shard * self.stride..][..self.payload_bytes]
-    }
-
     pub(crate) fn payload_mut(&mut self, shard: usize) -> &mut [u8] {
         &mut self.bytes[self.start + shard * self.stride..][..self.payload_bytes]
     }

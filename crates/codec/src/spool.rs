@@ -1,6 +1,6 @@
 //! Where container bytes come from, and where the coded stream waits to be coded.
 
-use std::io;
+use std::{io, ops::Range};
 
 /// Bytes that can be read at any offset, from several threads at once.
 pub trait ReadAt: Sync {
@@ -9,6 +9,12 @@ pub trait ReadAt: Sync {
     /// # Errors
     /// Those of the medium; [`io::ErrorKind::UnexpectedEof`] where the bytes end before.
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+
+    /// The bytes of a range, where they lie in memory: then they need not be copied.
+    fn in_memory(&self, range: Range<u64>) -> Option<&[u8]> {
+        let _ = range;
+        None
+    }
 }
 
 /// Takes the coded stream in order and gives it back at any offset.
@@ -38,7 +44,11 @@ impl MemorySpool {
 
 impl ReadAt for MemorySpool {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.0.as_slice().read_exact_at(buffer, offset)
+        self.as_slice().read_exact_at(buffer, offset)
+    }
+
+    fn in_memory(&self, range: Range<u64>) -> Option<&[u8]> {
+        part(self.as_slice(), range)
     }
 }
 
@@ -49,12 +59,15 @@ impl Spool for MemorySpool {
     }
 }
 
-impl ReadAt for [u8] {
+impl ReadAt for &[u8] {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        let start = usize::try_from(offset).ok();
-        let bytes = start.and_then(|start| self.get(start..)?.get(..buffer.len()));
-        buffer.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
+        let end = offset.saturating_add(buffer.len() as u64);
+        buffer.copy_from_slice(part(self, offset..end).ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())
+    }
+
+    fn in_memory(&self, range: Range<u64>) -> Option<&[u8]> {
+        part(self, range)
     }
 }
 
@@ -62,4 +75,12 @@ impl ReadAt for Vec<u8> {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         self.as_slice().read_exact_at(buffer, offset)
     }
+
+    fn in_memory(&self, range: Range<u64>) -> Option<&[u8]> {
+        part(self, range)
+    }
+}
+
+fn part(bytes: &[u8], range: Range<u64>) -> Option<&[u8]> {
+    bytes.get(usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?)
 }
