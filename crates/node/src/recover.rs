@@ -84,8 +84,8 @@ pub enum Damage {
         /// whether all blocks are good
         recovered: bool,
     },
-    /// A commit that was not answered before a crash, whose bytes are not all there; dropped.
-    Torn {
+    /// Bytes of one of the last commits before a crash; what is good of it can be read, and a put replaces it.
+    Shard {
         /// which segment
         segment: u32,
         /// which shard

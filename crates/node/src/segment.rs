@@ -102,6 +102,10 @@ impl Segment {
 
     /// Writes a record's drop mark; not durable before the next sync.
     pub(crate) fn mark_dropped(&self, place: Place) -> Result<(), NodeError> {
+        // a mark that cannot be made durable might still take effect at the next start
+        if self.is_poisoned() {
+            return Err(NodeError::Poisoned { segment: self.number });
+        }
         let mark = drop_mark(&self.mark, place.id, place.offset);
         self.file
             .write_all_at(&mark, place.offset + DROP_OFFSET)

@@ -135,6 +135,10 @@ impl NodeServer {
         _ = self.stop.send(true);
         // an error means that it was aborted with the runtime: nothing to wait for
         _ = self.accepting.await;
+        let node = self.shared.node.clone();
+        if let Ok(Err(e)) = self.shared.disk(move || node.checkpoint()).await {
+            tracing::warn!(error = %e, "the next start will take longer");
+        }
         let held = Arc::downgrade(&self.shared.node.inner);
         drop(self.shared);
         released(held).await;

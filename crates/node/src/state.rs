@@ -27,13 +27,15 @@ pub(crate) struct Entry {
     shard_bytes: u32,
     pub(crate) term: Term,
     pub(crate) name: Digest,
+    /// some bytes are known to be bad, or may never have reached the disk: a put writes them anew
+    pub(crate) damaged: bool,
 }
 
 impl Entry {
     pub(crate) fn new(segment: u32, place: Place, term: Term, name: Digest) -> Self {
         let page = u32::try_from(place.offset / PAGE_BYTES).expect("offsets are below 2^44");
         let shard_bytes = u32::try_from(place.shard_bytes).expect("shards are at most 256 MiB");
-        Self { segment, page, shard_bytes, term, name }
+        Self { segment, page, shard_bytes, term, name, damaged: false }
     }
 
     pub(crate) fn shard_bytes(&self) -> u64 {
@@ -63,6 +65,8 @@ pub(crate) struct SegmentUse {
 pub(crate) struct State {
     pub(crate) shards: BTreeMap<ShardId, Entry>,
     pub(crate) segments: BTreeMap<u32, SegmentUse>,
+    /// segments that hold a copy which could not be dropped, or not be kept: after a delete it might come back
+    pub(crate) stale: BTreeMap<ShardId, u32>,
     /// shards that a commit or a delete works on; others wait
     pub(crate) busy: HashSet<ShardId>,
     pub(crate) uploads: usize,
@@ -80,6 +84,19 @@ impl State {
     /// All commits up to this sequence number are durable.
     pub(crate) fn durable_through(&self) -> u64 {
         self.syncing.first().map_or(self.sequence, |first| first - 1)
+    }
+
+    /// Whether a shard is still where it was.
+    pub(crate) fn is_still(&self, id: ShardId, seen: &Entry) -> bool {
+        let now = self.shards.get(&id);
+        now.is_some_and(|now| (now.segment, now.page) == (seen.segment, seen.page))
+    }
+
+    /// Remembers that a shard's bytes are bad.
+    pub(crate) fn note_damage(&mut self, id: ShardId, seen: &Entry) {
+        if let Some(entry) = self.shards.get_mut(&id).filter(|entry| *entry == seen) {
+            entry.damaged = true;
+        }
     }
 
     /// Where a shard is, and the segment to read it from.

@@ -74,7 +74,8 @@ impl Node {
         }
         let node = Arc::clone(&self.inner);
         let writing = match (stored, mode) {
-            (Some(entry), PutMode::IfAbsent) => Err(entry.name),
+            // a copy that is known to be bad is as good as none
+            (Some(entry), PutMode::IfAbsent) if !entry.damaged => Err(entry.name),
             _ => {
                 let (segment, place) = node.reserve(id, term, shard_bytes)?;
                 Ok(Box::new(Writing {
@@ -170,7 +171,7 @@ impl Upload {
                 return Err(NodeError::Conflict { id });
             }
             // another upload was faster: this copy is dropped with `self`
-            Some(_) if self.mode == PutMode::IfAbsent => {
+            Some((entry, _)) if self.mode == PutMode::IfAbsent && !entry.damaged => {
                 drop(state);
                 return Ok(());
             }
@@ -195,9 +196,12 @@ impl Upload {
             name,
         };
         if let Err(e) = writing.finish(trailer) {
-            // where the sync failed it may be there after a crash: all that follows stays in doubt
-            if !writing.segment.is_poisoned() {
-                lock(&node.state).syncing.remove(&sequence);
+            let mut state = lock(&node.state);
+            if writing.segment.is_poisoned() {
+                // it may be there after a crash: later commits stay in doubt, a delete cannot be promised
+                state.stale.insert(id, writing.segment.number);
+            } else {
+                state.syncing.remove(&sequence);
             }
             return Err(e);
         }
@@ -213,7 +217,10 @@ impl Upload {
             // were the mark lost, the old copy would come back once the new one is deleted
             match segment.mark_dropped(place).and_then(|()| segment.sync()) {
                 Ok(()) => node.dropped(&segment, place),
-                Err(e) => tracing::warn!(%id, error = %e, "cannot drop a replaced copy"),
+                Err(e) => {
+                    tracing::warn!(%id, error = %e, "cannot drop a replaced copy");
+                    lock(&node.state).stale.insert(id, segment.number);
+                }
             }
         }
         Ok(())
@@ -238,6 +245,9 @@ impl Writing {
 
     /// Writes the trailer and makes everything durable.
     fn finish(&mut self, trailer: RecordTrailer) -> Result<(), NodeError> {
+        if self.segment.is_poisoned() {
+            return Err(NodeError::Poisoned { segment: self.segment.number });
+        }
         let end = self.place.offset + extent_bytes(self.place.shard_bytes);
         self.segment
             .file

@@ -56,8 +56,9 @@ mod tests {
     proptest! {
         #[test]
         fn digits_round_trip(n: u64) {
-            prop_assert_eq!(Digits::new(n).as_bytes(), n.to_string().as_bytes());
-            prop_assert_eq!(parse_u64(Digits::new(n).as_bytes()), Some(n));
+            let (digits, text) = (Digits::new(n), n.to_string());
+            prop_assert_eq!(digits.as_bytes(), text.as_bytes());
+            prop_assert_eq!(parse_u64(digits.as_bytes()), Some(n));
         }
 
         #[test]

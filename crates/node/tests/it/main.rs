@@ -1,0 +1,10 @@
+//! The node as its users see it: its core on a disk with faults, and over real sockets.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod faults;
+mod golden;
+mod memory_disk;
+mod model;
+mod recovery;
+mod support;
+mod tcp;
