@@ -10,8 +10,9 @@ use crate::{
     keyed_run::{KeyedRun, KeyedRunWriter},
     manifest::{self, Manifest, ManifestRun},
     memtable::Memtable,
-    merge::{KeyedMerge, SequenceMerge, Suspect},
-    policy::{self, Plan, RunSummary, SOURCES_MAX},
+    merge::Suspect,
+    merging::{Merge, resume_merge},
+    policy::SOURCES_MAX,
     run_file::{RunFile, RunKind, RunWriter, file_name, run_of_file_name},
     sequence_page::SequenceKey,
     sequence_run::{SequenceRun, SequenceRunWriter},
@@ -37,36 +38,32 @@ pub struct Options {
     pub filter_bits: u32,
     /// while the filters of all keys fit in this, every run has one; beyond, they take a quarter of a byte per key
     pub filter_bytes_free: u64,
+    /// bytes that a merge into the base writes between two checkpoints, from which it goes on after a restart
+    pub checkpoint_bytes: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { fan_in: 16, filter_bits: 12, filter_bytes_free: 16 << 20 }
+        Self {
+            fan_in: 16,
+            filter_bits: 12,
+            filter_bytes_free: 16 << 20,
+            checkpoint_bytes: 256 << 20,
+        }
     }
-}
-
-/// What a call of [`Index::merge_step`] did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct MergeStep {
-    /// entries that were read and written; a byte of a filter that was read counts as one
-    pub entries: u64,
-    /// merges that were completed
-    pub merges: u32,
-    /// whether nothing is left to merge
-    pub idle: bool,
 }
 
 /// Key to location. See the crate's text. Every method may be called from any thread.
 #[derive(Debug)]
 pub struct Index {
-    disk: Arc<dyn Disk>,
-    dir: PathBuf,
-    options: Options,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) dir: PathBuf,
+    pub(crate) options: Options,
     pub(crate) hasher: KeyHasher,
     unknown_files: Vec<String>,
-    merge: Mutex<Option<Merge>>,
+    pub(crate) merge: Mutex<Option<Merge>>,
     flush: Mutex<()>,
-    edit: Mutex<Manifest>,
+    pub(crate) edit: Mutex<Manifest>,
     view: RwLock<View>,
     covered: AtomicU32,
     suspects: Mutex<Vec<Suspect>>,
@@ -120,14 +117,14 @@ impl Runs {
         self.sequence.retain(|run| !numbers.contains(&run.file().number()));
     }
 
-    fn files(&self) -> impl Iterator<Item = (&RunFile, u64)> {
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&RunFile, u64)> {
         let keyed = self.keyed.iter().map(|run| (run.file(), run.filter_bytes()));
         keyed.chain(self.sequence.iter().map(|run| (run.file(), 0)))
     }
 }
 
 #[derive(Debug)]
-enum OpenRun {
+pub(crate) enum OpenRun {
     Keyed(KeyedRun),
     Sequence(SequenceRun),
 }
@@ -139,18 +136,6 @@ impl OpenRun {
             Self::Sequence(run) => run.file(),
         }
     }
-}
-
-#[derive(Debug)]
-struct Merge {
-    plan: Plan,
-    job: Job,
-}
-
-#[derive(Debug)]
-enum Job {
-    Keyed(KeyedMerge),
-    Sequence(SequenceMerge),
 }
 
 impl Index {
@@ -223,14 +208,24 @@ impl Index {
         dir: &Path,
         hasher: KeyHasher,
         options: Options,
-        manifest: Manifest,
+        mut manifest: Manifest,
         runs: Runs,
     ) -> Result<Self, Error> {
         assert!((2..=SOURCES_MAX).contains(&options.fan_in), "a merge reads 2 to 255 runs");
+        // one that cannot go on begins again
+        let recorded = manifest.merge.take();
+        let merge = recorded.as_ref().and_then(|record| resume_merge(&disk, dir, &runs, record));
+        if merge.is_some() {
+            manifest.merge = recorded;
+        }
+        let merging = manifest.merge.as_ref().map(|record| record.output);
         let mut unknown_files = Vec::new();
         for name in disk.list(dir).map_err(Error::io("list", dir))? {
             let orphan = match run_of_file_name(&name) {
-                Some(number) => manifest.runs.iter().all(|run| run.number != number),
+                Some(number) => {
+                    let counts = manifest.runs.iter().any(|run| run.number == number);
+                    !counts && merging != Some(number)
+                }
                 None => name == manifest::TEMPORARY_NAME,
             };
             if orphan {
@@ -246,7 +241,7 @@ impl Index {
             options,
             hasher,
             unknown_files,
-            merge: Mutex::default(),
+            merge: Mutex::new(merge),
             flush: Mutex::default(),
             covered: AtomicU32::new(manifest.covered),
             edit: Mutex::new(manifest),
@@ -384,7 +379,7 @@ impl Index {
         Ok((OpenRun::Sequence(run), header_crc))
     }
 
-    fn create_run(&self) -> Result<RunWriter, Error> {
+    pub(crate) fn create_run(&self) -> Result<RunWriter, Error> {
         let number = {
             let mut manifest = lock(&self.edit);
             manifest.next_run += 1;
@@ -394,7 +389,7 @@ impl Index {
     }
 
     /// Makes new runs count and old ones not, durably, then for readers.
-    fn install(
+    pub(crate) fn install(
         &self,
         manifest: &mut Manifest,
         added: Vec<(OpenRun, u32)>,
@@ -403,6 +398,8 @@ impl Index {
         covered: u32,
     ) -> Result<(), Error> {
         let mut next = Manifest { covered, ..manifest.clone() };
+        // the merge under way ended, or lost its sources
+        next.merge = next.merge.filter(|merge| merge.sources.iter().all(|s| !removed.contains(s)));
         next.runs.retain(|run| !removed.contains(&run.number));
         for (run, header_crc) in &added {
             let (number, kind) = (run.file().number(), run.file().header().kind);
@@ -430,7 +427,7 @@ impl Index {
     }
 
     /// Reads filters that are not in RAM yet, until about this many bytes are read; those that were.
-    fn load_filters(&self, bytes: u64) -> Result<u64, Error> {
+    pub(crate) fn load_filters(&self, bytes: u64) -> Result<u64, Error> {
         let runs = Arc::clone(&self.view().runs);
         let mut loaded = 0;
         for run in &runs.keyed {
@@ -441,91 +438,6 @@ impl Index {
         Ok(loaded)
     }
 
-    /// Does the work that waits, about `entries` entries of it: reads filters that are not in RAM yet, then merges
-    /// runs where that is due. To be called again and again, from one thread or many.
-    ///
-    /// # Errors
-    /// Damage in a source, or those of the disk. The merge under way is given up, its sources stay.
-    pub fn merge_step(&self, entries: u64) -> Result<MergeStep, Error> {
-        let mut slot = lock(&self.merge);
-        let loaded = self.load_filters(entries)?;
-        let mut step = MergeStep { entries: loaded, ..MergeStep::default() };
-        loop {
-            let merge = match slot.take() {
-                Some(merge) => merge,
-                None => match self.begin_merge()? {
-                    Some(merge) => merge,
-                    None => return Ok(MergeStep { idle: true, ..step }),
-                },
-            };
-            if step.entries >= entries {
-                *slot = Some(merge);
-                return Ok(step);
-            }
-            let Merge { plan, mut job } = merge;
-            let mut suspects = Vec::new();
-            let taken = match &mut job {
-                Job::Keyed(job) => job.advance(&mut suspects)?,
-                Job::Sequence(job) => job.advance(&mut suspects)?,
-            };
-            self.add_suspects(suspects);
-            if let Some(taken) = taken {
-                step.entries += taken;
-                *slot = Some(Merge { plan, job });
-                continue;
-            }
-            let run = match job {
-                Job::Keyed(job) => job.finish().map(|(run, crc)| (OpenRun::Keyed(run), crc))?,
-                Job::Sequence(job) => {
-                    job.finish().map(|(run, crc)| (OpenRun::Sequence(run), crc))?
-                }
-            };
-            let mut manifest = lock(&self.edit);
-            let covered = manifest.covered;
-            self.install(&mut manifest, vec![run], &plan.sources, plan.level, covered)?;
-            step.merges += 1;
-        }
-    }
-
-    fn begin_merge(&self) -> Result<Option<Merge>, Error> {
-        let runs = Arc::clone(&self.view().runs);
-        let summaries: Vec<_> = {
-            let manifest = lock(&self.edit);
-            let level = |number| manifest.runs.iter().find(|r| r.number == number).map(|r| r.level);
-            runs.files()
-                .filter_map(|(file, filter_bytes)| {
-                    Some(RunSummary {
-                        number: file.number(),
-                        kind: file.header().kind,
-                        level: level(file.number())?,
-                        entries: file.header().entries,
-                        filter_bytes,
-                        container_min: file.header().container_min,
-                    })
-                })
-                .collect()
-        };
-        let Options { fan_in, filter_bits, filter_bytes_free } = self.options;
-        let Some(plan) = policy::next_merge(&summaries, fan_in, filter_bytes_free) else {
-            return Ok(None);
-        };
-        let writer = self.create_run()?;
-        let job = match plan.kind {
-            RunKind::Keyed => {
-                let sources = runs.keyed.iter();
-                let sources = sources.filter(|run| plan.sources.contains(&run.file().number()));
-                let filter_bits = plan.filter.then_some(filter_bits);
-                Job::Keyed(KeyedMerge::new(sources.cloned().collect(), writer, filter_bits))
-            }
-            RunKind::Sequence => {
-                let sources = runs.sequence.iter();
-                let sources = sources.filter(|run| plan.sources.contains(&run.file().number()));
-                Job::Sequence(SequenceMerge::new(sources.cloned().collect(), writer))
-            }
-        };
-        Ok(Some(Merge { plan, job }))
-    }
-
     /// Drops all runs; nothing is covered any more. What is in RAM stays. The caller inserts the records of all
     /// containers again, from their footers: the way out of damage.
     ///
@@ -534,7 +446,9 @@ impl Index {
     pub fn reset(&self) -> Result<(), Error> {
         let mut merge = lock(&self.merge);
         let _flushing = lock(&self.flush);
-        *merge = None;
+        if let Some(mut merge) = merge.take() {
+            merge.abandon();
+        }
         let mut manifest = lock(&self.edit);
         let removed: Vec<_> = manifest.runs.iter().map(|run| run.number).collect();
         self.install(&mut manifest, Vec::new(), &removed, 0, 0)
@@ -547,7 +461,7 @@ impl Index {
         std::mem::take(&mut lock(&self.suspects))
     }
 
-    fn add_suspects(&self, pairs: impl IntoIterator<Item = Suspect>) {
+    pub(crate) fn add_suspects(&self, pairs: impl IntoIterator<Item = Suspect>) {
         let mut pairs = pairs.into_iter().peekable();
         if pairs.peek().is_some() {
             let mut kept = lock(&self.suspects);
@@ -599,7 +513,7 @@ impl Index {
 }
 
 /// No holder leaves what it guards half changed.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

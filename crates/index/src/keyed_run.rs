@@ -143,6 +143,18 @@ fn read_filter(file: &RunFile) -> Result<Filter, Error> {
     Ok(filter)
 }
 
+/// How far a keyed run without a filter is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Progress {
+    /// pages of entries that are closed
+    pub(crate) pages: u32,
+    pub(crate) home_pages: u32,
+    /// entries in those
+    pub(crate) entries: u64,
+    /// every entry below this one is in those
+    pub(crate) next_entry: u128,
+}
+
 /// Writes a keyed run from ascending entries.
 #[derive(Debug)]
 pub(crate) struct KeyedRunWriter {
@@ -191,6 +203,53 @@ impl KeyedRunWriter {
             entries: 0,
             filter,
         }
+    }
+
+    /// Where to go on after [`Self::checkpoint`].
+    pub(crate) fn progress(&self) -> Progress {
+        Progress {
+            pages: self.page,
+            home_pages: self.home_pages,
+            // those of the open page are written again
+            entries: self.entries - self.open.len() as u64,
+            next_entry: self.open.first().map_or(self.above_last, |entry| entry.0),
+        }
+    }
+
+    /// Makes the pages so far durable; from then on the file outlives the writer. Only for runs without a filter.
+    pub(crate) fn checkpoint(&mut self) -> Result<(), Error> {
+        assert!(self.filter.is_none());
+        self.writer.checkpoint()
+    }
+
+    /// Goes on from a checkpoint, with a writer that was resumed and the rest as it was made with.
+    pub(crate) fn resume(mut self, progress: &Progress) -> Result<Self, Error> {
+        let run = self.writer.number();
+        let unfit = Error::DamagedRun { run, reason: "its checkpoint does not fit" };
+        if progress.home_pages != self.home_pages || self.filter.is_some() {
+            return Err(unfit);
+        }
+        if progress.pages > 0 {
+            let mut page = [0; PAGE_BYTES];
+            self.writer.read_page(progress.pages, &mut page)?;
+            let last = KeyedPage::parse(&page).and_then(|page| page.entries().last());
+            if last.is_some_and(|last| last.0 >= progress.next_entry) {
+                return Err(unfit);
+            }
+        }
+        self.page = progress.pages;
+        self.home_end = home_end(self.page, self.home_pages, self.prefix_bits);
+        self.entries = progress.entries;
+        self.above_last = progress.next_entry;
+        Ok(self)
+    }
+
+    pub(crate) fn number(&self) -> u64 {
+        self.writer.number()
+    }
+
+    pub(crate) fn abandon(&mut self) {
+        self.writer.abandon();
     }
 
     /// Bits of the prefixes that this run takes.
@@ -271,10 +330,12 @@ pub(crate) struct KeyedCursor {
 }
 
 impl KeyedCursor {
-    pub(crate) fn new(run: Arc<KeyedRun>) -> Self {
+    /// Begins at the home of a prefix of the run's bits: what lies before has lower prefixes.
+    pub(crate) fn new(run: Arc<KeyedRun>, prefix: u64) -> Self {
+        let next_page = home_page(prefix, run.file.header().home_pages, run.prefix_bits());
         Self {
             run,
-            next_page: 0,
+            next_page,
             slots: Vec::new(),
             slot: 0,
             entries: VecDeque::with_capacity(PAGE_ENTRIES),

@@ -45,6 +45,7 @@ mod lookup;
 mod manifest;
 mod memtable;
 mod merge;
+mod merging;
 mod page;
 mod policy;
 mod run_file;
@@ -55,9 +56,10 @@ mod stats;
 pub use entry::Location;
 pub use error::Error;
 pub use hash::Seed;
-pub use index::{Index, MergeStep, Options};
+pub use index::{Index, Options};
 pub use lookup::Candidates;
 pub use merge::Suspect;
+pub use merging::MergeStep;
 pub use stats::IndexStats;
 
 #[cfg(test)]

@@ -3,11 +3,14 @@
 //! Keyed runs are merged by ranges of the hash: the entries of a range from all sources are sorted together (they are
 //! a few ascending stretches, which the standard sort merges) and appended. Sequence runs are merged by the smallest
 //! next key. A merge that is dropped leaves its sources as they are and removes its file.
+//!
+//! A merge into a base may take minutes, so it leaves checkpoints: what is written so far is durable, and where to go
+//! on is in the manifest. Smaller merges begin again after a restart.
 
 use crate::{
     entry::{Entry, Location},
     error::Error,
-    keyed_run::{KeyedCursor, KeyedRun, KeyedRunWriter},
+    keyed_run::{KeyedCursor, KeyedRun, KeyedRunWriter, Progress},
     policy::SOURCES_MAX,
     run_file::RunWriter,
     sequence_run::{SequenceCursor, SequenceRun, SequenceRunWriter},
@@ -27,7 +30,11 @@ pub(crate) struct KeyedMerge {
     writer: KeyedRunWriter,
     /// prefixes below this one are written
     done: u64,
+    /// entries below this one were written before a restart
+    resumed_at: u128,
     step: u64,
+    /// pages that were closed at the last checkpoint; none are left without this
+    checkpoint: Option<u32>,
     /// entries with the number of their source in the low byte
     batch: Vec<u128>,
 }
@@ -38,23 +45,78 @@ impl KeyedMerge {
         writer: RunWriter,
         filter_bits: Option<u32>,
     ) -> Self {
+        Self::with(sources, writer, filter_bits, Ok).expect("nothing was written")
+    }
+
+    /// Goes on with a merge into a base, with a writer that was resumed.
+    pub(crate) fn resume(
+        sources: Vec<Arc<KeyedRun>>,
+        writer: RunWriter,
+        progress: &Progress,
+    ) -> Result<Self, Error> {
+        Self::with(sources, writer, None, |writer| writer.resume(progress))
+    }
+
+    fn with(
+        sources: Vec<Arc<KeyedRun>>,
+        writer: RunWriter,
+        filter_bits: Option<u32>,
+        prepare: impl FnOnce(KeyedRunWriter) -> Result<KeyedRunWriter, Error>,
+    ) -> Result<Self, Error> {
         assert!(sources.len() <= SOURCES_MAX);
-        let entries: u64 = sources.iter().map(|run| run.file().header().entries).sum();
         let headers = || sources.iter().map(|run| run.file().header());
+        let entries = headers().map(|header| header.entries).sum();
         let source_bits = sources.iter().map(|run| run.prefix_bits()).min().expect("sources");
         let oldest = headers().map(|header| header.container_min).min().expect("sources");
         let newest = headers().map(|header| header.container_max).max().expect("sources");
-        let writer =
-            KeyedRunWriter::new(writer, entries, oldest..=newest, source_bits, filter_bits);
-        let prefixes = 1u128 << writer.prefix_bits();
-        let step = prefixes * u128::from(BATCH_ENTRIES) / u128::from(entries.max(BATCH_ENTRIES));
-        Self {
-            cursors: sources.into_iter().map(KeyedCursor::new).collect(),
+        let writer = prepare(KeyedRunWriter::new(
             writer,
-            done: 0,
+            entries,
+            oldest..=newest,
+            source_bits,
+            filter_bits,
+        ))?;
+        let bits = writer.prefix_bits();
+        let step =
+            (1u128 << bits) * u128::from(BATCH_ENTRIES) / u128::from(entries.max(BATCH_ENTRIES));
+        let progress = writer.progress();
+        let done = Entry(progress.next_entry).prefix();
+        let cursor = |run: Arc<KeyedRun>| {
+            let begin = done << (run.prefix_bits() - bits);
+            KeyedCursor::new(run, begin)
+        };
+        Ok(Self {
+            cursors: sources.into_iter().map(cursor).collect(),
+            writer,
+            done,
+            resumed_at: progress.next_entry,
             step: u64::try_from(step).expect("at most 48 bits").max(1),
+            checkpoint: filter_bits.is_none().then_some(progress.pages),
             batch: Vec::new(),
+        })
+    }
+
+    /// Number of the run that is written.
+    pub(crate) fn number(&self) -> u64 {
+        self.writer.number()
+    }
+
+    /// Makes what is written durable, if this merge leaves checkpoints and `pages` more are written than at the last.
+    pub(crate) fn checkpoint(&mut self, pages: u32) -> Result<Option<Progress>, Error> {
+        let progress = self.writer.progress();
+        match self.checkpoint {
+            Some(last) if progress.pages - last >= pages => {
+                self.writer.checkpoint()?;
+                self.checkpoint = Some(progress.pages);
+                Ok(Some(progress))
+            }
+            _ => Ok(None),
         }
+    }
+
+    /// Gives the merge up: its file goes.
+    pub(crate) fn abandon(&mut self) {
+        self.writer.abandon();
     }
 
     /// Merges the next range; the entries taken, or `None` at the end.
@@ -73,7 +135,8 @@ impl KeyedMerge {
         }
         self.batch.sort();
         let mut last = (Entry(u128::MAX), 0);
-        for &tagged in &self.batch {
+        let resumed_at = self.resumed_at << 8;
+        for &tagged in self.batch.iter().filter(|&&tagged| tagged >= resumed_at) {
             let (entry, source) = (Entry(tagged >> 8), tagged & 0xff);
             let same_prefix = last.0.prefix() == entry.prefix();
             if same_prefix && last.1 != source && last.0 != entry {

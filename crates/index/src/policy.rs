@@ -28,9 +28,6 @@ pub(crate) struct Plan {
     pub(crate) filter: bool,
 }
 
-/// Filters may always be this large beside a base, so that a small one is not rewritten for a few keys.
-const FILTER_BYTES_BESIDE_BASE: u64 = 1 << 20;
-
 /// Most runs that one merge reads.
 pub(crate) const SOURCES_MAX: usize = 255;
 
@@ -52,7 +49,8 @@ fn into_base(runs: &[RunSummary], filter_bytes_free: u64) -> Option<Plan> {
     let entries: u64 = keyed.iter().map(|run| run.entries).sum();
     let filter_bytes: u64 = keyed.iter().map(|run| run.filter_bytes).sum();
     let base_exists = keyed.iter().any(|run| run.filter_bytes == 0);
-    let fixed = if base_exists { FILTER_BYTES_BESIDE_BASE } else { filter_bytes_free };
+    // beside a base a little is free as well, so that a small one is not rewritten for a few keys
+    let fixed = if base_exists { filter_bytes_free / 16 } else { filter_bytes_free };
     let due = filter_bytes > fixed.max(entries / 4);
     (due && keyed.len() > 1).then(|| Plan {
         sources: keyed.iter().take(SOURCES_MAX).map(|run| run.number).collect(),

@@ -240,7 +240,7 @@ fn read_page(
     check(page, run, number)
 }
 
-/// Writes a run page by page. Dropped before [`Self::finish`], it removes its file.
+/// Writes a run page by page. Dropped before [`Self::finish`] or [`Self::checkpoint`], it removes its file.
 #[derive(Debug)]
 pub(crate) struct RunWriter {
     disk: Arc<dyn Disk>,
@@ -250,7 +250,7 @@ pub(crate) struct RunWriter {
     number: u64,
     buffer: Vec<u8>,
     written_pages: u32,
-    finished: bool,
+    keep: bool,
 }
 
 impl RunWriter {
@@ -265,8 +265,53 @@ impl RunWriter {
             number,
             buffer: Vec::with_capacity(WRITE_PAGES * SLOT_BYTES),
             written_pages: 1,
-            finished: false,
+            keep: false,
         })
+    }
+
+    /// Goes on with a run whose first `pages` pages after the header were made durable by [`Self::checkpoint`].
+    pub(crate) fn resume(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        number: u64,
+        pages: u32,
+    ) -> Result<Self, Error> {
+        let path = dir.join(file_name(number));
+        let file = disk.open(&path, Open::ReadWrite).map_err(Error::io("open", &path))?;
+        let written_pages = pages + 1;
+        let bytes = u64::from(written_pages) * SLOT_BYTES as u64;
+        if file.len().map_err(Error::io("measure", &path))? < bytes {
+            return Err(Error::DamagedRun {
+                run: number,
+                reason: "it is shorter than its checkpoint",
+            });
+        }
+        file.set_len(bytes).map_err(Error::io("cut", &path))?;
+        let buffer = Vec::with_capacity(WRITE_PAGES * SLOT_BYTES);
+        Ok(Self { disk, dir: dir.into(), path, file, number, buffer, written_pages, keep: true })
+    }
+
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Reads back a page that is written.
+    pub(crate) fn read_page(&self, number: u32, page: &mut Page) -> Result<(), Error> {
+        read_page(&*self.file, &self.path, self.number, number, page)
+    }
+
+    /// Makes all pages so far durable. From now on the file stays when the writer is dropped.
+    pub(crate) fn checkpoint(&mut self) -> Result<(), Error> {
+        self.write_buffer()?;
+        self.file.sync_data().map_err(Error::io("sync", &self.path))?;
+        self.disk.sync_dir(&self.dir).map_err(Error::io("sync", &self.dir))?;
+        self.keep = true;
+        Ok(())
+    }
+
+    /// Gives the run up: the file goes when the writer is dropped.
+    pub(crate) fn abandon(&mut self) {
+        self.keep = false;
     }
 
     /// Number of the page that comes next.
@@ -293,6 +338,7 @@ impl RunWriter {
 
     /// Writes the header and makes the file durable; the checksum of the header is what the manifest names it by.
     pub(crate) fn finish(mut self, header: &RunHeader) -> Result<FinishedRun, Error> {
+        self.keep = false;
         self.write_buffer()?;
         assert_eq!(self.written_pages, header.total_pages());
         let page = header.write(self.number);
@@ -301,7 +347,7 @@ impl RunWriter {
         self.file.write_all_at(&slot, 0).map_err(Error::io("write", &self.path))?;
         self.file.sync_data().map_err(Error::io("sync", &self.path))?;
         self.disk.sync_dir(&self.dir).map_err(Error::io("sync", &self.dir))?;
-        self.finished = true;
+        self.keep = true;
         Ok(FinishedRun {
             header_crc: u32_at(&page, 0),
             file: RunFile {
@@ -316,7 +362,7 @@ impl RunWriter {
 
 impl Drop for RunWriter {
     fn drop(&mut self) {
-        if !self.finished {
+        if !self.keep {
             // best effort: what stays is removed as an orphan by the next open
             let _ = self.disk.remove(&self.path);
         }

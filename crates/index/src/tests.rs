@@ -15,7 +15,7 @@ mod damage;
 mod golden;
 
 fn small() -> Options {
-    Options { fan_in: 3, filter_bits: 10, filter_bytes_free: 2000 }
+    Options { fan_in: 3, filter_bits: 10, filter_bytes_free: 600, checkpoint_bytes: 8192 }
 }
 
 fn open_on(disk: Arc<dyn Disk>, dir: &Path) -> Result<Index, Error> {
@@ -270,6 +270,51 @@ fn long_sequences_with_and_without_gaps() {
     assert_eq!(index.lookup_sequence(dense, 6).unwrap(), None);
     assert_eq!(index.lookup_sequence(dense, 7 + u64::from(n)).unwrap(), None);
     assert_eq!(index.sequence_bounds(sparse), Some((7, 4 + 3 * u64::from(n))));
+}
+
+#[test]
+fn a_merge_into_the_base_goes_on_after_a_restart() {
+    // many batches, a checkpoint after each
+    let options = Options { filter_bytes_free: 0, ..small() };
+    let reopen = |dir: &Path| {
+        let disk = crash::DyingDisk::after(i64::MAX);
+        Index::open(disk, dir, &Seed::new([9; 32]), options).unwrap()
+    };
+    let [straight, interrupted] = [(); 2].map(|()| {
+        let dir = tempfile::tempdir().unwrap();
+        let index = reopen(dir.path());
+        for i in 0..200_000u32 {
+            index.insert_prefix(random(i.into()) >> 16, at(i / 100_000, i % 100_000));
+            if i % 100_000 == 99_999 {
+                index.flush(i / 100_000 + 1).unwrap();
+            }
+        }
+        dir
+    });
+    let index = reopen(straight.path());
+    let whole = index.merge_step(u64::MAX).unwrap();
+    assert_eq!((whole.merges, whole.idle), (1, true));
+
+    let (mut entries, mut reopened) = (0, 0);
+    loop {
+        let index = reopen(interrupted.path());
+        let step = index.merge_step(40_000).unwrap();
+        entries += step.entries;
+        reopened += 1;
+        assert!(reopened < 100);
+        if step.idle {
+            break;
+        }
+    }
+    assert!(reopened > 3, "{reopened}");
+    // only what a restart cut off in the middle of a batch is read again
+    assert!(entries < 2 * whole.entries, "{entries} of {}", whole.entries);
+    let names = RealDisk.list(straight.path()).unwrap();
+    assert_eq!(names, RealDisk.list(interrupted.path()).unwrap());
+    for name in names.iter().filter(|name| name.ends_with(".run")) {
+        let [a, b] = [&straight, &interrupted].map(|dir| std::fs::read(dir.path().join(name)));
+        assert!(a.unwrap() == b.unwrap(), "{name}");
+    }
 }
 
 #[test]

@@ -106,7 +106,7 @@ impl File for DyingFile {
 /// Ten containers, each flushed, with merges between; stops at the first error. The containers that were filled.
 fn work(index: &Index, model: &mut Model) -> Result<(), Error> {
     for container in 0..10 {
-        for i in 0..40 {
+        for i in 0..110 {
             model.put(index, some_put(3 + u64::from(container) * 8, i.into()), at(container, i));
         }
         index.flush(container)?;

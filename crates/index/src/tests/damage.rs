@@ -18,7 +18,7 @@ fn filled(dir: &Path) -> (Model, Vec<std::path::PathBuf>) {
 
 /// Opens and reads everything; the errors that this meets.
 fn read_all(dir: &Path, model: &Model) -> Vec<Error> {
-    let index = match open_on(Arc::new(RealDisk), dir) {
+    let index = match open_on(crash::DyingDisk::after(i64::MAX), dir) {
         Ok(index) => index,
         Err(e) => return vec![e],
     };
@@ -38,10 +38,13 @@ fn read_all(dir: &Path, model: &Model) -> Vec<Error> {
 fn a_flipped_byte_is_an_error_that_names_the_place_or_does_no_harm() {
     let dir = tempfile::tempdir().unwrap();
     let (model, files) = filled(dir.path());
-    let mut seen = 0;
-    for file in &files {
-        let good = std::fs::read(file).unwrap();
-        for at in (0..good.len()).step_by(97).chain([0, 4, 8, 16, good.len() - 1]) {
+    let files: Vec<_> = files.iter().map(|file| (file, std::fs::read(file).unwrap())).collect();
+    // reading merges, which removes files
+    let restore = || files.iter().for_each(|(file, good)| std::fs::write(file, good).unwrap());
+    let (mut seen, mut tried) = (0, 0);
+    for (file, good) in &files {
+        for at in (0..good.len()).step_by(197).chain([0, 4, 8, 16, good.len() - 1]) {
+            restore();
             let mut bad = good.clone();
             bad[at] ^= 0x10;
             std::fs::write(file, &bad).unwrap();
@@ -53,11 +56,12 @@ fn a_flipped_byte_is_an_error_that_names_the_place_or_does_no_harm() {
                 );
             }
             seen += usize::from(!errors.is_empty());
+            tried += 1;
         }
-        std::fs::write(file, &good).unwrap();
     }
-    // padding and pages that no key of the model needs do not matter
-    assert!(seen > 100, "{seen}");
+    // only the slots' padding does not matter
+    assert!(seen * 100 > tried * 95, "{seen} of {tried}");
+    restore();
     assert!(read_all(dir.path(), &model).is_empty());
 }
 
