@@ -20,8 +20,19 @@ pub struct MergeStep {
     pub entries: u64,
     /// merges that were completed
     pub merges: u32,
-    /// whether nothing is left to merge
+    /// whether nothing is left to merge, or that cannot be done now
     pub idle: bool,
+    /// bytes of disk that the next merge lacks: it waits until there are as many
+    pub lacking_bytes: u64,
+}
+
+/// Bytes of disk that a merge leaves to others.
+const SPARE_BYTES: u64 = 64 << 20;
+
+enum Next {
+    Merge(Box<Merge>),
+    Nothing,
+    Lacking(u64),
 }
 
 /// A merge under way.
@@ -76,8 +87,11 @@ impl Index {
             let merge = match slot.take() {
                 Some(merge) => merge,
                 None => match self.begin_merge()? {
-                    Some(merge) => merge,
-                    None => return Ok(MergeStep { idle: true, ..step }),
+                    Next::Merge(merge) => *merge,
+                    Next::Nothing => return Ok(MergeStep { idle: true, ..step }),
+                    Next::Lacking(lacking_bytes) => {
+                        return Ok(MergeStep { idle: true, lacking_bytes, ..step });
+                    }
                 },
             };
             if step.entries >= entries {
@@ -141,7 +155,7 @@ impl Index {
         Ok(())
     }
 
-    fn begin_merge(&self) -> Result<Option<Merge>, Error> {
+    fn begin_merge(&self) -> Result<Next, Error> {
         let runs = Arc::clone(&self.view().runs);
         let summaries: Vec<_> = {
             let manifest = lock(&self.edit);
@@ -161,8 +175,14 @@ impl Index {
         };
         let Options { fan_in, filter_bits, filter_bytes_free, .. } = self.options;
         let Some(plan) = policy::next_merge(&summaries, fan_in, filter_bytes_free) else {
-            return Ok(None);
+            return Ok(Next::Nothing);
         };
+        let sources = runs.files().filter(|(file, _)| plan.sources.contains(&file.number()));
+        let needed: u64 = sources.map(|(file, _)| file.bytes()).sum();
+        let free = self.disk.free_bytes(&self.dir).map_err(Error::io("measure", &self.dir))?;
+        if free < needed + SPARE_BYTES {
+            return Ok(Next::Lacking(needed + SPARE_BYTES - free));
+        }
         let writer = self.create_run()?;
         let job = match plan.kind {
             RunKind::Keyed => {
@@ -177,7 +197,7 @@ impl Index {
                 Job::Sequence(SequenceMerge::new(sources.cloned().collect(), writer))
             }
         };
-        Ok(Some(Merge { plan, job }))
+        Ok(Next::Merge(Box::new(Merge { plan, job })))
     }
 }
 

@@ -12,11 +12,12 @@ use std::{
 #[derive(Debug)]
 pub(super) struct DyingDisk {
     left: Arc<AtomicI64>,
+    free_bytes: u64,
 }
 
 impl DyingDisk {
     pub(super) fn after(operations: i64) -> Arc<Self> {
-        Arc::new(Self { left: Arc::new(AtomicI64::new(operations)) })
+        Arc::new(Self { left: Arc::new(AtomicI64::new(operations)), free_bytes: 1 << 40 })
     }
 
     fn change(&self) -> io::Result<()> {
@@ -65,8 +66,8 @@ impl Disk for DyingDisk {
     fn exists(&self, path: &Path) -> io::Result<bool> {
         RealDisk.exists(path)
     }
-    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
-        RealDisk.free_bytes(dir)
+    fn free_bytes(&self, _: &Path) -> io::Result<u64> {
+        Ok(self.free_bytes)
     }
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Lock>>> {
         RealDisk.lock(path)
@@ -119,7 +120,7 @@ fn work(index: &Index, model: &mut Model) -> Result<(), Error> {
 
 #[test]
 fn dying_at_any_operation_loses_nothing_that_is_covered() {
-    let mut operations = 0;
+    let (mut operations, mut resumed) = (0, 0);
     loop {
         let dir = tempfile::tempdir().unwrap();
         let disk = DyingDisk::after(operations);
@@ -131,6 +132,7 @@ fn dying_at_any_operation_loses_nothing_that_is_covered() {
             done.is_ok()
         });
         let index = open(dir.path());
+        resumed += u32::from(index.merge.lock().unwrap().is_some());
         assert!(index.unknown_files().is_empty());
         model.insert_uncovered(&index);
         model.check(&index);
@@ -146,8 +148,24 @@ fn dying_at_any_operation_loses_nothing_that_is_covered() {
         }
         operations += 1;
     }
-    println!("{operations} operations");
-    assert!(operations > 100);
+    println!("{operations} operations, {resumed} merges resumed");
+    assert!(operations > 100 && resumed > 0);
+}
+
+#[test]
+fn a_merge_waits_for_space() {
+    let dir = tempfile::tempdir().unwrap();
+    let full = DyingDisk { free_bytes: 64 << 20, left: Arc::new(AtomicI64::new(i64::MAX)) };
+    let index = open_on(Arc::new(full), dir.path()).unwrap();
+    for container in 0..3u32 {
+        index.insert(TableId(0), &container.to_le_bytes(), at(container, 0));
+        index.flush(container + 1).unwrap();
+    }
+    let step = index.merge_step(1).unwrap();
+    // three runs of a header, a page of entries and one of filter
+    assert_eq!((step.idle, step.merges, step.lacking_bytes), (true, 0, 9 * 4096));
+    drop(index);
+    assert_eq!(open(dir.path()).merge_step(1 << 40).unwrap().merges, 1);
 }
 
 #[test]
