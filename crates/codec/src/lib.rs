@@ -31,7 +31,7 @@ mod tests;
 mod version;
 
 pub use compress::{CompressError, compress};
-pub use decode::{DecodeError, decode_container};
+pub use decode::{DamagedLeaf, DecodeError, DecodedContainer, StreamDecoder, decode_container};
 pub use encode::{EncodeError, EncodedContainer, Encoder};
 pub use frame::{FrameDamage, FrameDecoder, FrameError};
 pub use frame_table::{Frame, FrameTable};

@@ -1,7 +1,9 @@
 //! Sealed leaves to payloads and back, for one container.
 
 use crate::{
-    CodedStream, LakeKey, ShardLayout, StreamParams, WrongKey, layout::StreamTooLong, leaf::LeafKey,
+    CodedStream, LakeKey, ShardLayout, StreamParams, WrongKey,
+    layout::StreamTooLong,
+    leaf::{BadTag, LeafKey},
 };
 use prunedb_core::{ContainerId, ShardIndex};
 use std::sync::OnceLock;
@@ -147,6 +149,31 @@ impl Opener {
         Ok(())
     }
 
+    /// Opens one leaf that the container has into a payload; where its seal is broken, the payload holds zeros.
+    pub(crate) fn open_leaf(
+        &self,
+        shard: ShardIndex,
+        leaf: u64,
+        sealed: &[u8],
+        payload: &mut [u8],
+    ) -> Result<(), BadTag> {
+        self.key_of(shard).open(leaf, sealed, payload)
+    }
+
+    /// Refuses leaves that the container does not have.
+    pub(crate) fn check_range(
+        &self,
+        shard: ShardIndex,
+        first_leaf: u64,
+        count: u64,
+    ) -> Result<(), OpenError> {
+        let end_leaf = first_leaf.saturating_add(count);
+        if shard.as_usize() < self.shards.len() && end_leaf <= self.layout.leaves_per_shard() {
+            return Ok(());
+        }
+        Err(OpenError::Range { container: self.params.container, shard, first_leaf, end_leaf })
+    }
+
     /// The key of a shard, where the container has these leaves of it; `bytes` are leaves or payloads of `unit` bytes.
     fn leaf_key(
         &self,
@@ -155,19 +182,18 @@ impl Opener {
         bytes: usize,
         unit: usize,
     ) -> Result<&LeafKey, OpenError> {
-        let container = self.params.container;
         if !bytes.is_multiple_of(unit) {
+            let container = self.params.container;
             return Err(OpenError::Length { container, shard, unit, found: bytes });
         }
-        let end_leaf = first_leaf.saturating_add((bytes / unit) as u64);
-        let slot = self
-            .shards
-            .get(shard.as_usize())
-            .filter(|_| end_leaf <= self.layout.leaves_per_shard())
-            .ok_or(OpenError::Range { container, shard, first_leaf, end_leaf })?;
-        Ok(slot.get_or_init(|| {
+        self.check_range(shard, first_leaf, (bytes / unit) as u64)?;
+        Ok(self.key_of(shard))
+    }
+
+    fn key_of(&self, shard: ShardIndex) -> &LeafKey {
+        self.shards[shard.as_usize()].get_or_init(|| {
             LeafKey::new(&self.key.shard_key(&self.params, &self.stream.digest, shard))
-        }))
+        })
     }
 }
 

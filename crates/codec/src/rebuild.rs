@@ -105,18 +105,37 @@ impl Rebuilder {
     /// # Errors
     /// [`RebuildError::RangeCount`], [`RebuildError::Length`].
     pub fn rebuild(&self, have: &[&[u8]]) -> Result<Vec<Vec<u8>>, RebuildError> {
-        if have.len() != self.given {
-            return Err(RebuildError::RangeCount { expected: self.given, found: have.len() });
+        let bytes = have.first().map_or(0, |range| range.len());
+        let mut wanted = vec![vec![0; bytes]; self.wanted];
+        let mut outputs: Vec<_> = wanted.iter_mut().map(Vec::as_mut_slice).collect();
+        self.rebuild_into(have, &mut outputs)?;
+        Ok(wanted)
+    }
+
+    /// As [`Self::rebuild`], into buffers of the ranges' length.
+    ///
+    /// # Errors
+    /// [`RebuildError::RangeCount`], [`RebuildError::Length`]: nothing was written.
+    pub fn rebuild_into(
+        &self,
+        have: &[&[u8]],
+        wanted: &mut [&mut [u8]],
+    ) -> Result<(), RebuildError> {
+        for (expected, found) in [(self.given, have.len()), (self.wanted, wanted.len())] {
+            if expected != found {
+                return Err(RebuildError::RangeCount { expected, found });
+            }
         }
         let expected = have[0].len();
-        if let Some(position) = have.iter().position(|range| range.len() != expected) {
-            let found = have[position].len();
-            return Err(RebuildError::Length { position, expected, found });
+        let lengths =
+            have.iter().map(|range| range.len()).chain(wanted.iter().map(|out| out.len()));
+        for (position, found) in lengths.enumerate() {
+            if expected != found {
+                return Err(RebuildError::Length { position, expected, found });
+            }
         }
-        let mut wanted = vec![vec![0; expected]; self.wanted];
-        let mut outputs: Vec<_> = wanted.iter_mut().map(Vec::as_mut_slice).collect();
-        self.decoder.decode(&have[..self.used], &mut outputs).expect("counts and lengths fit");
-        Ok(wanted)
+        self.decoder.decode(&have[..self.used], wanted).expect("counts and lengths fit");
+        Ok(())
     }
 }
 

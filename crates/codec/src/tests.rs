@@ -60,7 +60,7 @@ fn seal(
 }
 
 impl Sealed {
-    fn decode(&self, shards: &[usize]) -> Result<Vec<u8>, DecodeError> {
+    fn decode(&self, shards: &[usize]) -> Result<DecodedContainer, DecodeError> {
         let given: Vec<_> = shards.iter().map(|&i| (shard(i), &self.shards[i][..])).collect();
         decode_container(&self.opener, &self.code, &self.table, &given)
     }
@@ -100,8 +100,9 @@ fn every_set_of_shards_of_a_small_code_gives_the_container() {
     for set in 0u32..32 {
         let shards: Vec<_> = (0..5).filter(|i| set >> i & 1 == 1).collect();
         match sealed.decode(&shards) {
-            Ok(bytes) => assert!(shards.len() >= 3 && bytes == sealed.bytes, "{shards:?}"),
-            Err(DecodeError::TooFew { needed: 3, whole, .. }) => {
+            Ok(found) => assert!(shards.len() >= 3 && found.bytes == sealed.bytes, "{shards:?}"),
+            Err(DecodeError::Rows { found: 0, .. }) => assert!(shards.is_empty()),
+            Err(DecodeError::TooFew { needed: 3, whole, leaf: 0, .. }) => {
                 assert!(shards.len() < 3 && whole == shards.len(), "{shards:?}");
             }
             Err(other) => panic!("{shards:?}: {other}"),
@@ -130,29 +131,70 @@ fn a_flipped_bit_in_any_leaf_is_found_with_its_place() {
 }
 
 #[test]
-fn damaged_shards_are_set_aside_while_others_suffice() {
-    let mut sealed = seal(sample_bytes(9, 500_000), "4+2", ContainerId::data(1), 1, 9);
-    for index in [0, 5] {
-        sealed.shards[index][5000] ^= 1;
+fn damaged_leaves_are_set_aside_while_others_of_their_row_suffice() {
+    let mut sealed = seal(sample_bytes(9, 300_000), "4+2", ContainerId::data(1), 1, 9);
+    let all = [5, 0, 2, 1, 3, 4];
+    // every shard has a damaged leaf, no row has more than two
+    let damaged: Vec<_> =
+        (0..6).map(|i| DamagedLeaf { shard: shard(i), leaf: i as u64 / 2 * 3 }).collect();
+    for bad in &damaged {
+        sealed.shards[bad.shard.as_usize()][usize::try_from(bad.leaf).unwrap() * 4096 + 7] ^= 1;
     }
-    assert!(sealed.decode(&[0, 1, 2, 3, 4, 5]).unwrap() == sealed.bytes);
-    sealed.shards[2].truncate(4096);
-    match sealed.decode(&[0, 1, 2, 3, 4, 5]) {
-        Err(DecodeError::TooFew { needed: 4, whole: 3, damaged, .. }) => {
-            let leaf = |index| OpenError::Leaf {
-                container: ContainerId::data(1),
-                shard: shard(index),
-                leaf: 1,
-            };
-            assert!(matches!(damaged[1], OpenError::Length { .. }));
-            assert_eq!((&damaged[0], &damaged[2]), (&leaf(0), &leaf(5)));
-        }
-        other => panic!("{other:?}"),
-    }
+    let found = sealed.decode(&all).unwrap();
+    assert!(found.bytes == sealed.bytes);
+    // the last row has its data leaves whole: nobody looks at its parity
+    assert!(found.damaged.into_iter().eq(damaged.into_iter().take(4)));
+
+    // a shard whose end is missing
+    let leaves = sealed.opener.layout().leaves_per_shard();
+    let end = sealed.shards[1].len();
+    sealed.shards[1].truncate(end - 4097);
+    assert!(sealed.decode(&all).unwrap().bytes == sealed.bytes);
+
+    // one damaged leaf too many
+    let at = end - 100;
+    sealed.shards[0][at] ^= 1;
+    sealed.shards[4][at] ^= 1;
+    let container = ContainerId::data(1);
+    let damaged = vec![shard(0), shard(4)];
+    let leaf = leaves - 1;
+    let too_few = DecodeError::TooFew { container, leaf, needed: 4, whole: 3, damaged };
+    assert_eq!(sealed.decode(&all), Err(too_few));
     assert!(matches!(
         sealed.decode(&[1, 1, 3, 4]),
         Err(DecodeError::Shards { source: RebuildError::Duplicate { .. }, .. })
     ));
+    sealed.shards[3].extend_from_slice(&[0; 4096]);
+    assert!(matches!(sealed.decode(&all), Err(DecodeError::Leaves(OpenError::Range { .. }))));
+}
+
+#[test]
+fn rows_arrive_in_any_order_from_any_shards() {
+    let sealed = seal(sample_bytes(12, 2_000_000), "5+4", ContainerId::data(1), 1, 9);
+    let leaves = usize::try_from(sealed.opener.layout().leaves_per_shard()).unwrap();
+    let leaf_bytes = sealed.opener.layout().leaf_bytes();
+    let mut decoder = StreamDecoder::new(&sealed.opener, &sealed.code);
+    for row in (0..leaves).rev() {
+        let range = row * leaf_bytes..(row + 1) * leaf_bytes;
+        let given: Vec<_> = (row..row + 5)
+            .map(|i| (shard(i * 2 % 9), &sealed.shards[i * 2 % 9][range.clone()]))
+            .collect();
+        if row == 3 {
+            let refused = decoder.rows(3, &given[1..]);
+            assert!(matches!(refused, Err(DecodeError::TooFew { leaf: 3, whole: 4, .. })));
+        }
+        decoder.rows(row as u64, &given).unwrap();
+    }
+    assert!(decoder.damaged().is_empty());
+    assert!(decoder.finish(&sealed.table).unwrap().bytes == sealed.bytes);
+
+    let none = StreamDecoder::new(&sealed.opener, &sealed.code).finish(&sealed.table);
+    assert!(matches!(none, Err(DecodeError::Rows { found: 0, .. })));
+    let other = seal(sample_bytes(13, 1_000), "5+4", ContainerId::data(1), 1, 9);
+    let mut decoder = StreamDecoder::new(&other.opener, &other.code);
+    let given: Vec<_> = (0..5).map(|i| (shard(i), &other.shards[i][..])).collect();
+    decoder.rows(0, &given).unwrap();
+    assert!(matches!(decoder.finish(&sealed.table), Err(DecodeError::Table { .. })));
 }
 
 #[test]
@@ -241,7 +283,7 @@ proptest! {
     ) {
         let kind = ContainerKind::from_byte(kind).unwrap();
         let sealed = seal(sample_bytes(seed, length), &format!("{p}+{q}"), ContainerId { kind, number }, 2, 7);
-        prop_assert!(sealed.decode(&set).unwrap() == sealed.bytes);
+        prop_assert!(sealed.decode(&set).unwrap().bytes == sealed.bytes);
     }
 
     /// What a point read does: pieces -> leaves -> frame; with the shard lost, the same leaves of `p` others.

@@ -56,6 +56,6 @@ fn shards_sealed_long_ago_are_read() {
     for set in [[0, 1], [0, 2], [1, 2]] {
         let given: Vec<_> = set.iter().map(|&i| (shard(i), shards[i])).collect();
         let bytes = decode_container(&made.opener, &made.code, &table, &given).unwrap();
-        assert!(bytes == sample_bytes(2026, 6_000), "{set:?}");
+        assert!(bytes.bytes == sample_bytes(2026, 6_000), "{set:?}");
     }
 }
