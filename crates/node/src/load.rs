@@ -58,8 +58,9 @@ impl Loader {
                 Fate::Open | Fate::Dropped(_) => continue,
                 Fate::Committed(trailer) => {
                     self.sequence = self.sequence.max(trailer.sequence);
-                    let damaged = trailer.sequence > self.durable_through
-                        && !(!walk.unreadable && renew(segment, place, trailer.name, report));
+                    let doubtful = trailer.sequence > self.durable_through;
+                    let damaged = doubtful
+                        && (walk.unreadable || !renew(segment, place, trailer.name, report));
                     (trailer.sequence, trailer.record.term, trailer.name, damaged)
                 }
                 Fate::Unsure => {

@@ -1,1 +1,67 @@
-//! Placeholder
+//! The bytes of released formats: what an old node wrote is read, and writing it again gives the same bytes.
+//!
+//! `RUSTFLAGS="--cfg bless" cargo test -p prunedb-node golden` writes them anew: a new format needs a new version.
+
+use crate::{memory_disk::MemoryDisk, support::*};
+use prunedb_core::Term;
+use prunedb_node::{Head, NodeError, PutMode};
+use std::path::{Path, PathBuf};
+
+const FILES: [(&str, &str); 4] = [
+    ("00000000.seg", FIRST),
+    ("fence", "/node/lakes/fence-61206c616b6520666f72207465737473"),
+    ("head", "/node/lakes/head-61206c616b6520666f72207465737473"),
+    ("checkpoint", "/node/checkpoint"),
+];
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/node-segment/v1").join(name)
+}
+
+/// A committed shard of one block, one of two blocks, a deleted one, and an upload that never ended.
+fn written() -> MemoryDisk {
+    let disk = MemoryDisk::default();
+    let node = open(&disk);
+    put(&node, id(0), 3, &bytes(0, 100)).unwrap();
+    put(&node, id(1), 3, &bytes(1, 16_385)).unwrap();
+    put(&node, id(2), 4, &bytes(2, 50)).unwrap();
+    assert!(node.delete(id(2), Term(5)).unwrap());
+    let head = Head { term: Term(5), number: 9, bytes: bytes(9, 200).into() };
+    node.put_head(LAKE, &head).unwrap();
+    node.checkpoint().unwrap();
+    let mut upload = node.put(id(3), Term(5), 60, PutMode::IfAbsent).unwrap();
+    upload.write(0, &bytes(3, 30)).unwrap();
+    disk.killed()
+}
+
+#[test]
+fn golden_bytes_are_written() {
+    let disk = written();
+    for (name, path) in FILES {
+        let found = disk.file(path);
+        if cfg!(bless) {
+            std::fs::write(fixture(name), found).unwrap();
+        } else {
+            assert!(found == std::fs::read(fixture(name)).unwrap(), "{name} has other bytes");
+        }
+    }
+}
+
+#[test]
+fn golden_bytes_are_read() {
+    let disk = MemoryDisk::default();
+    for (name, path) in FILES {
+        disk.put_file(path.as_ref(), std::fs::read(fixture(name)).unwrap());
+    }
+    let node = open(&disk);
+    assert_eq!(node.report().damage, []);
+    assert_eq!((node.report().shards, node.report().uploads_dropped), (2, 1));
+    assert_eq!(get(&node, id(0)).unwrap(), bytes(0, 100));
+    assert_eq!(get(&node, id(1)).unwrap(), bytes(1, 16_385));
+    assert_eq!(node.stat(id(1)).unwrap().term, Term(3));
+    assert!(node.stat(id(2)).is_none() && node.stat(id(3)).is_none());
+    let head = node.head(LAKE).unwrap().unwrap();
+    assert_eq!((head.term, head.number, &head.bytes[..]), (Term(5), 9, &bytes(9, 200)[..]));
+    let old = node.delete(id(0), Term(4));
+    assert!(matches!(old, Err(NodeError::Fenced { seen: Term(5), .. })));
+}
