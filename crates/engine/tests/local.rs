@@ -1,5 +1,7 @@
 //! What happens on the local disk: durability, torn tails, corruption, refusals.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod common;
 
 use common::{World, check, fill, quiet, value};

@@ -21,6 +21,9 @@ use tokio::{runtime::Handle, task::JoinSet};
 /// A node that has not answered for so long is helped by others.
 const HEDGE_AFTER: Duration = Duration::from_millis(250);
 
+/// What one request for a part of a whole shard asks for.
+const WHOLE_READ_BYTES: u64 = 256 << 10;
+
 /// What a read did, for `explain`, the demo and tests.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Trace {
@@ -338,9 +341,10 @@ impl Shards {
         Ok(answer)
     }
 
-    /// Leaves of one shard that one request may ask for.
+    /// Leaves of one shard that one request asks for where a whole container is read: `p` of them, sealed and opened,
+    /// are in memory at once.
     pub(crate) fn leaves_per_get(&self) -> u64 {
-        (u64::from(GET_BYTES_MAX) / 4 / self.0.layout.leaf_bytes() as u64).max(1)
+        (WHOLE_READ_BYTES / self.0.layout.leaf_bytes() as u64).max(1)
     }
 
     /// The whole coded stream, from the shards that come first in `order`.

@@ -28,7 +28,9 @@ const CONTAINERS: TableDefinition<u32, u64> = TableDefinition::new("containers")
 const TABLES: TableDefinition<u32, u64> = TableDefinition::new("tables");
 const DAMAGE: TableDefinition<(u8, u32, u8), ()> = TableDefinition::new("damage");
 const READ_BACK: TableDefinition<u32, ()> = TableDefinition::new("read back");
-const RETIRED: TableDefinition<u32, (u64, u32, u8, u8)> = TableDefinition::new("retired");
+/// Since which head, group, p, q.
+type RetiredRow = (u64, u32, u8, u8);
+const RETIRED: TableDefinition<u32, RetiredRow> = TableDefinition::new("retired");
 const NUMBERS: TableDefinition<&str, u64> = TableDefinition::new("numbers");
 const BODY: TableDefinition<(), &[u8]> = TableDefinition::new("body");
 const LAKE: TableDefinition<(), [u8; 16]> = TableDefinition::new("lake");
@@ -171,7 +173,7 @@ impl Store {
         })
     }
 
-    fn read_state(&self) -> Result<([u8; 16], Vec<u8>, [u64; NUMBER_NAMES.len()]), redb::Error> {
+    fn read_state(&self) -> Result<StateRow, redb::Error> {
         let read = self.database.begin_read()?;
         let body = read.open_table(BODY)?.get(())?.map(|g| g.value().to_vec()).unwrap_or_default();
         let table = read.open_table(NUMBERS)?;
@@ -268,7 +270,7 @@ impl Store {
     }
 
     pub(super) fn retired(&self) -> Result<Vec<Retired>, Error> {
-        let read = || -> Result<Vec<(u32, (u64, u32, u8, u8))>, redb::Error> {
+        let read = || -> Result<Vec<(u32, RetiredRow)>, redb::Error> {
             let read = self.database.begin_read()?;
             let table = read.open_table(RETIRED)?;
             table
@@ -286,6 +288,9 @@ impl Store {
             .collect()
     }
 }
+
+/// Lake, body, numbers.
+type StateRow = ([u8; 16], Vec<u8>, [u64; NUMBER_NAMES.len()]);
 
 const NUMBER_NAMES: [&str; 8] = [
     "head number",
