@@ -153,6 +153,10 @@ impl Encoder {
         if out.len() != policy.total_shards() {
             return Err(EncodeError::Outputs { container, policy, found: out.len() });
         }
+        let room = usize::try_from(rows.end - rows.start)
+            .expect("bounded by the largest container")
+            * self.layout.leaf_bytes();
+        out.iter_mut().for_each(|shard| shard.reserve(room));
         for row in rows {
             self.encode_row(spool, row, out)?;
             self.next_row += 1;
