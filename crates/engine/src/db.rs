@@ -24,7 +24,7 @@ use prunedb_format::{
 };
 use prunedb_index::{Index, Location};
 use std::{
-    sync::{Arc, Condvar, Mutex, PoisonError},
+    sync::{Arc, Condvar, Mutex, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 use tokio::runtime::Handle;
@@ -79,8 +79,8 @@ pub(crate) struct Inner {
     /// one offload, publication or repair at a time
     pub(crate) lake_writes: Mutex<()>,
     pub(crate) queue: Arc<Queue>,
-    /// one rebuilding of the index at a time
-    pub(crate) index_rebuild: Mutex<()>,
+    /// held for writing while the index is built anew
+    pub(crate) index_whole: RwLock<()>,
     /// frames in the cache files, oldest first
     pub(crate) cached: Mutex<crate::read::CacheOrder>,
     started: Instant,
@@ -413,7 +413,7 @@ impl Inner {
             writer,
             term: Mutex::default(),
             lake_writes: Mutex::default(),
-            index_rebuild: Mutex::default(),
+            index_whole: RwLock::default(),
             queue,
             cached: Mutex::default(),
             started: Instant::now(),

@@ -57,14 +57,25 @@ impl Inner {
         key: &[u8],
         trace: &mut Trace,
     ) -> Result<Option<(Location, Record)>, Error> {
-        let places: Vec<Location> = match (table.kind, key.try_into()) {
-            (TableKind::Sequence, Ok(key)) => self
-                .healing(|index| index.lookup_sequence(table.id, u64::from_be_bytes(key)))?
-                .into_iter()
-                .collect(),
-            _ => self.healing(|index| index.lookup(table.id, key))?,
-        };
-        for at in places {
+        self.healing(|| match (table.kind, key.try_into()) {
+            (TableKind::Sequence, Ok(key)) => {
+                let at = self.index.lookup_sequence(table.id, u64::from_be_bytes(key))?;
+                self.first(table, key.as_slice(), at.into_iter().map(Ok), trace)
+            }
+            _ => self.first(table, key, self.index.candidates(table.id, key), trace),
+        })
+    }
+
+    /// The first candidate that is the record of the key.
+    fn first(
+        &self,
+        table: &Table,
+        key: &[u8],
+        candidates: impl Iterator<Item = Result<Location, prunedb_index::Error>>,
+        trace: &mut Trace,
+    ) -> Result<Option<(Location, Record)>, Error> {
+        for at in candidates {
+            let at = at?;
             let record = self.record(at, trace)?;
             let view = record.view();
             if view.table == table.id && view.key == key {
@@ -74,26 +85,31 @@ impl Inner {
         Ok(None)
     }
 
-    /// A lookup; where the index turns out to be damaged it is built anew from footers, and asked again.
+    /// Work with the index; where it turns out to be damaged it is built anew from footers, and the work done again.
+    /// Nobody looks things up meanwhile: half an index would say "not there".
     pub(crate) fn healing<T>(
         &self,
-        lookup: impl Fn(&Index) -> Result<T, prunedb_index::Error>,
+        mut work: impl FnMut() -> Result<T, Error>,
     ) -> Result<T, Error> {
-        match lookup(&self.index) {
-            Err(error) if error.is_damage() => {
-                let _one = self.index_rebuild.lock().unwrap_or_else(PoisonError::into_inner);
-                // another thread may have done it meanwhile
-                if let Ok(found) = lookup(&self.index) {
-                    return Ok(found);
-                }
-                tracing::warn!(%error, "the index is damaged: built anew from footers");
-                self.index.reset()?;
-                self.index_missing(None, &mut |_| {})?;
-                self.index_active()?;
-                Ok(lookup(&self.index)?)
+        let attempt = |work: &mut dyn FnMut() -> Result<T, Error>| {
+            let _whole = self.index_whole.read().unwrap_or_else(PoisonError::into_inner);
+            work()
+        };
+        match attempt(&mut work) {
+            Err(Error::Index(error)) if error.is_damage() => {
+                self.rebuild_index(&error)?;
+                attempt(&mut work)
             }
-            answer => Ok(answer?),
+            answer => answer,
         }
+    }
+
+    fn rebuild_index(&self, error: &prunedb_index::Error) -> Result<(), Error> {
+        let _alone = self.index_whole.write().unwrap_or_else(PoisonError::into_inner);
+        tracing::warn!(%error, "the index is damaged: built anew from footers");
+        self.index.reset()?;
+        self.index_missing(self.writer.active().map(|(number, ..)| number), &mut |_| {})?;
+        self.index_active()
     }
 
     /// Adds the durable records of the active container again.

@@ -101,7 +101,8 @@ impl Db {
             return Err(Error::TableKind { name: table.name().into(), found, wanted });
         }
         let mut trace = Trace::default();
-        let places = self.inner.healing(|index| index.range_sequence(table.id, from, limit))?;
+        let places =
+            self.inner.healing(|| Ok(self.inner.index.range_sequence(table.id, from, limit)?))?;
         places
             .into_iter()
             .map(|(position, at)| {
