@@ -1,0 +1,349 @@
+//! The flags and commands, as clap reads them. Help texts live here, behaviour in [`crate::commands`].
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+use prunedb_chains::ethereum::{BlockId, Hash32, Network};
+use prunedb_core::{Policy, units::ByteSize};
+use std::{net::SocketAddr, path::PathBuf};
+
+/// Takes a blockchain's history off its nodes: an append-only store over an erasure-coded, encrypted lake.
+#[derive(Parser, Debug, Clone)]
+#[command(
+    name = "prunedb",
+    version,
+    max_term_width = 110,
+    after_help = "Exit codes: 0 done, 1 \"no\" (absent, damaged, differs), 2 error.\n\
+        Data goes to stdout, everything else to stderr. RUST_LOG sets what is logged.\n\n\
+        Begin with `prunedb demo`, then `prunedb init --local 24`, `prunedb import ethereum FILE.era1`, `prunedb status`."
+)]
+pub(crate) struct Args {
+    /// Folder of the database [default: ./prunedb-data, or PRUNEDB_DIR]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// Write the result as JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Set a configuration key for this command; goes before PRUNEDB_<KEY> and prunedb.toml
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand, Debug, Clone)]
+pub(crate) enum Command {
+    /// Run the whole story on this machine: store, lose nodes, read everything back, heal
+    Demo(Demo),
+    /// Create a database: its folder, lake secret and configuration
+    Init(Init),
+    /// Run the database and its local nodes until Ctrl-C; other commands then talk to it
+    Up,
+    /// Run a storage node
+    #[command(subcommand)]
+    Node(Node),
+    /// Take a chain's history in, verified; ends when all of it is in the lake
+    #[command(subcommand)]
+    Import(Import),
+    /// Give a chain's history back, verified, bit-identical
+    #[command(subcommand)]
+    Export(Export),
+    /// Read a chain's history
+    #[command(subcommand)]
+    Get(Get),
+    /// Put, get and scan records of any table
+    #[command(subcommand)]
+    Kv(Kv),
+    /// Show what is stored, where, and how the nodes are
+    Status(Status),
+    /// Show where a key is: container, frame, shards, nodes, and each one's health
+    Explain(Explain),
+    /// Drop every local copy of what is safe in the lake (offloads and reads it back first)
+    Evict,
+    /// Check every shard on every node
+    Verify(Verify),
+    /// Rebuild the shards that are known to be missing or damaged
+    Repair(Repair),
+    /// Show which history the chain's own node may delete, and the proof that it is safe here
+    Prune(Prune),
+    /// Rebuild the database from its lake, on an empty folder
+    Recover(Recover),
+    /// Show the effective configuration and where each value comes from
+    Config,
+}
+
+/// 24 storage nodes on loopback at 16+4: fill two containers, offload, evict all local bytes, stop three nodes, damage
+/// a fourth one's disk, read everything back, heal, check every shard.
+#[derive(ClapArgs, Debug, Clone)]
+#[command(
+    after_help = "Examples:\n  prunedb demo\n  prunedb demo --from mainnet-00000-5ec1ffb8.era1 --json\n  \
+    prunedb demo --dir ./demo && prunedb status --dir ./demo\n\n\
+    With --dir (an empty or new folder) the database stays there, otherwise it is removed at the end.\n\
+    Exits with 1 if a single byte differs."
+)]
+pub(crate) struct Demo {
+    /// Ethereum history to use (.era1 or RLP; file or folder) instead of the built-in Bitcoin block and made-up records
+    #[arg(long, value_name = "PATH")]
+    pub(crate) from: Option<PathBuf>,
+}
+
+#[derive(ClapArgs, Debug, Clone)]
+#[command(after_help = "Examples:\n  prunedb init --local 24\n  \
+    prunedb init --policy 4+2 --nodes 10.0.0.1:9900,10.0.0.2:9900,10.0.0.3:9900,10.0.0.4:9900,10.0.0.5:9900,10.0.0.6:9900\n\n\
+    Without --nodes and --local: 24 local nodes. The policy is 16+4 for local nodes, 20+80 for 100 nodes and more,\n\
+    otherwise it must be given. Keep a copy of lake.secret elsewhere: without it nothing can be read back.")]
+pub(crate) struct Init {
+    /// p+q: any p of p+q shards give a container back, each on its own node
+    #[arg(long, value_name = "P+Q")]
+    pub(crate) policy: Option<Policy>,
+    /// The storage nodes of the lake
+    #[arg(long, value_name = "HOST:PORT,...", value_delimiter = ',', conflicts_with = "local")]
+    pub(crate) nodes: Vec<String>,
+    /// Storage nodes in the database's own folder and process
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) local: Option<u16>,
+}
+
+#[derive(Subcommand, Debug, Clone)]
+pub(crate) enum Node {
+    /// Serve shards from a folder until Ctrl-C
+    #[command(
+        after_help = "Example:\n  prunedb node run --listen 0.0.0.0:9900 --dir /disk1/node --capacity 4TB"
+    )]
+    Run(NodeRun),
+}
+
+#[derive(ClapArgs, Debug, Clone)]
+pub(crate) struct NodeRun {
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) listen: SocketAddr,
+    /// Bytes that it may take up, such as 4TB
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) capacity: ByteSize,
+}
+
+#[derive(Subcommand, Debug, Clone)]
+pub(crate) enum Import {
+    /// .era1 files and plain RLP blocks; a file that was imported before is skipped, an interrupted import goes on
+    #[command(after_help = "Examples:\n  prunedb import ethereum mainnet-00000-5ec1ffb8.era1\n  \
+        prunedb import ethereum /era1 --checksums /era1/checksums.txt\n  \
+        prunedb import ethereum blocks.rlp --network sepolia\n\n\
+        Folders are searched for *.era1, *.rlp and *.blocks. Each file is verified as a whole before anything is stored:\n\
+        hash chain, transaction, ommers and receipts roots, accumulator, block index. The first bad file stops the import.")]
+    Ethereum(ImportEthereum),
+}
+
+#[derive(ClapArgs, Debug, Clone)]
+pub(crate) struct ImportEthereum {
+    /// Files or folders
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Network, where the file's name does not say it [default for plain RLP: mainnet]
+    #[arg(long)]
+    pub(crate) network: Option<Network>,
+    /// Published SHA-256 sums: lines of `<sha256> <file name>`; files that are not in it are refused
+    #[arg(long, value_name = "FILE")]
+    pub(crate) checksums: Option<PathBuf>,
+}
+
+#[derive(Subcommand, Debug, Clone)]
+pub(crate) enum Export {
+    /// An .era1 file as it was imported
+    #[command(after_help = "Example:\n  prunedb export ethereum --epoch 0 --out ./era1")]
+    Ethereum(ExportEthereum),
+}
+
+#[derive(ClapArgs, Debug, Clone)]
+pub(crate) struct ExportEthereum {
+    /// Number of the epoch: its first height divided by 8192
+    #[arg(long)]
+    pub(crate) epoch: u64,
+    /// Folder to write to; created if it is not there
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Network [default: the one that is stored]
+    #[arg(long)]
+    pub(crate) network: Option<Network>,
+}
+
+#[derive(Subcommand, Debug, Clone)]
+pub(crate) enum Get {
+    /// A block, its receipts or a transaction
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  prunedb get ethereum block 4011\n  \
+        prunedb get ethereum receipts 4011 --raw > receipts.rlp\n  prunedb get ethereum tx 0x5c50...2060\n\n\
+        JSON in the words of Ethereum's JSON-RPC, or with --raw the RLP bytes. Both were verified again when read."
+    )]
+    Ethereum(GetEthereum),
+}
+
+#[derive(Subcommand, Debug, Clone)]
+pub(crate) enum GetEthereum {
+    /// As of eth_getBlockByNumber, with full transactions
+    Block(GetBlock),
+    /// As of eth_getBlockReceipts
+    Receipts(GetBlock),
+    /// As of eth_getTransactionByHash
+    Tx(GetTx),
+}
+
+#[derive(ClapArgs, Debug, Clone)]
+pub(crate) struct GetBlock {
+    /// The block's height or hash
+    #[arg(value_name = "HEIGHT|0xHASH")]
+    pub(crate) block: BlockId,
+    #[command(flatten)]
+    pub(crate) how: GetHow,
+}
+
+#[derive(ClapArgs, Debug, Clone)]
+pub(crate) struct GetTx {
+    /// The transaction's hash
+    #[arg(value_name = "0xHASH")]
+    pub(crate) hash: Hash32,
+    #[command(flatten)]
+    pub(crate) how: GetHow,
+}
+
+#[derive(ClapArgs, Debug, Clone)]
+pub(crate) struct GetHow {
+    /// Write the RLP bytes
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) raw: bool,
+    /// Network [default: the one that is stored]
+    #[arg(long)]
+    pub(crate) network: Option<Network>,
+}
+
+const KEYS_HELP: &str = "Keys and values are text, or hex with 0x. In a sequence a key is a number.\n\
+    A key is written once: putting the same value again is a no-op, another value is refused with exit 1.";
+
+#[derive(Subcommand, Debug, Clone)]
+pub(crate) enum Kv {
+    /// Put a record; durable when the command ends
+    #[command(after_help = KEYS_HELP)]
+    Put(KvPut),
+    /// Write a record's value to stdout, byte for byte
+    #[command(after_help = KEYS_HELP)]
+    Get(KvGet),
+    /// List records: in the order in which they were put, or by number in a sequence
+    Scan(KvScan),
+}
+
+#[derive(ClapArgs, Debug, Clone)]
+pub(crate) struct KvPut {
+    /// Table; created if it is not there
+    #[arg(long)]
+    pub(crate) table: String,
+    /// A new table is a sequence: its keys are numbers
+    #[arg(long)]
+    pub(crate) sequence: bool,
+    /// The key
+    pub(crate) key: String,
+    /// The value; `-` reads it from stdin, byte for byte
+    pub(crate) value: String,
+}
+
+#[derive(ClapArgs, Debug, Clone)]
+pub(crate) struct KvGet {
+    /// Table
+    #[arg(long)]
+    pub(crate) table: String,
+    /// The key
+    pub(crate) key: String,
+}
+
+#[derive(ClapArgs, Debug, Clone)]
+pub(crate) struct KvScan {
+    /// Table
+    #[arg(long)]
+    pub(crate) table: String,
+    /// Where to go on: what an earlier scan called `next`, or a number in a sequence
+    #[arg(long)]
+    pub(crate) from: Option<String>,
+    /// Most records to list
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) limit: u32,
+}
+
+#[derive(ClapArgs, Debug, Clone)]
+pub(crate) struct Status {
+    /// List every container, too
+    #[arg(long)]
+    pub(crate) containers: bool,
+}
+
+#[derive(ClapArgs, Debug, Clone)]
+#[command(after_help = "Examples:\n  prunedb explain 4011\n  prunedb explain 0x5c50...2060\n  \
+    prunedb explain --table ethereum/mainnet/receipts 4011\n\n\
+    Without --table the key is looked for in every table; a hash leads on to its block.\n\
+    Exits with 1 if the key is nowhere.")]
+pub(crate) struct Explain {
+    /// A height, a block or transaction hash, or any table's key: text, a number, or hex with 0x
+    pub(crate) key: String,
+    /// Look in this table only
+    #[arg(long)]
+    pub(crate) table: Option<String>,
+}
+
+#[derive(ClapArgs, Debug, Clone)]
+#[command(
+    after_help = "Exits with 1 if a shard is missing or damaged (`prunedb repair` rebuilds it), with 2 if a container \
+    has lost more than q shards."
+)]
+pub(crate) struct Verify {
+    /// Read every byte of every shard and hash it, instead of asking each node what it has
+    #[arg(long)]
+    pub(crate) deep: bool,
+}
+
+#[derive(ClapArgs, Debug, Clone)]
+#[command(
+    after_help = "Reads and `prunedb verify` find what is damaged; repair rebuilds it from any p other shards."
+)]
+pub(crate) struct Repair {
+    /// First give the slots of unreachable nodes to spare ones
+    #[arg(long)]
+    pub(crate) move_away: bool,
+}
+
+#[derive(ClapArgs, Debug, Clone)]
+#[command(
+    after_help = "A range is safe when its container is in the lake, was read back from its shards and compared, each of its \
+    shards is healthy now, and the container after it is closed."
+)]
+pub(crate) struct Prune {
+    /// Show only; nothing is deleted anywhere
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Read every byte of every shard and hash it, instead of asking each node what it has
+    #[arg(long)]
+    pub(crate) deep: bool,
+}
+
+#[derive(ClapArgs, Debug, Clone)]
+#[command(
+    after_help = "Needs the lake secret and any p nodes of each group. Put lake.secret and prunedb.toml into the folder, or give\n\
+    them by flags. The old writer, if it is alive, can no longer write.\n\nExamples:\n  \
+    prunedb recover --dir ./restored --secret /safe/lake.secret --nodes 10.0.0.1:9900,10.0.0.2:9900,...\n  \
+    rm -r prunedb-data/data prunedb-data/metadata && prunedb recover"
+)]
+pub(crate) struct Recover {
+    /// File with the lake secret, copied into the folder [default: lake.secret in the folder]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) secret: Option<PathBuf>,
+    /// Nodes of the lake, where the folder has no prunedb.toml; the others are learned from them
+    #[arg(long, value_name = "HOST:PORT,...", value_delimiter = ',')]
+    pub(crate) nodes: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_commands_are_consistent() {
+        Args::command().debug_assert();
+    }
+}

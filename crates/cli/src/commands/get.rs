@@ -1,0 +1,69 @@
+//! `prunedb get ethereum`: blocks, receipts and transactions, verified when they are read.
+
+use super::ethereum::{explained, network, stored_heights};
+use crate::{
+    archive::DbArchive,
+    args::{GetEthereum, GetHow},
+    io::{Exit, Io},
+    session::Session,
+};
+use prunedb_chains::ethereum::{History, Network};
+use std::sync::Arc;
+
+pub(super) fn run(args: &GetEthereum, session: &Session, io: &mut Io) -> anyhow::Result<Exit> {
+    let archive = DbArchive::new(session.db.clone(), Arc::clone(&io.cancelled));
+    match args {
+        GetEthereum::Block(get) => {
+            let network = network(&session.db, get.how.network.as_ref())?;
+            let history = History::new(&archive, &network);
+            match history.block(get.block).map_err(explained)? {
+                None => absent(&format!("block {}", get.block), &network, session, io),
+                Some(block) => write(&get.how, block.rlp(), || block.json(true), io),
+            }
+        }
+        GetEthereum::Receipts(get) => {
+            let network = network(&session.db, get.how.network.as_ref())?;
+            let history = History::new(&archive, &network);
+            match history.receipts(get.block).map_err(explained)? {
+                None if history.block(get.block).map_err(explained)?.is_some() => {
+                    io.note(format!(
+                        "{network}: block {} is stored without receipts: it comes from a plain RLP file; import its \
+                         .era1 file to have them",
+                        get.block
+                    ));
+                    Ok(Exit::No)
+                }
+                None => absent(&format!("block {}", get.block), &network, session, io),
+                Some(receipts) => write(&get.how, receipts.rlp(), || receipts.json(), io),
+            }
+        }
+        GetEthereum::Tx(get) => {
+            let network = network(&session.db, get.how.network.as_ref())?;
+            let history = History::new(&archive, &network);
+            match history.transaction(get.hash).map_err(explained)? {
+                None => absent(&format!("transaction {}", get.hash), &network, session, io),
+                Some(transaction) => write(&get.how, transaction.rlp(), || transaction.json(), io),
+            }
+        }
+    }
+}
+
+fn write<J: serde::Serialize, E: std::error::Error + Send + Sync + 'static>(
+    how: &GetHow,
+    raw: &[u8],
+    json: impl FnOnce() -> Result<J, E>,
+    io: &mut Io,
+) -> anyhow::Result<Exit> {
+    if how.raw {
+        io.data(raw)?;
+    } else {
+        io.json(&json()?)?;
+    }
+    Ok(Exit::Done)
+}
+
+fn absent(what: &str, network: &Network, session: &Session, io: &mut Io) -> anyhow::Result<Exit> {
+    let stored = stored_heights(&session.db, network)?;
+    io.note(format!("{network}: {what} is not stored; {stored}"));
+    Ok(Exit::No)
+}

@@ -1,0 +1,148 @@
+//! `prunedb evict`, `verify` and `repair`.
+
+use crate::{
+    args,
+    io::{Exit, Io},
+    session::Session,
+    text::{count, size},
+};
+use anyhow::bail;
+use prunedb_engine::{Depth, Verified};
+use serde_json::{Value, json};
+
+pub(super) fn evict(session: &Session, io: &mut Io) -> anyhow::Result<Exit> {
+    let evicted = session.db.evict(&mut |p| io.progress(p))?;
+    let left = session.db.status()?.local_data_bytes;
+    if io.json {
+        let kept: Vec<Value> = evicted
+            .kept
+            .iter()
+            .map(|(container, reason)| json!({ "container": container.to_string(), "reason": reason }))
+            .collect();
+        io.json(&json!({
+            "containers": evicted.containers,
+            "bytes": evicted.bytes,
+            "kept": kept,
+            "local_data_bytes": left,
+        }))?;
+    } else {
+        let containers = count(evicted.containers, "container");
+        io.line(format_args!(
+            "{} of {containers} dropped, {} left",
+            size(evicted.bytes),
+            size(left)
+        ))?;
+        for (container, reason) in &evicted.kept {
+            io.line(format_args!("{container} stays: {reason}"))?;
+        }
+    }
+    Ok(Exit::of(evicted.kept.is_empty()))
+}
+
+/// How closely `--deep` looks.
+pub(super) const fn depth(deep: bool) -> Depth {
+    if deep { Depth::Deep } else { Depth::Quick }
+}
+
+pub(super) fn verify(args: &args::Verify, session: &Session, io: &mut Io) -> anyhow::Result<Exit> {
+    let verified = session.db.verify(depth(args.deep), &mut |p| io.progress(p))?;
+    if io.json {
+        io.json(&verified_json(&verified))?;
+    } else {
+        io.line(format_args!(
+            "{} of {} checked, {} read; {} missing or damaged",
+            count(verified.shards, "shard"),
+            count(verified.containers, "container"),
+            size(verified.bytes_read),
+            count(verified.faults.len() as u64, "shard")
+        ))?;
+        for fault in &verified.faults {
+            io.line(format_args!(
+                "{} shard {} on {}: {}",
+                fault.container, fault.shard, fault.node, fault.reason
+            ))?;
+        }
+    }
+    if !verified.lost.is_empty() {
+        io.sink.finish()?;
+        bail!(lost(&verified));
+    }
+    if !verified.is_healthy() {
+        io.note("every container can still be read: `prunedb repair` rebuilds the shards");
+    }
+    Ok(Exit::of(verified.is_healthy()))
+}
+
+/// More than q shards of a container are gone: which containers, which shards, which nodes.
+fn lost(verified: &Verified) -> String {
+    let each: Vec<String> = verified
+        .lost
+        .iter()
+        .map(|container| {
+            let shards: Vec<String> = verified
+                .faults
+                .iter()
+                .filter(|fault| fault.container == *container)
+                .map(|fault| format!("{} on {}", fault.shard, fault.node))
+                .collect();
+            format!("{container} (shards {})", shards.join(", "))
+        })
+        .collect();
+    format!("too many shards are lost to read {}: bring those nodes back", each.join("; "))
+}
+
+pub(crate) fn verified_json(verified: &Verified) -> Value {
+    let faults: Vec<Value> = verified
+        .faults
+        .iter()
+        .map(|f| {
+            json!({
+                "container": f.container.to_string(),
+                "shard": f.shard.0,
+                "node": f.node,
+                "reason": f.reason,
+            })
+        })
+        .collect();
+    json!({
+        "containers": verified.containers,
+        "shards": verified.shards,
+        "bytes_read": verified.bytes_read,
+        "healthy": verified.is_healthy(),
+        "faults": faults,
+        "lost": verified.lost.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    })
+}
+
+pub(super) fn repair(args: &args::Repair, session: &Session, io: &mut Io) -> anyhow::Result<Exit> {
+    let report = session.db.repair(args.move_away, &mut |p| io.progress(p))?;
+    if io.json {
+        let repaired: Vec<Value> = report
+            .repaired
+            .iter()
+            .map(|r| json!({ "container": r.container.to_string(), "shard": r.shard.0, "node": r.node }))
+            .collect();
+        let failed: Vec<Value> = report
+            .failed
+            .iter()
+            .map(|(container, reason)| json!({ "container": container.to_string(), "reason": reason }))
+            .collect();
+        io.json(
+            &json!({ "repaired": repaired, "failed": failed, "moved_slots": report.moved_slots }),
+        )?;
+    } else {
+        io.line(format_args!(
+            "{} rebuilt, {} moved to spare nodes, {} failed",
+            count(report.repaired.len() as u64, "shard"),
+            count(report.moved_slots, "slot"),
+            count(report.failed.len() as u64, "container")
+        ))?;
+        for (container, reason) in &report.failed {
+            io.line(format_args!("{container}: {reason}"))?;
+        }
+    }
+    if !report.failed.is_empty() {
+        io.note("what failed stays known and is tried again by the next `prunedb repair`");
+    }
+    Ok(Exit::of(report.failed.is_empty()))
+}

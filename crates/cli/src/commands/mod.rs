@@ -1,0 +1,73 @@
+//! What each command does.
+//!
+//! Commands over an open database take a [`Session`] and an [`Io`], so that they run in their own process or in a running
+//! `prunedb up` alike; `init`, `up`, `node`, `recover`, `config` and the demo make their surroundings themselves.
+
+pub(crate) mod config;
+mod ethereum;
+mod explain;
+mod export;
+mod get;
+mod import;
+pub(crate) mod init;
+mod kv;
+mod maintain;
+pub(crate) mod node;
+mod prune;
+pub(crate) mod recover;
+mod status;
+pub(crate) mod up;
+
+pub(crate) use import::{find_files, import_files};
+
+use crate::{
+    args::{Command, Export, Get, Import, Kv},
+    io::{Exit, Io},
+    session::Session,
+};
+use anyhow::{Context, bail};
+use prunedb_core::units::VALUE_BYTES_MAX;
+use std::io::Read;
+
+/// Runs a command over an open database.
+///
+/// # Errors
+/// What stopped it, in one line: what, where, what to do.
+pub(crate) fn run(command: &Command, session: &Session, io: &mut Io) -> anyhow::Result<Exit> {
+    match command {
+        Command::Import(Import::Ethereum(args)) => import::run(args, session, io),
+        Command::Export(Export::Ethereum(args)) => export::run(args, session, io),
+        Command::Get(Get::Ethereum(args)) => get::run(args, session, io),
+        Command::Kv(Kv::Put(args)) => kv::put(args, session, io),
+        Command::Kv(Kv::Get(args)) => kv::get(args, session, io),
+        Command::Kv(Kv::Scan(args)) => kv::scan(args, session, io),
+        Command::Status(args) => status::run(args, session, io),
+        Command::Explain(args) => explain::run(args, session, io),
+        Command::Evict => maintain::evict(session, io),
+        Command::Verify(args) => maintain::verify(args, session, io),
+        Command::Repair(args) => maintain::repair(args, session, io),
+        Command::Prune(args) => prune::run(args, session, io),
+        Command::Demo(_)
+        | Command::Init(_)
+        | Command::Up
+        | Command::Node(_)
+        | Command::Recover(_)
+        | Command::Config => bail!("this command does not run inside of `prunedb up`"),
+    }
+}
+
+/// Whether the command takes its value from stdin.
+pub(crate) fn reads_stdin(command: &Command) -> bool {
+    matches!(command, Command::Kv(Kv::Put(put)) if put.value == "-")
+}
+
+/// Stdin, up to one byte more than a value may have.
+pub(crate) fn read_stdin() -> anyhow::Result<Vec<u8>> {
+    let mut value = Vec::new();
+    std::io::stdin()
+        .lock()
+        .take(VALUE_BYTES_MAX as u64 + 1)
+        .read_to_end(&mut value)
+        .context("cannot read stdin")?;
+    Ok(value)
+}

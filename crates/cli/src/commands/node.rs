@@ -1,0 +1,44 @@
+//! `prunedb node run`: one storage node.
+
+use crate::{
+    args::NodeRun,
+    io::{Exit, Io},
+    session,
+};
+use anyhow::Context;
+use prunedb_core::units::ByteSize;
+use prunedb_node::{NodeConfig, NodeServer};
+use serde_json::json;
+use std::path::Path;
+use tokio::runtime::Runtime;
+
+pub(crate) fn run(
+    args: &NodeRun,
+    dir: &Path,
+    runtime: &Runtime,
+    io: &mut Io,
+) -> anyhow::Result<Exit> {
+    super::init::make_dir(dir)?;
+    let ByteSize(capacity_bytes) = args.capacity;
+    let config = NodeConfig::new(args.listen, dir, capacity_bytes);
+    let server = runtime.block_on(NodeServer::start(config, session::disk()));
+    let server = server.with_context(|| format!("storage node {}", dir.display()))?;
+    let address = server.local_addr();
+    if io.json {
+        io.json(
+            &json!({ "listen": address.to_string(), "dir": dir, "capacity_bytes": capacity_bytes }),
+        )?;
+    } else {
+        let shards = server.node().report().shards;
+        io.line(format_args!(
+            "node on {address}, {} in {}",
+            crate::text::count(shards, "shard"),
+            dir.display()
+        ))?;
+    }
+    io.sink.finish()?;
+    runtime.block_on(super::up::stop_signal())?;
+    io.note("stopping");
+    runtime.block_on(server.shutdown());
+    Ok(Exit::Done)
+}

@@ -1,0 +1,132 @@
+//! `prunedb prune --dry-run`: which history the chain's own node may delete, and the proof.
+
+use super::{
+    ethereum::{Heights, heights, networks},
+    maintain::depth,
+    status::place,
+};
+use crate::{
+    args,
+    io::{Exit, Io},
+    session::Session,
+    text::{count, size},
+};
+use anyhow::ensure;
+use prunedb_chains::ethereum::Network;
+use prunedb_engine::{ContainerPlace, ContainerStatus, Verified};
+use serde_json::{Value, json};
+
+/// A container with history, and what stands against pruning it.
+struct Candidate<'a> {
+    container: &'a ContainerStatus,
+    network: &'a Network,
+    heights: Heights,
+    /// empty: it is safe
+    reasons: Vec<String>,
+}
+
+pub(super) fn run(args: &args::Prune, session: &Session, io: &mut Io) -> anyhow::Result<Exit> {
+    ensure!(
+        args.dry_run,
+        "pruning needs the registry's watermark, which says that the chain agreed on what was archived: until a \
+         registry runs, only `prunedb prune --dry-run` is there"
+    );
+    let verified = session.db.verify(depth(args.deep), &mut |p| io.progress(p))?;
+    let (containers, networks) = (session.db.containers()?, networks(&session.db));
+    let mut candidates = Vec::new();
+    for network in &networks {
+        for (position, container) in containers.iter().enumerate() {
+            if let Some(heights) = heights(container, network) {
+                let next_closed =
+                    containers[position + 1..].iter().any(|c| c.place != ContainerPlace::Active);
+                let reasons = reasons(container, next_closed, &verified);
+                candidates.push(Candidate { container, network, heights, reasons });
+            }
+        }
+    }
+    let policy = session.config.policy;
+    let depth = if args.deep { "read and hashed" } else { "confirmed by its node" };
+    if io.json {
+        let ranges: Vec<Value> = candidates.iter().map(|c| candidate_json(c, depth)).collect();
+        io.json(&json!({
+            "dry_run": true,
+            "policy": policy.to_string(),
+            "depth": if args.deep { "deep" } else { "quick" },
+            "ranges": ranges,
+        }))?;
+    } else if candidates.is_empty() {
+        io.line(format_args!("no chain's history is stored"))?;
+    } else {
+        for candidate in &candidates {
+            write(candidate, policy.total_shards(), depth, io)?;
+        }
+    }
+    io.note("dry run: nothing was deleted anywhere");
+    Ok(Exit::Done)
+}
+
+fn reasons(container: &ContainerStatus, next_closed: bool, verified: &Verified) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if !matches!(container.place, ContainerPlace::Lake { .. }) {
+        reasons.push("it is not in the lake yet".into());
+    }
+    if !container.read_back {
+        reasons.push("it was not read back from its shards yet (`prunedb evict` does)".into());
+    }
+    let faults = verified.faults.iter().filter(|f| f.container == container.id).count();
+    if faults > 0 {
+        reasons.push(format!(
+            "{} missing or damaged (`prunedb repair`)",
+            count(faults as u64, "shard")
+        ));
+    }
+    if !next_closed {
+        reasons.push("the container after it is not closed yet".into());
+    }
+    reasons
+}
+
+fn candidate_json(candidate: &Candidate<'_>, depth: &str) -> Value {
+    let Candidate { container, network, heights, reasons } = candidate;
+    json!({
+        "chain": "ethereum",
+        "network": network.name(),
+        "first_height": heights.first,
+        "last_height": heights.last,
+        "blocks": heights.blocks,
+        "gapless": heights.is_gapless(),
+        "safe": reasons.is_empty(),
+        "reasons": reasons,
+        "proof": {
+            "container": container.id.to_string(),
+            "container_bytes": container.container_bytes,
+            "place": place(container.place),
+            "read_back": container.read_back,
+            "damaged_shards": container.damaged_shards.iter().map(|s| s.0).collect::<Vec<_>>(),
+            "each_shard": depth,
+        },
+    })
+}
+
+fn write(candidate: &Candidate<'_>, shards: usize, depth: &str, io: &mut Io) -> anyhow::Result<()> {
+    let Candidate { container, network, heights, reasons } = candidate;
+    let gaps = if heights.is_gapless() { "" } else { ", with gaps" };
+    io.line(format_args!(
+        "ethereum {network} {}-{} ({}{gaps}): {}",
+        heights.first,
+        heights.last,
+        count(heights.blocks, "block"),
+        if reasons.is_empty() { "may be pruned" } else { "must stay" }
+    ))?;
+    if reasons.is_empty() {
+        io.line(format_args!(
+            "  container {} ({}) is in the lake, was read back and compared; each of its {shards} shards was {depth} just now",
+            container.id,
+            size(container.container_bytes)
+        ))?;
+    }
+    for reason in reasons {
+        io.line(format_args!("  container {}: {reason}", container.id))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,191 @@
+//! `prunedb status`: what is stored, where, and how the nodes are.
+
+use crate::{
+    args,
+    io::{Exit, Io},
+    session::Session,
+    text::{count, ratio, show_key, size},
+};
+use prunedb_engine::{ContainerPlace, ContainerStatus, NodeState, NodeStatus, Status, TableKind};
+use serde_json::{Value, json};
+
+pub(super) fn run(args: &args::Status, session: &Session, io: &mut Io) -> anyhow::Result<Exit> {
+    let status = session.db.status()?;
+    let containers = if args.containers { Some(session.db.containers()?) } else { None };
+    if io.json {
+        let mut out = status_json(&status);
+        if let Some(containers) = &containers {
+            out["container_list"] = containers.iter().map(container_json).collect();
+        }
+        io.json(&out)?;
+        return Ok(Exit::Done);
+    }
+    write(&status, io)?;
+    for container in containers.iter().flatten() {
+        write_container(container, io)?;
+    }
+    Ok(Exit::Done)
+}
+
+fn status_json(status: &Status) -> Value {
+    let tables: Vec<Value> = status
+        .tables
+        .iter()
+        .map(|t| json!({ "name": t.name, "kind": kind(t.kind), "records": t.records }))
+        .collect();
+    json!({
+        "lake": status.lake.to_string(),
+        "policy": status.policy.to_string(),
+        "term": status.term.0,
+        "head_number": status.head_number,
+        "records": status.records,
+        "containers": status.containers,
+        "waiting_offload": status.waiting_offload,
+        "active_bytes": status.active_bytes,
+        "local_data_bytes": status.local_data_bytes,
+        "metadata_bytes": status.metadata_bytes,
+        "container_bytes": status.container_bytes,
+        "coded_bytes": status.coded_bytes,
+        "lake_bytes": status.lake_bytes,
+        "damaged_shards": status.damaged_shards,
+        "offload_failure": status.offload_failure,
+        "tables": tables,
+        "nodes": status.nodes.iter().map(node_json).collect::<Vec<_>>(),
+    })
+}
+
+fn node_json(node: &NodeStatus) -> Value {
+    match &node.state {
+        NodeState::Up { capacity_bytes, used_bytes, shards } => json!({
+            "address": node.address,
+            "state": "up",
+            "capacity_bytes": capacity_bytes,
+            "used_bytes": used_bytes,
+            "shards": shards,
+        }),
+        NodeState::Down { reason } => {
+            json!({ "address": node.address, "state": "down", "reason": reason })
+        }
+    }
+}
+
+fn container_json(container: &ContainerStatus) -> Value {
+    let tables: Vec<Value> = container
+        .tables
+        .iter()
+        .map(|t| {
+            json!({
+                "name": t.table.name,
+                "records": t.records,
+                "first_key": show_key(t.table.kind, &t.first_key),
+                "last_key": show_key(t.table.kind, &t.last_key),
+            })
+        })
+        .collect();
+    let local_bytes = match container.place {
+        ContainerPlace::Lake { local_bytes } => local_bytes,
+        _ => container.container_bytes,
+    };
+    json!({
+        "container": container.id.to_string(),
+        "place": place(container.place),
+        "records": container.records,
+        "container_bytes": container.container_bytes,
+        "local_bytes": local_bytes,
+        "read_back": container.read_back,
+        "damaged_shards": container.damaged_shards.iter().map(|s| s.0).collect::<Vec<_>>(),
+        "tables": tables,
+    })
+}
+
+/// Where a container is, in a word.
+pub(super) const fn place(place: ContainerPlace) -> &'static str {
+    match place {
+        ContainerPlace::Active => "active",
+        ContainerPlace::Sealed => "sealed",
+        ContainerPlace::Lake { .. } => "lake",
+    }
+}
+
+const fn kind(kind: TableKind) -> &'static str {
+    match kind {
+        TableKind::Keyed => "keyed",
+        TableKind::Sequence => "sequence",
+    }
+}
+
+fn write(status: &Status, io: &mut Io) -> anyhow::Result<()> {
+    let Status { lake, policy, term, head_number, .. } = status;
+    io.line(format_args!("lake      {lake} at {policy}, head {head_number} of term {term}"))?;
+    io.line(format_args!(
+        "records   {} in {} ({} waiting for the lake)",
+        status.records,
+        count(status.containers, "container"),
+        status.waiting_offload
+    ))?;
+    io.line(format_args!(
+        "local     {} of data, {} of metadata",
+        size(status.local_data_bytes),
+        size(status.metadata_bytes)
+    ))?;
+    io.line(format_args!(
+        "lake      {} of {} of containers ({} after compression): {} % of what came in",
+        size(status.lake_bytes),
+        size(status.container_bytes),
+        size(status.coded_bytes),
+        crate::text::rounded(ratio(status.lake_bytes, status.container_bytes) * 100.0)
+    ))?;
+    if status.damaged_shards > 0 {
+        let shards = count(status.damaged_shards, "shard");
+        io.line(format_args!(
+            "damage    {shards} known to be missing or damaged: `prunedb repair` rebuilds them"
+        ))?;
+    }
+    if let Some(failure) = &status.offload_failure {
+        io.line(format_args!("stalled   offloading: {failure}"))?;
+    }
+    for table in &status.tables {
+        io.line(format_args!(
+            "table     {:40} {:8} {}",
+            table.name,
+            kind(table.kind),
+            table.records
+        ))?;
+    }
+    for node in &status.nodes {
+        match &node.state {
+            NodeState::Up { capacity_bytes, used_bytes, shards } => io.line(format_args!(
+                "node      {:24} up    {:>9} of {:>9}, {}",
+                node.address,
+                size(*used_bytes),
+                size(*capacity_bytes),
+                count(*shards, "shard")
+            ))?,
+            NodeState::Down { reason } => {
+                io.line(format_args!("node      {:24} DOWN  {reason}", node.address))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn write_container(container: &ContainerStatus, io: &mut Io) -> anyhow::Result<()> {
+    let damage = match container.damaged_shards.len() {
+        0 => String::new(),
+        n => format!(", {} damaged", count(n as u64, "shard")),
+    };
+    let read_back = if container.read_back { ", read back" } else { "" };
+    io.line(format_args!(
+        "container {:6} {:6} {:>9}, {}{read_back}{damage}",
+        container.id.to_string(),
+        place(container.place),
+        size(container.container_bytes),
+        count(container.records, "record")
+    ))?;
+    for table in &container.tables {
+        let (kind, name) = (table.table.kind, &table.table.name);
+        let (first, last) = (show_key(kind, &table.first_key), show_key(kind, &table.last_key));
+        io.line(format_args!("          {name:40} {} {first} ... {last}", table.records))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,92 @@
+//! `prunedb up`: the database and its local nodes until Ctrl-C, and the socket for other commands.
+
+use crate::{
+    args::Args,
+    commands,
+    config::Config,
+    control::Server,
+    io::{ERROR_CODE, Exit, Io},
+    session::{Session, layers},
+    text::count,
+};
+use anyhow::Context;
+use clap::Parser;
+use serde_json::json;
+use std::{path::Path, sync::Arc};
+use tokio::{
+    runtime::Runtime,
+    signal::unix::{SignalKind, signal},
+};
+
+pub(crate) fn run(
+    dir: &Path,
+    flags: &[String],
+    runtime: &Runtime,
+    io: &mut Io,
+) -> anyhow::Result<Exit> {
+    let config = Config::new(&layers(dir, flags)?, dir)?;
+    let session = Arc::new(Session::open(dir, config, runtime.handle(), true)?);
+    let of_server = Arc::clone(&session);
+    let server = Server::start(dir, Box::new(move |args, io| serve(args, &of_server, io)))?;
+    let nodes = session.config.nodes.addresses();
+    let ports: Vec<String> =
+        session.nodes.iter().flat_map(|n| n.ports()).map(ToString::to_string).collect();
+    if io.json {
+        io.json(&json!({
+            "dir": dir,
+            "lake": session.db.lake().to_string(),
+            "policy": session.config.policy.to_string(),
+            "nodes": nodes,
+            "local_ports": ports,
+        }))?;
+    } else {
+        let lake = session.db.lake();
+        io.line(format_args!("lake {lake} at {}, in {}", session.config.policy, dir.display()))?;
+        match (ports.first(), ports.last()) {
+            (Some(first), Some(last)) => io.line(format_args!(
+                "{} in this process, on {first} ... {last}",
+                count(ports.len() as u64, "node")
+            ))?,
+            _ => io.line(format_args!("{}", count(nodes.len() as u64, "node")))?,
+        }
+        io.line(format_args!("ready; Ctrl-C stops"))?;
+    }
+    io.sink.finish()?;
+    runtime.block_on(stop_signal())?;
+    io.note("stopping; Ctrl-C again does not wait for what still runs");
+    runtime.spawn(async {
+        if stop_signal().await.is_ok() {
+            // everything that was acknowledged is durable
+            std::process::exit(i32::from(ERROR_CODE));
+        }
+    });
+    server.stop();
+    let session = Arc::into_inner(session).context("every command has ended")?;
+    session.close()?;
+    Ok(Exit::Done)
+}
+
+/// One command of a client.
+fn serve(args: &[String], session: &Session, io: &mut Io) -> u8 {
+    let ran = Args::try_parse_from(args).map_err(anyhow::Error::from).and_then(|args| {
+        io.json = args.json;
+        commands::run(&args.command, session, io)
+    });
+    match ran {
+        Ok(exit) => exit.code(),
+        Err(error) => {
+            io.note(format!("error: {error:#}"));
+            ERROR_CODE
+        }
+    }
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+pub(crate) async fn stop_signal() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
+    tokio::select! {
+        pressed = tokio::signal::ctrl_c() => pressed.context("cannot wait for Ctrl-C")?,
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,144 @@
+//! A folder in use: configuration, secret, local nodes and database.
+//!
+//! ```text
+//! D/prunedb.toml   configuration          D/data/       containers and caches
+//! D/lake.secret    the secret, mode 0600  D/metadata/   manifest and index
+//! D/control.sock   while `up` runs        D/nodes/NN/   local nodes
+//! D/prunedb.lock   held by the process that has the folder
+//! ```
+
+use crate::{
+    config::{Config, Layers, Nodes},
+    local_nodes::{self, LocalNodes},
+    secret,
+};
+use anyhow::{Context, ensure};
+use prunedb_disk::{Disk, Lock, RealDisk};
+use prunedb_engine::{Connect, Db, LakeSecret};
+use std::{io::ErrorKind, net::SocketAddr, path::Path, sync::Arc};
+use tokio::runtime::Handle;
+
+/// The configuration file's name in the folder.
+pub(crate) const CONFIG_FILE: &str = "prunedb.toml";
+const LOCK_FILE: &str = "prunedb.lock";
+
+/// An open database.
+pub(crate) struct Session {
+    pub(crate) config: Config,
+    pub(crate) db: Db,
+    /// `None` where the lake's nodes are elsewhere
+    pub(crate) nodes: Option<LocalNodes>,
+    /// a background thread offloads: the session is that of `up`
+    pub(crate) serving: bool,
+    _lock: Box<dyn Lock>,
+}
+
+/// The layers of configuration of the folder's database.
+///
+/// # Errors
+/// Where there is none, or it is not readable.
+pub(crate) fn layers(dir: &Path, flags: &[String]) -> anyhow::Result<Layers> {
+    let path = dir.join(CONFIG_FILE);
+    let text = match std::fs::read_to_string(&path) {
+        Err(e) if e.kind() == ErrorKind::NotFound => anyhow::bail!(
+            "{} holds no database: create one with `prunedb init`, or choose another folder with --dir",
+            dir.display()
+        ),
+        read => read.with_context(|| format!("cannot read {}", path.display()))?,
+    };
+    let mut layers = Layers::from_file(&text).with_context(|| path.display().to_string())?;
+    layers.overlay(environment(), flags)?;
+    layers.check_fixed()?;
+    Ok(layers)
+}
+
+/// The environment; what is not UTF-8 is none of ours.
+pub(crate) fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+}
+
+/// Reads the secret and checks that it is the lake's.
+pub(crate) fn secret_of(config: &Config) -> anyhow::Result<LakeSecret> {
+    let secret = secret::read(&config.secret_file)?;
+    if let Some(expected) = config.lake {
+        let found = secret.lake_id();
+        ensure!(
+            found == expected,
+            "{} is the secret of another lake: it opens {found}, this database is of lake {expected}; put the right \
+             secret back",
+            config.secret_file.display()
+        );
+    }
+    Ok(secret)
+}
+
+/// The disk that everything lies on.
+pub(crate) fn disk() -> Arc<dyn Disk> {
+    Arc::new(RealDisk)
+}
+
+/// Starts the local nodes that the configuration asks for, and says how to reach any node.
+pub(crate) fn start_nodes(
+    dir: &Path,
+    config: &Config,
+    runtime: &Handle,
+) -> anyhow::Result<(Option<LocalNodes>, Box<Connect>)> {
+    let nodes = match config.nodes {
+        Nodes::Remote(_) => None,
+        Nodes::Local(count) => {
+            Some(LocalNodes::start(dir, count, config.local_capacity_bytes, &disk(), runtime)?)
+        }
+    };
+    let ports: Vec<SocketAddr> = nodes.as_ref().map_or_else(Vec::new, |n| n.ports().to_vec());
+    let connect = move |address: &str| local_nodes::connect(address, &ports);
+    Ok((nodes, Box::new(connect)))
+}
+
+impl Session {
+    /// Opens the folder's database and starts its local nodes. With `serving`, a background thread seals by age and
+    /// offloads.
+    pub(crate) fn open(
+        dir: &Path,
+        config: Config,
+        runtime: &Handle,
+        serving: bool,
+    ) -> anyhow::Result<Self> {
+        let secret = secret_of(&config)?;
+        let lock = lock(dir)?;
+        let (nodes, connect) = start_nodes(dir, &config, runtime)?;
+        let db = Db::open(disk(), config.options(), secret, &*connect, runtime.clone())?;
+        let db = if serving { db.with_background() } else { db };
+        Ok(Self { config, db, nodes, serving, _lock: lock })
+    }
+
+    /// The database, with a thread that offloads while this clone lives.
+    pub(crate) fn offloading(&self) -> Db {
+        if self.serving { self.db.clone() } else { self.db.clone().with_background() }
+    }
+
+    /// Makes everything durable and stops the nodes.
+    pub(crate) fn close(self) -> anyhow::Result<()> {
+        let closed = self.db.close();
+        if let Some(mut nodes) = self.nodes {
+            nodes.stop_all();
+        }
+        Ok(closed?)
+    }
+}
+
+/// Takes the folder for this process: its database and its local nodes.
+///
+/// # Errors
+/// Where another process has it.
+pub(crate) fn lock(dir: &Path) -> anyhow::Result<Box<dyn Lock>> {
+    let path = dir.join(LOCK_FILE);
+    let lock = disk().lock(&path).with_context(|| format!("cannot lock {}", path.display()))?;
+    lock.with_context(|| {
+        format!(
+            "{} is in use by another process: wait until it ends, or stop it (a running `prunedb up` would answer \
+             through {}, this one does not yet or is none)",
+            dir.display(),
+            crate::control::SOCKET
+        )
+    })
+}
