@@ -6,7 +6,10 @@ use crate::{
 };
 use bytes::{BufMut, Bytes, BytesMut};
 use prunedb_core::ShardId;
-use prunedb_wire::{CRLF, Command, Refusal, Reply, RequestDecoder, answer};
+use prunedb_wire::{
+    ARGUMENTS_MAX, CRLF, Command, DATA_BYTES_MAX, HEAD_BYTES_MAX, Limits, Refusal, Reply,
+    RequestDecoder, answer,
+};
 use std::{collections::HashMap, io, sync::Arc};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -17,6 +20,15 @@ use tokio::{
 
 /// Read buffer of a connection with an upload: a chunk of 256 KiB and its header fit.
 const UPLOAD_READ_BYTES: usize = (256 + 8) << 10;
+/// What one request may take up: the longest command is a chunk of data, or a head.
+const LIMITS: Limits = {
+    assert!(HEAD_BYTES_MAX <= DATA_BYTES_MAX);
+    Limits {
+        count_max: ARGUMENTS_MAX,
+        bulk_bytes_max: DATA_BYTES_MAX,
+        message_bytes_max: DATA_BYTES_MAX + (64 << 10),
+    }
+};
 /// Least room for a read.
 const READ_BYTES: usize = 1 << 10;
 /// A larger buffer is given back when the connection is idle.
@@ -88,7 +100,7 @@ impl Connection {
             socket,
             shared,
             stopped,
-            decoder: RequestDecoder::default(),
+            decoder: RequestDecoder::new(LIMITS),
             input: BytesMut::new(),
             output: BytesMut::new(),
             uploads: HashMap::new(),

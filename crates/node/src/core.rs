@@ -5,7 +5,7 @@
 //! for it, so that what the disk holds and what the index says cannot drift apart.
 
 use crate::{
-    Head, NodeConfig, NodeError, OpenError, OpenReport,
+    Damage, Head, NodeConfig, NodeError, OpenError, OpenReport,
     block::Place,
     lakes::Lakes,
     layout::{Mark, PAGE_BYTES, RecordHeader, extent_bytes},
@@ -19,7 +19,7 @@ use prunedb_core::{Digest, LakeId, ShardId, Term};
 use prunedb_disk::{Disk, Lock, Open};
 use std::{
     ops::Bound,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
@@ -380,7 +380,7 @@ impl Inner {
         let closed = closed.and_then(|(closed, _)| state.take_empty(closed.number));
         drop(state);
         if let Some(closed) = closed {
-            self.remove(&closed);
+            self.remove(&closed.path);
         }
         Ok((segment, PAGE_BYTES))
     }
@@ -401,14 +401,14 @@ impl Inner {
         let emptied = if is_active { None } else { state.take_empty(segment.number) };
         drop(state);
         if let Some(emptied) = emptied {
-            self.remove(&emptied);
+            self.remove(&emptied.path);
         }
     }
 
     /// Removes a segment in which nothing counts; if that fails it is found again at the next start.
-    fn remove(&self, segment: &Segment) {
-        if let Err(e) = self.disk.remove(&segment.path) {
-            tracing::warn!(segment = segment.number, error = %e, "cannot remove an empty segment");
+    fn remove(&self, path: &Path) {
+        if let Err(e) = self.disk.remove(path) {
+            tracing::warn!(path = %path.display(), error = %e, "cannot remove an empty segment");
         }
     }
 
@@ -420,14 +420,19 @@ impl Inner {
             let Some(number) = Segment::parse_file_name(&name) else { continue };
             next_number = next_number.max(number.saturating_add(1));
             let path = self.segments_dir.join(&name);
-            let file = self.disk.open(&path, Open::ReadWrite)?;
-            match walk(&*file, number, report)? {
-                Walked::Segment(walk) => {
+            let file = self.disk.open(&path, Open::ReadWrite);
+            let walked = file.and_then(|file| Ok((walk(&*file, number, report)?, file)));
+            match walked {
+                Ok((Walked::Segment(walk), file)) => {
                     walks.push((Arc::new(Segment::new(number, walk.mark, path, file)), walk));
                 }
                 // the trace of a crash while the segment was made
-                Walked::Empty => self.disk.remove(&path)?,
-                Walked::Foreign => {}
+                Ok((Walked::Empty, _)) => self.remove(&path),
+                Ok((Walked::Foreign, _)) => {}
+                Err(e) => {
+                    tracing::warn!(segment = number, error = %e, "cannot open a segment");
+                    report.damaged(Damage::Unreadable { segment: number });
+                }
             }
         }
         let durable_through = load::read_checkpoint(&*self.disk, &self.config.dir);
@@ -455,7 +460,7 @@ impl Inner {
         let numbers: Vec<u32> = state.segments.keys().copied().collect();
         for number in numbers.into_iter().filter(|&number| Some(number) != active_number) {
             if let Some(emptied) = state.take_empty(number) {
-                self.remove(&emptied);
+                self.remove(&emptied.path);
             }
         }
         report.segments = state.segments.len() as u64;

@@ -8,3 +8,4 @@ mod model;
 mod recovery;
 mod support;
 mod tcp;
+mod threads;

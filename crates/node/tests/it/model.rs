@@ -233,3 +233,40 @@ proptest! {
         run(steps);
     }
 }
+
+const fn put_step(number: u32, seed: u64, mode: PutMode) -> Step {
+    Step::Put { number, seed, mode }
+}
+
+#[test]
+fn a_delete_refused_by_a_poisoned_segment_does_not_happen_at_the_next_start() {
+    let fail = Step::FailSync { number: 0, seed: 0 };
+    run(vec![put_step(3, 0, PutMode::IfAbsent), fail, Step::Delete { number: 3 }, Step::Reopen]);
+}
+
+#[test]
+fn a_shard_that_the_disk_forgot_is_not_trusted_at_the_next_start() {
+    let fail = Step::FailSync { number: 0, seed: 0 };
+    run(vec![put_step(2, 0, PutMode::IfAbsent), fail, Step::Reopen, Step::Crash { seed: 0 }]);
+}
+
+#[test]
+fn a_replaced_copy_in_a_poisoned_segment_does_not_come_back() {
+    run(vec![
+        put_step(3, 1, PutMode::IfAbsent),
+        Step::FailSync { number: 0, seed: 0 },
+        put_step(3, 1, PutMode::Replace),
+        Step::Delete { number: 3 },
+        Step::Reopen,
+    ]);
+}
+
+#[test]
+fn an_upload_into_a_poisoned_segment_does_not_win_at_the_next_start() {
+    run(vec![
+        Step::Begin { number: 0, seed: 0, part: 0 },
+        Step::FailSync { number: 0, seed: 1 },
+        Step::CommitOldest,
+        Step::Reopen,
+    ]);
+}

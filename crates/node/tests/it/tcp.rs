@@ -173,7 +173,16 @@ async fn a_folder_in_use_is_refused_by_name() {
     let second = NodeServer::start(taken, Arc::new(RealDisk)).await;
     assert!(matches!(second, Err(ServeError::Listen { .. })));
     server.shutdown().await;
-    start(dir.path()).await.shutdown().await;
+    let server = start(dir.path()).await;
+    // dropping a server stops it as well, only nobody waits for it
+    drop(server);
+    for _ in 0..500 {
+        match NodeServer::start(config(dir.path()), Arc::new(RealDisk)).await {
+            Ok(server) => return server.shutdown().await,
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
+    panic!("the folder is still in use");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -183,7 +192,7 @@ async fn hostile_bytes_are_answered_and_the_node_lives_on() {
     let address = server.local_addr();
     let mut too_many = b"*1025\r\n".to_vec();
     (0..1025).for_each(|_| too_many.extend_from_slice(b"$1\r\nx\r\n"));
-    let broken: [&[u8]; 12] = [
+    let broken: [&[u8]; 13] = [
         b"PING\r\n",
         b"GET / HTTP/1.1\r\nHost: node\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
@@ -192,6 +201,7 @@ async fn hostile_bytes_are_answered_and_the_node_lives_on() {
         b"*1\r\n*1\r\n$4\r\nPING\r\n",
         b"*1\r\n$-1\r\n",
         b"*1\r\n$99999999999\r\n",
+        b"*1\r\n$1048577\r\n",
         b"*2147483647\r\n",
         b"*1\r\n$4\r\nPINGPING\r\n",
         b"*x\r\n",
