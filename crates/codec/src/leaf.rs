@@ -35,6 +35,13 @@ impl LeafKey {
             .expect("lengths fit, and a leaf is far below the cipher's limit");
     }
 
+    /// Seals the payload that `leaf` begins with where it is; the tag goes behind it.
+    pub(crate) fn seal_in_place(&self, leaf_number: u64, leaf: &mut [u8]) {
+        let (payload, tag) = leaf.split_at_mut(leaf.len() - TAG_BYTES);
+        let sealed = self.0.seal_in_place_separate_tag(nonce(leaf_number), Aad::empty(), payload);
+        tag.copy_from_slice(sealed.expect("a leaf is far below the cipher's limit").as_ref());
+    }
+
     /// Opens `leaf` into `payload`, which is 16 bytes shorter; where it fails, `payload` holds zeros.
     pub(crate) fn open(
         &self,
@@ -69,6 +76,10 @@ mod tests {
         let payload: Vec<u8> = (0..=255).cycle().take(4080).collect();
         let (mut leaf, mut opened) = ([0; 4096], [0; 4080]);
         key.seal(7, &payload, &mut leaf);
+        let mut in_place = [0; 4096];
+        in_place[..4080].copy_from_slice(&payload);
+        key.seal_in_place(7, &mut in_place);
+        assert_eq!(in_place, leaf);
         assert_eq!(key.open(7, &leaf, &mut opened), Ok(()));
         assert_eq!(opened[..], payload);
         assert_eq!(key.open(8, &leaf, &mut opened), Err(BadTag));

@@ -1,4 +1,4 @@
-//! The payloads of one row, side by side in memory.
+//! The data payloads of one row that had to be read or padded, side by side in memory.
 //!
 //! Leaves are a power of two long: laid end to end, the same column of all shards would fall into the same few cache sets.
 //! So each payload begins a little further along, at a multiple of a cache line.
@@ -15,28 +15,24 @@ pub(crate) struct RowBuffer {
     stride: usize,
     payload_bytes: usize,
     data_shards: usize,
-    total_shards: usize,
 }
 
 impl RowBuffer {
     pub(crate) fn new(policy: Policy, payload_bytes: usize) -> Self {
         let stride = payload_bytes.next_multiple_of(LINE_BYTES) + STAGGER_BYTES;
-        let bytes = vec![0; stride * policy.total_shards() + LINE_BYTES];
+        let data_shards = policy.data_shards();
+        let bytes = vec![0; stride * data_shards + LINE_BYTES];
         let start = bytes.as_ptr().align_offset(LINE_BYTES).min(LINE_BYTES);
-        let (data_shards, total_shards) = (policy.data_shards(), policy.total_shards());
-        Self { bytes, start, stride, payload_bytes, data_shards, total_shards }
+        Self { bytes, start, stride, payload_bytes, data_shards }
     }
 
     pub(crate) fn payload_mut(&mut self, shard: usize) -> &mut [u8] {
         &mut self.bytes[self.start + shard * self.stride..][..self.payload_bytes]
     }
 
-    /// All data payloads, and all parity payloads to be written.
-    pub(crate) fn split(&mut self) -> (Vec<&[u8]>, Vec<&mut [u8]>) {
-        let rows = &mut self.bytes[self.start..][..self.total_shards * self.stride];
-        let (data, parity) = rows.split_at_mut(self.data_shards * self.stride);
-        let data = data.chunks_exact(self.stride).map(|row| &row[..self.payload_bytes]);
-        let parity = parity.chunks_exact_mut(self.stride).map(|row| &mut row[..self.payload_bytes]);
-        (data.collect(), parity.collect())
+    /// All data payloads, in order.
+    pub(crate) fn payloads(&self) -> Vec<&[u8]> {
+        let rows = &self.bytes[self.start..][..self.data_shards * self.stride];
+        rows.chunks_exact(self.stride).map(|row| &row[..self.payload_bytes]).collect()
     }
 }
