@@ -1,4 +1,5 @@
-//! The node without a network: opening a folder, reading, deleting, fences and heads. Putting is in `upload`.
+//! The node without a network: opening a folder, reading, deleting, fences and heads. Putting is in `upload`,
+//! where records go in `append`.
 //!
 //! Locks, always taken in this order: a lake's fence (read), the appender, the state. Disk I/O happens under the
 //! fence and the appender, never under the state. A shard that a commit or a delete works on is *busy*: others wait
@@ -6,20 +7,19 @@
 
 use crate::{
     Damage, Head, NodeConfig, NodeError, OpenError, OpenReport,
-    block::Place,
+    append::Appender,
     lakes::Lakes,
-    layout::{Mark, PAGE_BYTES, RecordHeader, extent_bytes},
     load::{self, Loader},
     recover::{Walk, Walked, walk},
     segment::Segment,
-    state::{Entry, SegmentUse, State, lock},
+    state::{Entry, State, lock},
 };
 use bytes::Bytes;
 use prunedb_core::{Digest, LakeId, ShardId, Term};
 use prunedb_disk::{Disk, Lock, Open};
 use std::{
     ops::Bound,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
@@ -56,23 +56,16 @@ pub struct Space {
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) config: NodeConfig,
-    disk: Arc<dyn Disk>,
-    segments_dir: PathBuf,
-    mark_seed: [u8; 32],
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) segments_dir: PathBuf,
+    pub(crate) mark_seed: [u8; 32],
     pub(crate) lakes: Lakes,
-    appender: Mutex<Appender>,
+    pub(crate) appender: Mutex<Appender>,
     pub(crate) state: Mutex<State>,
     /// a shard is not busy any more
     freed: Condvar,
     report: OpenReport,
     _lock: Box<dyn Lock>,
-}
-
-/// Where the next record goes.
-#[derive(Debug, Default)]
-struct Appender {
-    active: Option<(Arc<Segment>, u64)>,
-    next_number: u32,
 }
 
 impl Node {
@@ -283,133 +276,10 @@ impl Inner {
         (Busy { inner: self, id }, state)
     }
 
-    fn disk_free_bytes(&self) -> Result<u64, NodeError> {
+    pub(crate) fn disk_free_bytes(&self) -> Result<u64, NodeError> {
         let free = self.disk.free_bytes(&self.segments_dir);
         let free = free.map_err(|e| NodeError::disk("ask for free space", e))?;
         Ok(free.saturating_sub(self.config.reserve_bytes))
-    }
-
-    /// Takes room for an upload and writes its record's header.
-    pub(crate) fn reserve(
-        &self,
-        id: ShardId,
-        term: Term,
-        shard_bytes: u64,
-    ) -> Result<(Arc<Segment>, Place), NodeError> {
-        let extent = extent_bytes(shard_bytes);
-        let disk_free = self.disk_free_bytes()?;
-        let head_bytes = self.lakes.head_bytes();
-        {
-            let mut state = lock(&self.state);
-            let used = state.used_bytes + head_bytes;
-            let free = self.config.capacity_bytes.saturating_sub(used);
-            let free = free.min(disk_free.saturating_sub(state.pending_bytes));
-            if extent > free {
-                return Err(NodeError::Full { free_bytes: free });
-            }
-            if state.uploads >= self.config.uploads_max {
-                return Err(NodeError::Limit { what: "uploads", max: self.config.uploads_max });
-            }
-            state.uploads += 1;
-            state.pending_bytes += extent;
-            state.used_bytes += extent;
-        }
-        let placed = self.append_header(id, term, shard_bytes);
-        if placed.is_err() {
-            self.release(shard_bytes);
-            lock(&self.state).used_bytes -= extent;
-        }
-        placed
-    }
-
-    /// An upload has ended.
-    pub(crate) fn release(&self, shard_bytes: u64) {
-        let mut state = lock(&self.state);
-        state.uploads -= 1;
-        state.pending_bytes -= extent_bytes(shard_bytes);
-    }
-
-    fn append_header(
-        &self,
-        id: ShardId,
-        term: Term,
-        shard_bytes: u64,
-    ) -> Result<(Arc<Segment>, Place), NodeError> {
-        let mut appender = lock(&self.appender);
-        let (segment, offset) = self.active(&mut appender, extent_bytes(shard_bytes))?;
-        let place = Place { id, offset, shard_bytes };
-        let durable_through = lock(&self.state).durable_through();
-        let mark = segment.mark;
-        let header = RecordHeader { mark, id, term, shard_bytes, offset, durable_through };
-        segment
-            .file
-            .write_all_at(&header.to_bytes(), offset)
-            .map_err(|e| NodeError::disk("write a record's header", e))?;
-        lock(&self.state).add_record(segment.number, shard_bytes);
-        appender.active = Some((Arc::clone(&segment), header.end()));
-        Ok((segment, place))
-    }
-
-    /// The segment with room for an extent, and where it goes; a new one where it must be.
-    fn active(
-        &self,
-        appender: &mut Appender,
-        extent: u64,
-    ) -> Result<(Arc<Segment>, u64), NodeError> {
-        if let Some((segment, tail)) = &appender.active {
-            let fits = *tail == PAGE_BYTES || tail + extent <= self.config.segment_bytes;
-            if fits && !segment.is_poisoned() {
-                return Ok((Arc::clone(segment), *tail));
-            }
-        }
-        let number = appender.next_number;
-        appender.next_number += 1;
-        let segment = Segment::create(&*self.disk, &self.segments_dir, number, self.mark(number))
-            .map_err(|e| NodeError::disk("create a segment", e))?;
-        let segment = Arc::new(segment);
-        let mut state = lock(&self.state);
-        let held = SegmentUse {
-            segment: Arc::clone(&segment),
-            records: 0,
-            used_bytes: PAGE_BYTES,
-            damaged: false,
-        };
-        state.segments.insert(number, held);
-        state.used_bytes += PAGE_BYTES;
-        let closed = appender.active.replace((Arc::clone(&segment), PAGE_BYTES));
-        let closed = closed.and_then(|(closed, _)| state.take_empty(closed.number));
-        drop(state);
-        if let Some(closed) = closed {
-            self.remove(&closed.path);
-        }
-        Ok((segment, PAGE_BYTES))
-    }
-
-    fn mark(&self, number: u32) -> Mark {
-        let mut hasher = blake3::Hasher::new_keyed(&self.mark_seed);
-        hasher.update(&number.to_le_bytes());
-        *hasher.finalize().as_bytes().first_chunk().expect("a digest is longer")
-    }
-
-    /// A record's drop mark is written: gives its space back.
-    pub(crate) fn dropped(&self, segment: &Arc<Segment>, place: Place) {
-        segment.punch(place);
-        let appender = lock(&self.appender);
-        let is_active = appender.active.as_ref().is_some_and(|(a, _)| a.number == segment.number);
-        let mut state = lock(&self.state);
-        state.drop_record(segment.number, place.shard_bytes);
-        let emptied = if is_active { None } else { state.take_empty(segment.number) };
-        drop(state);
-        if let Some(emptied) = emptied {
-            self.remove(&emptied.path);
-        }
-    }
-
-    /// Removes a segment in which nothing counts; if that fails it is found again at the next start.
-    fn remove(&self, path: &Path) {
-        if let Err(e) = self.disk.remove(path) {
-            tracing::warn!(path = %path.display(), error = %e, "cannot remove an empty segment");
-        }
     }
 
     /// Finds what the segments hold.

@@ -13,6 +13,7 @@
 //!
 //! The bytes are specified in `docs/format/node-segment.md`, the commands in `docs/format/node-protocol.md`.
 
+mod append;
 mod block;
 mod config;
 mod connection;
