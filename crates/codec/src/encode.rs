@@ -4,9 +4,8 @@
 //! ```text
 //! row r:  p payloads from the spool -> q parity payloads -> p+q sealed leaves, appended to `out` and hashed
 //! ```
-//! Memory: one row of data payloads (0.3 MB for 20+80), beside what the caller lets `out` grow to; a row at a time stays in
-//! the cache best. A caller that keeps its
-//! buffers (`BytesMut` reclaims them) saves the page faults of new ones, which cost about as much as the encryption.
+//! Memory: one row of data payloads (0.3 MB for 20+80), beside what the caller lets `out` grow to. A row at a time stays in
+//! the cache best, and buffers that are kept (`BytesMut` reclaims them) save the page faults of new ones.
 
 use crate::{
     CodedStream, LakeKey, ShardLayout, StreamParams, WrongKey, hash::RowHasher,

@@ -8,7 +8,7 @@
 //! row:  n * 16 -> n * 8 -> n * 4 -> n * 2 -> n one flat array, halved: neighbours are each other's siblings
 //! rows: merged like a binary counter           one array of n for each full subtree
 //! ```
-//! The result is `blake3::hash` of each shard; the gain is about a sixth. What compresses is the `blake3` crate's own vector
+//! The result is `blake3::hash` of each shard; the gain is about a tenth. What compresses is the `blake3` crate's own vector
 //! code, through its `platform` module: public but not documented, so a later release of that crate may move it. This file
 //! is the only one that uses it, and its tests compare with `blake3::hash`.
 //!

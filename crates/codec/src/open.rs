@@ -54,7 +54,7 @@ pub enum OpenError {
     Key(#[from] WrongKey),
 }
 
-/// Opens and seals leaves of one container's shards. A shard's key is derived when it is first needed (2 us).
+/// Opens and seals leaves of one container's shards. A shard's key is derived when it is first needed.
 pub struct Opener {
     key: LakeKey,
     params: StreamParams,

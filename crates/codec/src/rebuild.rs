@@ -64,7 +64,7 @@ pub struct Rebuilder {
 }
 
 impl Rebuilder {
-    /// Prepares to rebuild `want` from `have`: at least `p` shards, of which the first `p` are used. Costs 10-160 us.
+    /// Prepares to rebuild `want` from `have`: at least `p` shards, of which the first `p` are used. Costs up to 160 us: keep it.
     ///
     /// # Errors
     /// [`RebuildError`], all but those of lengths.
