@@ -18,7 +18,7 @@ use std::{
 
 const FENCE_MAGIC: &[u8; 8] = b"PDBFENC\x01";
 const FENCE_BYTES: usize = 48;
-const HEAD_MAGIC: &[u8; 8] = b"PDBHEAD\x01";
+const HEAD_MAGIC: &[u8; 8] = b"PDBHELD\x01";
 const HEAD_PREFIX_BYTES: usize = 48;
 
 /// The newest head of a lake; sealed bytes, opaque to the node.
@@ -197,7 +197,7 @@ fn decode_fence(lake: LakeId, bytes: &[u8]) -> Option<Term> {
 
 /// ```text
 /// offset  size  field
-///      0     8  magic "PDBHEAD\x01"
+///      0     8  magic "PDBHELD\x01"
 ///      8    16  lake
 ///     24     8  term, u64
 ///     32     8  number, u64
