@@ -10,10 +10,11 @@ use std::{net::SocketAddr, path::PathBuf};
 #[command(
     name = "prunedb",
     version,
-    max_term_width = 110,
+    max_term_width = 100,
     after_help = "Exit codes: 0 done, 1 \"no\" (absent, damaged, differs), 2 error.\n\
         Data goes to stdout, everything else to stderr. RUST_LOG sets what is logged.\n\n\
-        Begin with `prunedb demo`, then `prunedb init --local 24`, `prunedb import ethereum FILE.era1`, `prunedb status`."
+        Begin with `prunedb demo`; then `prunedb init --local 24`, `prunedb import ethereum FILE.era1`, \
+        `prunedb status`."
 )]
 pub(crate) struct Args {
     /// Folder of the database [default: ./prunedb-data, or PRUNEDB_DIR]
@@ -22,7 +23,7 @@ pub(crate) struct Args {
     /// Write the result as JSON
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Set a configuration key for this command; goes before PRUNEDB_<KEY> and prunedb.toml
+    /// Set a configuration key for this command; goes before the environment and prunedb.toml
     #[arg(long = "set", global = true, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
     #[command(subcommand)]
@@ -87,8 +88,8 @@ pub(crate) struct Demo {
 
 #[derive(ClapArgs, Debug, Clone)]
 #[command(after_help = "Examples:\n  prunedb init --local 24\n  \
-    prunedb init --policy 4+2 --nodes 10.0.0.1:9900,10.0.0.2:9900,10.0.0.3:9900,10.0.0.4:9900,10.0.0.5:9900,10.0.0.6:9900\n\n\
-    Without --nodes and --local: 24 local nodes. The policy is 16+4 for local nodes, 20+80 for 100 nodes and more,\n\
+    prunedb init --policy 2+1 --nodes 10.0.0.1:9900,10.0.0.2:9900,10.0.0.3:9900\n\n\
+    Without --nodes and --local: 24 local nodes. The policy is 16+4 for local nodes, 20+80 for 100 nodes and more, \
     otherwise it must be given. Keep a copy of lake.secret elsewhere: without it nothing can be read back.")]
 pub(crate) struct Init {
     /// p+q: any p of p+q shards give a container back, each on its own node
@@ -127,8 +128,9 @@ pub(crate) enum Import {
     #[command(after_help = "Examples:\n  prunedb import ethereum mainnet-00000-5ec1ffb8.era1\n  \
         prunedb import ethereum /era1 --checksums /era1/checksums.txt\n  \
         prunedb import ethereum blocks.rlp --network sepolia\n\n\
-        Folders are searched for *.era1, *.rlp and *.blocks. Each file is verified as a whole before anything is stored:\n\
-        hash chain, transaction, ommers and receipts roots, accumulator, block index. The first bad file stops the import.")]
+        Folders are searched for *.era1, *.rlp and *.blocks. Each file is verified as a whole before \
+        anything is stored: hash chain, transaction, ommers and receipts roots, accumulator, block \
+        index. The first bad file stops the import.")]
     Ethereum(ImportEthereum),
 }
 
@@ -140,7 +142,7 @@ pub(crate) struct ImportEthereum {
     /// Network, where the file's name does not say it [default for plain RLP: mainnet]
     #[arg(long)]
     pub(crate) network: Option<Network>,
-    /// Published SHA-256 sums: lines of `<sha256> <file name>`; files that are not in it are refused
+    /// Published SHA-256 sums: lines of checksum and file name; files that are not in it are refused
     #[arg(long, value_name = "FILE")]
     pub(crate) checksums: Option<PathBuf>,
 }
@@ -323,7 +325,7 @@ pub(crate) struct Prune {
 
 #[derive(ClapArgs, Debug, Clone)]
 #[command(
-    after_help = "Needs the lake secret and any p nodes of each group. Put lake.secret and prunedb.toml into the folder, or give\n\
+    after_help = "Needs the lake secret and any p nodes of each group. Put lake.secret and prunedb.toml into the folder, or give \
     them by flags. The old writer, if it is alive, can no longer write.\n\nExamples:\n  \
     prunedb recover --dir ./restored --secret /safe/lake.secret --nodes 10.0.0.1:9900,10.0.0.2:9900,...\n  \
     rm -r prunedb-data/data prunedb-data/metadata && prunedb recover"

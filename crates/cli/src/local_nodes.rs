@@ -1,6 +1,6 @@
 //! Storage nodes in this process: each with a folder, and a port on loopback that changes from run to run.
 //!
-//! The lake's head knows them as `local:00`, `local:01` and so on; [`LocalNodes::connect`] finds their ports.
+//! The lake's head knows them as `local:00`, `local:01` and so on; [`connect`] finds their ports.
 
 use crate::config::{local_address, local_index};
 use anyhow::Context;

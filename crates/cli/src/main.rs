@@ -118,10 +118,10 @@ fn runtime() -> anyhow::Result<Runtime> {
     Builder::new_multi_thread().enable_all().build().context("cannot start threads")
 }
 
-/// Whether the failure is that nobody reads our stdout any more, as in `prunedb kv scan | head`.
+/// Whether the failure is that nobody reads our stdout any more.
 fn reader_has_gone(error: &anyhow::Error) -> bool {
-    let io = error.downcast_ref::<std::io::Error>();
-    io.is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+    let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    inner.is_some_and(|e| e.is::<terminal::ReaderGone>())
 }
 
 fn log_to_stderr(command: &Command) {

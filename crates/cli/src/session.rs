@@ -135,10 +135,8 @@ pub(crate) fn lock(dir: &Path) -> anyhow::Result<Box<dyn Lock>> {
     let lock = disk().lock(&path).with_context(|| format!("cannot lock {}", path.display()))?;
     lock.with_context(|| {
         format!(
-            "{} is in use by another process: wait until it ends, or stop it (a running `prunedb up` would answer \
-             through {}, this one does not yet or is none)",
-            dir.display(),
-            crate::control::SOCKET
+            "{} is in use by another process (a `prunedb up`, or a command): wait until it ends, or stop it",
+            dir.display()
         )
     })
 }

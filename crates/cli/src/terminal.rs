@@ -13,6 +13,16 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 const BAR: &str = "{msg:28} {bar:30} {decimal_bytes:>9}/{decimal_total_bytes:9} {decimal_bytes_per_sec:>11} {eta:>4}";
 const SPINNER: &str = "{msg:28} {spinner} {decimal_bytes:>9} {decimal_bytes_per_sec:>11}";
 
+/// Nobody reads our stdout any more, as in `prunedb kv scan | head`: no failure of ours.
+#[derive(Debug, thiserror::Error)]
+#[error("nobody reads the output any more")]
+pub(crate) struct ReaderGone;
+
+/// Tells a reader that has gone from every other broken pipe, such as a socket's.
+fn told_apart(error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::BrokenPipe { io::Error::other(ReaderGone) } else { error }
+}
+
 pub(crate) struct Terminal {
     stdout: BufWriter<Stdout>,
     is_terminal: bool,
@@ -58,7 +68,7 @@ impl Terminal {
 impl Sink for Terminal {
     fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.clear();
-        self.stdout.write_all(bytes)
+        self.stdout.write_all(bytes).map_err(told_apart)
     }
 
     fn note(&mut self, line: &str) {
@@ -83,7 +93,7 @@ impl Sink for Terminal {
 
     fn finish(&mut self) -> io::Result<()> {
         self.clear();
-        self.stdout.flush()
+        self.stdout.flush().map_err(told_apart)
     }
 }
 

@@ -2,12 +2,12 @@
 
 use super::ethereum::{explained, network, stored_heights};
 use crate::{
-    archive::DbArchive,
+    archive::{DbArchive, known},
     args::{GetEthereum, GetHow},
     io::{Exit, Io},
     session::Session,
 };
-use prunedb_chains::ethereum::{History, Network};
+use prunedb_chains::ethereum::{BlockId, History, Network, Tables};
 use std::sync::Arc;
 
 pub(super) fn run(args: &GetEthereum, session: &Session, io: &mut Io) -> anyhow::Result<Exit> {
@@ -17,7 +17,7 @@ pub(super) fn run(args: &GetEthereum, session: &Session, io: &mut Io) -> anyhow:
             let network = network(&session.db, get.how.network.as_ref())?;
             let history = History::new(&archive, &network);
             match history.block(get.block).map_err(explained)? {
-                None => absent(&format!("block {}", get.block), &network, session, io),
+                None => absent_block(get.block, &network, session, io),
                 Some(block) => write(&get.how, block.rlp(), || block.json(true), io),
             }
         }
@@ -33,7 +33,7 @@ pub(super) fn run(args: &GetEthereum, session: &Session, io: &mut Io) -> anyhow:
                     ));
                     Ok(Exit::No)
                 }
-                None => absent(&format!("block {}", get.block), &network, session, io),
+                None => absent_block(get.block, &network, session, io),
                 Some(receipts) => write(&get.how, receipts.rlp(), || receipts.json(), io),
             }
         }
@@ -60,6 +60,22 @@ fn write<J: serde::Serialize, E: std::error::Error + Send + Sync + 'static>(
         io.json(&json()?)?;
     }
     Ok(Exit::Done)
+}
+
+fn absent_block(
+    block: BlockId,
+    network: &Network,
+    session: &Session,
+    io: &mut Io,
+) -> anyhow::Result<Exit> {
+    let mut what = format!("block {block}");
+    if let BlockId::Height(height) = block
+        && let Some(table) = known(&session.db, &Tables::of(network).block)?
+        && let Some((next, _)) = session.db.range(&table, height, 1)?.first()
+    {
+        what.push_str(&format!(" (the next one that is stored is {next})"));
+    }
+    absent(&what, network, session, io)
 }
 
 fn absent(what: &str, network: &Network, session: &Session, io: &mut Io) -> anyhow::Result<Exit> {

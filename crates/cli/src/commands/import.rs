@@ -141,7 +141,7 @@ fn write_report(
     let blocks = imported.sum(|r| r.blocks);
     let blocks_stored = imported.sum(|r| r.blocks_stored);
     let transactions = imported.sum(|r| r.transactions);
-    let bytes = imported.sum(|r| r.decoded_bytes);
+    let bytes = imported.sum(|r| if r.skipped { 0 } else { r.decoded_bytes });
     let skipped = imported.files.iter().filter(|r| r.skipped).count();
     let kept: Vec<&ImportReport> =
         imported.files.iter().filter(|r| r.original_bytes_kept.is_some()).collect();

@@ -129,7 +129,7 @@ fn write(status: &Status, io: &mut Io) -> anyhow::Result<()> {
         size(status.metadata_bytes)
     ))?;
     io.line(format_args!(
-        "lake      {} of {} of containers ({} after compression): {} % of what came in",
+        "stored    {} in the lake for {} of containers ({} after compression): {} %",
         size(status.lake_bytes),
         size(status.container_bytes),
         size(status.coded_bytes),

@@ -173,12 +173,11 @@ fn read_request(input: &mut impl Read) -> anyhow::Result<(Request, Vec<u8>)> {
         request.version
     );
     let mut stdin = Vec::new();
-    while request.stdin {
-        match Frame::read(input)? {
-            Frame::Stdin(part) if part.is_empty() => break,
-            Frame::Stdin(part) => stdin.extend(part),
-            _ => bail!("stdin was expected"),
-        }
+    let mut more = request.stdin;
+    while more {
+        let Frame::Stdin(part) = Frame::read(input)? else { bail!("stdin was expected") };
+        more = !part.is_empty();
+        stdin.extend(part);
         // one more than may be stored, so that the command can say what is wrong
         ensure!(stdin.len() <= VALUE_BYTES_MAX + BODY_BYTES_MAX, "stdin is over the limit");
     }

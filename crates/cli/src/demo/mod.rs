@@ -19,7 +19,7 @@ use crate::{
     config::{Layers, Source, local_index},
     io::{Exit, Io, Step},
     session::Session,
-    text::size,
+    text::{count, size},
 };
 use anyhow::{Context, bail, ensure};
 use ledger::{Ledger, ReadBack};
@@ -103,11 +103,8 @@ fn tell(args: &Demo, mut session: Session, io: &mut Io) -> anyhow::Result<Report
         None => put_records(&session, io)?,
     };
     let status = session.db.status()?;
-    io.note(format!(
-        "stored {} in {} containers, offloaded",
-        size(input.ledger.value_bytes),
-        status.containers
-    ));
+    let containers = count(status.containers, "container");
+    io.note(format!("stored {} in {containers}, offloaded", size(input.ledger.value_bytes)));
 
     let evicted = session.db.evict(&mut |p| io.progress(p))?;
     ensure!(evicted.kept.is_empty(), "containers could not be evicted: {:?}", evicted.kept);

@@ -1,0 +1,59 @@
+//! The help texts, word for word: `--cfg bless` writes them anew.
+
+use crate::common::{clean_command, output};
+use std::path::Path;
+
+const COMMANDS: [&str; 22] = [
+    "",
+    "demo",
+    "init",
+    "up",
+    "node run",
+    "import ethereum",
+    "export ethereum",
+    "get ethereum",
+    "get ethereum block",
+    "get ethereum receipts",
+    "get ethereum tx",
+    "kv",
+    "kv put",
+    "kv get",
+    "kv scan",
+    "status",
+    "explain",
+    "evict",
+    "verify",
+    "repair",
+    "prune",
+    "recover",
+];
+
+#[test]
+fn help_texts_are_those_of_the_fixtures() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/help");
+    for command in COMMANDS {
+        let mut args: Vec<&str> = command.split(' ').filter(|w| !w.is_empty()).collect();
+        args.push("--help");
+        let help = output(clean_command().args(&args).env("COLUMNS", "110")).exits(0);
+        let name = if command.is_empty() { "prunedb".into() } else { command.replace(' ', "-") };
+        let path = folder.join(format!("{name}.txt"));
+        if cfg!(bless) {
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(&path, &help.stdout).unwrap();
+        }
+        let expected = std::fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(
+            help.text(),
+            expected,
+            "{command}: run the tests with RUSTFLAGS=\"--cfg bless\" if it is meant"
+        );
+    }
+}
+
+#[test]
+fn a_wrong_command_line_exits_with_2() {
+    for args in [&["frobnicate"][..], &["kv", "get"], &["status", "--frob"], &[]] {
+        let wrong = output(clean_command().args(args)).exits(2);
+        assert!(wrong.stdout.is_empty() && !wrong.stderr.is_empty());
+    }
+}

@@ -1,0 +1,20 @@
+//! The built binary, command by command, as its users run it.
+//!
+//! Everything runs in temporary folders and on loopback. Tests with real history need `PRUNEDB_CORPUS`, and say so where
+//! it is not set.
+
+#![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
+
+mod bad_input;
+mod common;
+mod config;
+mod corpus;
+mod crash;
+mod damage;
+mod demo;
+mod ethereum;
+mod full_disk;
+mod help;
+mod kv;
+mod nodes;
+mod up;

@@ -1,0 +1,172 @@
+//! Storage nodes as processes of their own, and `recover`.
+
+use crate::common::{Folder, NETWORK, Running, clean_command, era1, sha256};
+use std::fs;
+
+/// Storage nodes with their folders and addresses.
+struct Nodes {
+    folder: Folder,
+    running: Vec<Running>,
+    addresses: Vec<String>,
+}
+
+impl Nodes {
+    fn start(count: usize) -> Self {
+        let mut nodes = Self { folder: Folder::new(), running: Vec::new(), addresses: Vec::new() };
+        for index in 0..count {
+            let node = nodes.launch(index, "127.0.0.1:0");
+            let address = node.said.split_whitespace().nth(2).unwrap().trim_end_matches(',');
+            nodes.addresses.push(address.to_owned());
+            nodes.running.push(node);
+        }
+        nodes
+    }
+
+    fn launch(&self, index: usize, listen: &str) -> Running {
+        let mut command = clean_command();
+        command.args(["node", "run", "--capacity", "1GB", "--listen", listen, "--dir"]);
+        command.arg(self.folder.path(&format!("node-{index}")));
+        Running::start(command, "node on ")
+    }
+
+    fn restart(&mut self, index: usize) {
+        self.running[index] = self.launch(index, &self.addresses[index].clone());
+    }
+
+    fn list(&self) -> String {
+        self.addresses.join(",")
+    }
+}
+
+#[test]
+fn a_lake_on_nodes_elsewhere_survives_q_of_them_and_says_which_are_gone() {
+    let mut nodes = Nodes::start(5);
+    let folder = Folder::new();
+    folder.run(&["init", "--policy", "3+2", "--nodes", &nodes.list()]).exits(0);
+    let (name, bytes) = era1(0, 200, 1);
+    folder.file(&name, &bytes);
+    folder.run(&["import", "ethereum", &name]).exits(0);
+    folder.run(&["evict"]).exits(0);
+
+    nodes.running[0].kill();
+    nodes.running[3].kill();
+    let out = folder.json(&["export", "ethereum", "--epoch", "0", "--out", "out"]);
+    assert_eq!(out["sha256"], sha256(&bytes));
+    let status = folder.status();
+    let states: Vec<&str> =
+        status["nodes"].as_array().unwrap().iter().map(|n| n["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["down", "up", "up", "down", "up"]);
+    folder.run(&["verify"]).exits(1);
+
+    nodes.running[4].kill();
+    folder.run(&["verify"]).fails(&[
+        "too many shards are lost",
+        &nodes.addresses[0],
+        &nodes.addresses[4],
+    ]);
+    // what was put is safe here, and waits for the nodes
+    folder.run(&["kv", "put", "--table", "t", "key", "v"]).exits(0);
+    folder.run(&["evict"]).fails(&[&nodes.addresses[3]]);
+    assert_eq!(folder.run(&["kv", "get", "--table", "t", "key"]).exits(0).stdout, b"v");
+
+    for index in [0, 3, 4] {
+        nodes.restart(index);
+    }
+    folder.run(&["evict"]).exits(0);
+    folder.run(&["verify", "--deep"]).exits(0);
+    assert_eq!(nodes.running[1].interrupt(), 0);
+}
+
+#[test]
+fn slots_of_a_node_that_is_gone_move_to_a_spare_one() {
+    let mut nodes = Nodes::start(4);
+    let folder = Folder::new();
+    folder.run(&["init", "--policy", "2+1", "--nodes", &nodes.list()]).exits(0);
+    for number in 0..5 {
+        folder
+            .run_with_stdin(
+                &["kv", "put", "--table", "t", &number.to_string(), "-"],
+                &[number; 50_000],
+            )
+            .exits(0);
+        folder.run(&["evict"]).exits(0);
+    }
+    nodes.running[1].kill();
+    let repaired = folder.json(&["repair", "--move-away"]);
+    assert!(repaired["moved_slots"].as_u64() > Some(0), "{repaired}");
+    // for good: the lake is healthy without it
+    assert_eq!(folder.json(&["verify", "--deep"])["healthy"], true);
+    nodes.running[2].kill();
+    for number in 0..5u8 {
+        let got = folder.run(&["kv", "get", "--table", "t", &number.to_string()]).exits(0);
+        assert_eq!(got.stdout, [number; 50_000]);
+    }
+}
+
+#[test]
+fn a_database_comes_back_from_its_lake_and_the_old_writer_cannot_harm_it() {
+    let mut nodes = Nodes::start(4);
+    let old = Folder::new();
+    old.run(&["init", "--policy", "2+1", "--nodes", &nodes.list()]).exits(0);
+    let (name, bytes) = era1(0, 100, 1);
+    old.file(&name, &bytes);
+    old.run(&["import", "ethereum", &name]).exits(0);
+    let records = old.status()["records"].clone();
+    let secret = old.dir().join("lake.secret");
+    let secret = secret.to_str().unwrap();
+
+    // one node short, and half of the others as seeds
+    nodes.running[0].kill();
+    let new = Folder::new();
+    let seeds = nodes.addresses[1..3].join(",");
+    let stranger = Folder::with_local_nodes("2+1", 3);
+    let strange = stranger.dir().join("lake.secret");
+    let refused = new.run(&["recover", "--secret", strange.to_str().unwrap(), "--nodes", &seeds]);
+    refused.fails(&["no head of lake"]);
+    let recovered = new.json(&["recover", "--secret", secret, "--nodes", &seeds]);
+    assert_eq!(recovered["records"], records);
+    assert_eq!(new.status()["records"], records);
+    assert_eq!(new.status()["nodes"].as_array().unwrap().len(), 4);
+    let out = new.json(&["export", "ethereum", "--epoch", "0", "--out", "out"]);
+    assert_eq!(out["sha256"], sha256(&bytes));
+    new.run(&["recover", "--secret", secret]).fails(&["holds a database already"]);
+
+    // the new one writes: the old one no longer can
+    new.run(&["kv", "put", "--table", "t", "new", "v"]).exits(0);
+    new.run(&["evict"]).exits(0);
+    old.run(&["kv", "put", "--table", "t", "old", "v"]).exits(0);
+    old.run(&["evict"]).fails(&[]);
+    new.run(&["verify", "--deep"]).exits(1); // the node that was killed, and nothing else
+    assert_eq!(new.run(&["kv", "get", "--table", "t", "new"]).exits(0).stdout, b"v");
+}
+
+#[test]
+fn local_nodes_give_the_database_back_too() {
+    let folder = Folder::with_local_nodes("4+2", 6);
+    let (name, bytes) = era1(0, 100, 1);
+    folder.file(&name, &bytes);
+    folder.run(&["import", "ethereum", &name]).exits(0);
+    let before = folder.status();
+    for lost in ["data", "metadata", "nodes/02", "nodes/03"] {
+        fs::remove_dir_all(folder.dir().join(lost)).unwrap();
+    }
+    let recovered = folder.run(&["recover"]).exits(0);
+    assert!(recovered.text().contains("1 container"), "{}", recovered.text());
+    assert_eq!(folder.status()["records"], before["records"]);
+    folder.run(&["get", "ethereum", "block", "99", "--network", NETWORK]).exits(0);
+    folder.run(&["export", "ethereum", "--epoch", "0", "--out", "out"]).exits(0);
+    assert_eq!(fs::read(folder.path("out").join(&name)).unwrap(), bytes);
+}
+
+#[test]
+fn a_node_refuses_a_folder_in_use() {
+    let nodes = Nodes::start(1);
+    let mut command = clean_command();
+    command.args(["node", "run", "--capacity", "1GB", "--listen", "127.0.0.1:0", "--dir"]);
+    command.arg(nodes.folder.path("node-0"));
+    crate::common::output(&mut command).fails(&["node-0", "use"]);
+    let mut command = clean_command();
+    command.args(["node", "run", "--capacity", "1GB", "--listen", &nodes.addresses[0], "--dir"]);
+    command.arg(nodes.folder.path("node-1"));
+    crate::common::output(&mut command).fails(&["cannot listen", &nodes.addresses[0]]);
+}
