@@ -5,7 +5,7 @@ use crate::{
     error::{At, Error},
     indexing::{insert, open_index},
     lake::{Connect, Lake, Trace},
-    local::{Active, Kind, LocalFiles},
+    local::{Active, Kind, LocalFiles, create_folder},
     manifest::Manifest,
     options::Options,
     placement::ring,
@@ -162,7 +162,7 @@ impl Db {
     ) -> Result<Manifest, Error> {
         let dir = &options.metadata_dir;
         for dir in [&options.data_dir, dir] {
-            disk.create_dir_all(dir).at(dir)?;
+            create_folder(&**disk, dir)?;
         }
         if Manifest::exists(&**disk, dir)? {
             return Err(Error::AlreadyADatabase { path: dir.clone() });
@@ -375,7 +375,7 @@ impl Inner {
         if secret.lake_id() != state.lake {
             return Err(Error::WrongSecret { expected: state.lake, found: secret.lake_id() });
         }
-        disk.create_dir_all(&options.data_dir).at(&options.data_dir)?;
+        create_folder(&*disk, &options.data_dir)?;
         let lake = Lake::new(secret, runtime, &state.body.nodes, state.body.groups, connect);
         let files = Arc::new(LocalFiles::open(Arc::clone(&disk), &options.data_dir, lake.id)?);
         let index = Arc::new(open_index(&disk, dir, &lake)?);

@@ -2,9 +2,9 @@
 
 use crate::{
     db::{Inner, Table},
-    error::{At, Error},
+    error::Error,
     lake::{Lake, Trace},
-    local::Kind,
+    local::{Kind, create_folder},
     progress::{Job, OnProgress},
     record::Record,
 };
@@ -32,7 +32,7 @@ pub(crate) fn insert(index: &Index, table: TableId, kind: TableKind, key: &[u8],
 
 pub(crate) fn open_index(disk: &Arc<dyn Disk>, dir: &Path, lake: &Lake) -> Result<Index, Error> {
     let dir = dir.join(INDEX_DIR);
-    disk.create_dir_all(&dir).at(&dir)?;
+    create_folder(&**disk, &dir)?;
     let seed = Seed::new(*lake.secret.index_seed());
     let options = prunedb_index::Options::default();
     match Index::open(Arc::clone(disk), &dir, &seed, options) {
