@@ -145,7 +145,7 @@ fn a_crash_at_any_operation_loses_nothing_acknowledged() {
     let mut seen = Acknowledged::default();
     live(&world, &on, &mut seen).unwrap();
     let operations = on.operations();
-    let samples = std::env::var("PRUNEDB_CRASH_SAMPLES").map_or(40, |n| n.parse().unwrap());
+    let samples = std::env::var("PRUNEDB_CRASH_SAMPLES").map_or(60, |n| n.parse().unwrap());
     for sample in 0..samples {
         // spread evenly, in steps that do not fall together with those of the engine
         let count = (sample * 7919) % operations;
@@ -156,4 +156,48 @@ fn a_crash_at_any_operation_loses_nothing_acknowledged() {
         };
         crash_after(&mut world, count, unsynced);
     }
+}
+
+#[test]
+fn a_container_that_could_not_be_created_is_created_by_the_next_put() {
+    let world = world();
+    for step in 0..8 {
+        let on = CrashDisk::default();
+        on.die_after(u64::MAX);
+        let nodes = world.stores.keys().cloned().collect();
+        let lake = world.secret().lake_id();
+        Db::create(&disk(&on), &world.options(dir()), lake, nodes).unwrap();
+        let db = world.open_on(disk(&on), dir()).unwrap();
+        let table = db.ensure_table("keyed", TableKind::Keyed).unwrap();
+        on.fail_once_after(step);
+        let first = db.put(&table, b"one", b"1");
+        let poisoned = matches!(db.put(&table, b"two", b"2"), Err(Error::Poisoned { .. }));
+        assert!(first.is_ok() || step < 5 || poisoned, "{step}: {first:?}");
+        assert!(!poisoned || step >= 5, "{step}: nothing was written yet");
+        drop(db);
+        let db = world.open_on(disk(&on), dir()).unwrap();
+        db.put(&table, b"three", b"3").unwrap();
+        assert_eq!(db.get(&table, b"two").unwrap().is_some(), !poisoned, "{step}");
+    }
+}
+
+#[test]
+fn a_long_put_of_small_records_is_scanned_in_a_few_reads() {
+    let world = world();
+    let on = CrashDisk::default();
+    on.die_after(u64::MAX);
+    let nodes = world.stores.keys().cloned().collect();
+    Db::create(&disk(&on), &world.options(dir()), world.secret().lake_id(), nodes).unwrap();
+    let db = world.open_on(disk(&on), dir()).unwrap();
+    let table = db.ensure_table("sequence", TableKind::Sequence).unwrap();
+    let keys: Vec<[u8; 8]> = (0..20_000u64).map(u64::to_be_bytes).collect();
+    let put: Vec<_> = keys.iter().map(|key| (&table, &key[..], &[7u8; 700][..])).collect();
+    db.append(&put).unwrap();
+    db.commit().unwrap();
+    drop(db);
+    let before = on.bytes_read();
+    let db = world.open_on(disk(&on), dir()).unwrap();
+    let read = on.bytes_read() - before;
+    assert!(read < 8 * 20_000 * 732, "{read} bytes");
+    assert_eq!(db.get(&table, &keys[19_999]).unwrap().unwrap(), [7; 700]);
 }

@@ -50,6 +50,7 @@ struct State {
     locked: bool,
     operations: u64,
     dies_at: u64,
+    fails_at: Option<u64>,
     bytes_read: u64,
 }
 
@@ -136,6 +137,12 @@ impl CrashDisk {
         state.dies_at = state.operations.saturating_add(count);
     }
 
+    /// The operation after `count` more fails, as where the disk is full; those behind it do not.
+    pub(crate) fn fail_once_after(&self, count: u64) {
+        let mut state = self.lock();
+        state.fails_at = Some(state.operations + count);
+    }
+
     /// Operations that change something, so far.
     pub(crate) fn operations(&self) -> u64 {
         self.lock().operations
@@ -203,6 +210,10 @@ impl CrashDisk {
     fn change(&self) -> io::Result<MutexGuard<'_, State>> {
         let mut state = self.alive()?;
         state.operations += 1;
+        if state.fails_at.is_some_and(|at| at < state.operations) {
+            state.fails_at = None;
+            return Err(io::Error::other("the disk failed once"));
+        }
         Ok(state)
     }
 }
