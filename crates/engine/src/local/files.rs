@@ -10,6 +10,7 @@ use prunedb_format::{
 };
 use std::{
     collections::{BTreeMap, HashMap},
+    io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -114,6 +115,7 @@ impl LocalFiles {
         let (from, to) = (self.path(number, Kind::Active), self.path(number, Kind::Sealed));
         self.disk.rename(&from, &to).at(&to)?;
         self.disk.sync_dir(&self.dir).at(&self.dir)?;
+        // only now: what passes for sealed is offloaded, and must not be active again after a crash
         self.lock().kinds.insert(number, Kind::Sealed);
         Ok(())
     }
@@ -129,7 +131,13 @@ impl LocalFiles {
             return Ok(Some(Arc::clone(file)));
         }
         let path = self.path(number, kind);
-        let file = self.disk.open(&path, Open::Read).at(&path)?;
+        let file = match self.disk.open(&path, Open::Read) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound && kind == Kind::Active => {
+                let path = self.path(number, Kind::Sealed); // it is being sealed
+                self.disk.open(&path, Open::Read).at(&path)?
+            }
+            opened => opened.at(&path)?,
+        };
         if state.open.len() >= OPEN_FILES {
             state.open.clear();
         }
@@ -182,7 +190,7 @@ impl LocalFiles {
         let path = self.path(number, kind);
         let file = match self.disk.open(&path, Open::Read) {
             Ok(file) => file,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(0),
             Err(source) => return Err(Error::Io { path, source }),
         };
         file.allocated_bytes().at(&path)
@@ -199,7 +207,7 @@ impl LocalFiles {
         let path = self.path(number, Kind::Sealed);
         let file = self.whole(number)?.ok_or_else(|| Error::Io {
             path: path.clone(),
-            source: std::io::ErrorKind::NotFound.into(),
+            source: io::ErrorKind::NotFound.into(),
         })?;
         Ok(file.len().at(&path)?.saturating_sub(LOCAL_HEADER_BYTES as u64))
     }
