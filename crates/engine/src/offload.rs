@@ -170,16 +170,24 @@ impl Inner {
     }
 
     /// The term of this process: the first write to the lake takes the next one and fences the others off.
+    ///
+    /// Only who knows the newest head may: a manifest that misses what another writer published would undo it.
     pub(crate) fn term(&self) -> Result<Term, Error> {
         let mut held = self.term.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(term) = *held {
             return Ok(term);
         }
-        let term = self.manifest.update(|state| {
-            state.term = Term(state.term.0 + 1);
-            state.term
-        })?;
+        let state = self.manifest.state();
+        let heads = self.lake.heads();
+        let foreign =
+            heads.iter().find(|head| head.term > state.term || head.number > state.head_number);
+        if let Some(head) = foreign {
+            return Err(Error::Fenced { term: state.term, seen: head.term });
+        }
+        // kept only where the nodes agreed: who is fenced off must not climb past the other by trying again
+        let term = Term(state.term.0 + 1);
         self.lake.fence(term)?;
+        self.manifest.update(|state| state.term = term)?;
         *held = Some(term);
         Ok(term)
     }

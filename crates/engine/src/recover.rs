@@ -85,7 +85,8 @@ impl Db {
         manifest.update(|state| {
             state.body = body;
             state.head_number = prefix.number;
-            state.term = prefix.term;
+            // one more, so that the writer that we replace is fenced off where it takes its next term
+            state.term = Term(prefix.term.0.saturating_add(1));
             state.head_dirty = false;
         })?;
         manifest.finish(&*disk)?;

@@ -92,7 +92,7 @@ impl Shards {
             params,
             opener,
             code: lake.code(stream.policy),
-            nodes: lake.slots(stream.group),
+            nodes: lake.slots(stream.id, stream.group, stream.policy)?,
             bad: Mutex::default(),
             trace: Mutex::default(),
         })))

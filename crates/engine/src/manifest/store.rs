@@ -162,6 +162,9 @@ impl Store {
             coded_bytes,
         ] = numbers;
         let body = HeadBody::decode(&bytes).at(&self.path)?;
+        if body.groups.is_empty() {
+            return Err(self.damaged("the placement has no group".into()));
+        }
         Ok(State {
             lake: LakeId(lake),
             body,
