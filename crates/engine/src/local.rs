@@ -14,7 +14,7 @@ mod files;
 
 pub(crate) use active::Active;
 pub(crate) use cache::CacheFile;
-pub(crate) use files::{Kind, LocalFiles, read_footer};
+pub(crate) use files::{Kind, LocalFiles, container_files, read_footer};
 
 use crate::error::{At, Error};
 use prunedb_disk::Disk;
