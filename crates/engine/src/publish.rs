@@ -68,11 +68,7 @@ impl Inner {
                     policy: old.stream.policy,
                 })
                 .collect();
-            self.manifest.set_retired(&retired, &[])?;
-            self.manifest.update(|state| {
-                state.body = body;
-                state.head_dirty = false;
-            })?;
+            self.manifest.set_published(body, &retired)?;
             self.delete_retired(term, number)?;
         }
     }
@@ -177,7 +173,7 @@ impl Inner {
         });
         self.manifest.set_damage(damage, false)?;
         let numbers: Vec<u32> = numbers.into_iter().collect();
-        self.manifest.set_retired(&[], &numbers)
+        self.manifest.remove_retired(&numbers)
     }
 }
 

@@ -67,7 +67,12 @@ impl Inner {
             out.moved_slots = self.move_slots(&subjects)?;
         }
         let mut lost: BTreeMap<ContainerId, BTreeSet<ShardIndex>> = BTreeMap::new();
-        for (container, shard) in self.manifest.damage()? {
+        let there: BTreeSet<ContainerId> = subjects.iter().map(|s| s.stream.id).collect();
+        // a manifest container that was replaced while somebody looked at it needs no repair
+        let (known, gone): (Vec<_>, Vec<_>) =
+            self.manifest.damage()?.into_iter().partition(|(id, _)| there.contains(id));
+        self.manifest.set_damage(gone, false)?;
+        for (container, shard) in known {
             lost.entry(container).or_default().insert(shard);
         }
         if lost.is_empty() {

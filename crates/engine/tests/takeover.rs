@@ -73,6 +73,7 @@ fn of_two_recoveries_with_one_term_only_one_believes_that_it_published() {
         assert!(matches!(error, Error::Fenced { .. }), "{error}");
     }
     two.ensure_table("three", TableKind::Keyed).unwrap();
-    two.flush(&mut quiet()).unwrap();
+    // the number of its next manifest container may be spoilt too, then it takes the one after
+    assert!((0..3).any(|_| two.flush(&mut quiet()).is_ok()));
     check(&one, 0, 310, BYTES);
 }
