@@ -95,6 +95,11 @@ impl Manifest {
         self.store.finish(disk)
     }
 
+    /// Takes [`Self::finish`] back, where what had to follow failed.
+    pub(crate) fn unfinish(disk: &dyn Disk, dir: &Path) -> Result<(), Error> {
+        Store::unfinish(disk, dir)
+    }
+
     pub(crate) fn open(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Self, Error> {
         let store = Store::open(disk, dir)?;
         let state = store.state()?;

@@ -5,7 +5,7 @@
 mod common;
 
 use common::{World, check, fill, quiet};
-use prunedb_engine::{Error, TableKind};
+use prunedb_engine::{Db, Error, TableKind};
 
 const BYTES: usize = 5000;
 
@@ -76,4 +76,35 @@ fn of_two_recoveries_with_one_term_only_one_believes_that_it_published() {
     // the number of its next manifest container may be spoilt too, then it takes the one after
     assert!((0..3).any(|_| two.flush(&mut quiet()).is_ok()));
     check(&one, 0, 310, BYTES);
+}
+
+#[test]
+fn a_seed_with_an_old_head_leads_to_the_newest_one() {
+    let (world, db) = World::open_new("2+2", 5);
+    fill(&db, 0, 10, BYTES);
+    db.flush(&mut quiet()).unwrap();
+    world.set_offline(&[3], true);
+    fill(&db, 10, 10, BYTES);
+    db.flush(&mut quiet()).unwrap();
+    world.set_offline(&[3], false);
+    drop(db);
+    let recover = |place: &str, report: &mut prunedb_engine::OnProgress<'_>| {
+        let dir = world.dir.path().join(place);
+        let (disk, options) = (World::disk(), world.options(&dir));
+        let handle = world.runtime.handle().clone();
+        let seed = ["node-03".to_owned()];
+        Db::recover(disk, options, world.secret(), &seed, &world.connect(), handle, report)
+    };
+    let (db, recovered) = recover("one", &mut quiet()).unwrap();
+    check(&db, 0, 20, BYTES);
+    assert_eq!((recovered.nodes_answered, recovered.nodes_needed), (5, 3));
+    drop(db);
+    // what fails half-way leaves no database behind, and can be repeated
+    let mut nodes_go = |progress: prunedb_engine::Progress| {
+        world.set_offline(&[0, 1, 2, 4], progress.what == "index");
+    };
+    assert!(matches!(recover("two", &mut nodes_go), Err(Error::Lost { .. })));
+    world.set_offline(&[0, 1, 2, 4], false);
+    let (db, _) = recover("two", &mut quiet()).unwrap();
+    check(&db, 0, 20, BYTES);
 }

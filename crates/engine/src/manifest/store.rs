@@ -109,6 +109,13 @@ impl Store {
         disk.sync_dir(dir).at(dir)
     }
 
+    /// Takes the name away again.
+    pub(super) fn unfinish(disk: &dyn Disk, dir: &Path) -> Result<(), Error> {
+        let path = dir.join(FILE);
+        disk.rename(&path, &dir.join(UNFINISHED)).at(&path)?;
+        disk.sync_dir(dir).at(dir)
+    }
+
     pub(super) fn open(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Self, Error> {
         let path = dir.join(FILE);
         match disk.open(&path, Open::ReadWrite) {

@@ -184,7 +184,7 @@ impl CrashDisk {
                 let kept = match unsynced {
                     Unsynced::Lost => false,
                     Unsynced::Kept => true,
-                    Unsynced::Some(_) => next(&mut random) % 2 == 0,
+                    Unsynced::Some(_) => next(&mut random).is_multiple_of(2),
                 };
                 if kept {
                     write.apply(&mut bytes);
