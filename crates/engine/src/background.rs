@@ -1,6 +1,6 @@
 //! The thread that seals by age, offloads, publishes, and keeps the cache below its limit.
 
-use crate::db::Inner;
+use crate::{db::Inner, error::Error};
 use std::{
     sync::{Arc, PoisonError},
     thread::JoinHandle,
@@ -27,7 +27,10 @@ pub(crate) struct Background {
 
 impl Background {
     pub(crate) fn start(inner: Arc<Inner>) -> Self {
-        inner.queue.state.lock().unwrap_or_else(PoisonError::into_inner).served = true;
+        {
+            let mut state = inner.queue.state.lock().unwrap_or_else(PoisonError::into_inner);
+            (state.served, state.stop) = (true, false);
+        }
         let worker = Arc::clone(&inner);
         let thread = std::thread::Builder::new()
             .name("prunedb-offload".into())
@@ -49,12 +52,22 @@ impl Drop for Background {
         {
             tracing::error!("the background thread panicked");
         }
-        self.inner.queue.state.lock().unwrap_or_else(PoisonError::into_inner).served = false;
+    }
+}
+
+/// Puts wait for the queue only while somebody works on it, and that ends with the thread, however it ends.
+struct Served<'a>(&'a Inner);
+
+impl Drop for Served<'_> {
+    fn drop(&mut self) {
+        self.0.queue.state.lock().unwrap_or_else(PoisonError::into_inner).served = false;
+        self.0.queue.changed.notify_all();
     }
 }
 
 impl Inner {
     fn serve(&self) {
+        let _served = Served(self);
         let mut failures = 0;
         loop {
             let wait =
@@ -82,22 +95,32 @@ impl Inner {
         }
     }
 
-    /// One round of what keeps a database in shape.
-    fn upkeep(&self) -> Result<(), crate::Error> {
-        self.writer.seal_if_old(self.now(), self.options.seal_age)?;
-        let mut offloaded = false;
-        while self.offload_next()?.is_some() {
-            offloaded = true;
-            if self.queue.state.lock().unwrap_or_else(PoisonError::into_inner).stop {
-                return Ok(());
+    /// One round of what keeps a database in shape. A step that fails does not keep the others from their work.
+    fn upkeep(&self) -> Result<(), Error> {
+        let sealed = self.writer.seal_if_old(self.now(), self.options.seal_age).map(drop);
+        let offloaded = loop {
+            match self.offload_next() {
+                Ok(Some(_)) if self.stopped() => return Ok(()),
+                Ok(Some(_)) => {}
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
             }
-        }
-        if offloaded {
-            self.publish()?;
-        }
-        if self.index.stats().memtable_entries >= INDEX_RECORDS {
-            self.flush_index()?;
-        }
-        self.shrink_cache()
+        };
+        // what an earlier round could not publish is published now; tables alone can wait
+        let published = match self.manifest.has_unpublished_container() {
+            Ok(true) => self.publish(),
+            Ok(false) => Ok(()),
+            Err(error) => Err(error),
+        };
+        let indexed = if self.index.stats().memtable_entries >= INDEX_RECORDS {
+            self.flush_index()
+        } else {
+            Ok(())
+        };
+        sealed.and(offloaded).and(published).and(indexed).and(self.shrink_cache())
+    }
+
+    fn stopped(&self) -> bool {
+        self.queue.state.lock().unwrap_or_else(PoisonError::into_inner).stop
     }
 }

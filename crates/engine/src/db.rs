@@ -5,7 +5,7 @@ use crate::{
     error::{At, Error},
     indexing::{insert, open_index},
     lake::{Connect, Lake, Trace},
-    local::{Active, Kind, LocalFiles},
+    local::{self, Active, Kind, LocalFiles, create_folder},
     manifest::Manifest,
     options::Options,
     placement::ring,
@@ -24,6 +24,7 @@ use prunedb_format::{
 };
 use prunedb_index::{Index, Location};
 use std::{
+    collections::HashSet,
     sync::{Arc, Condvar, Mutex, PoisonError, RwLock},
     time::{Duration, Instant},
 };
@@ -133,13 +134,18 @@ impl Db {
     /// Creates an empty database of a lake ([`LakeSecret::lake_id`]) that lies on these nodes. Nothing is sent to them yet.
     ///
     /// # Errors
-    /// [`Error::AlreadyADatabase`], [`Error::TooFewNodes`], and those of the disk.
+    /// [`Error::AlreadyADatabase`], [`Error::LocalContainers`], [`Error::TooFewNodes`], [`Error::RepeatedNode`], and
+    /// those of the disk.
     pub fn create(
         disk: &Arc<dyn Disk>,
         options: &Options,
         lake: LakeId,
         nodes: Vec<String>,
     ) -> Result<(), Error> {
+        let mut seen = HashSet::new();
+        if let Some(address) = nodes.iter().find(|address| !seen.insert(*address)) {
+            return Err(Error::RepeatedNode { address: address.clone() });
+        }
         let groups = ring(options.policy, nodes.len())?;
         let body = HeadBody {
             next_data: 0,
@@ -162,10 +168,14 @@ impl Db {
     ) -> Result<Manifest, Error> {
         let dir = &options.metadata_dir;
         for dir in [&options.data_dir, dir] {
-            disk.create_dir_all(dir).at(dir)?;
+            create_folder(&**disk, dir)?;
         }
         if Manifest::exists(&**disk, dir)? {
             return Err(Error::AlreadyADatabase { path: dir.clone() });
+        }
+        let count = local::container_files(&**disk, &options.data_dir)?;
+        if count > 0 {
+            return Err(Error::LocalContainers { path: options.data_dir.clone(), count });
         }
         Manifest::create(disk, dir, lake, body)
     }
@@ -274,12 +284,15 @@ impl Db {
     /// after [`Self::wait`] or [`Self::commit`]. Waits while offloading is behind by more than its queue.
     ///
     /// # Errors
-    /// [`Error::Key`], [`Error::ValueTooLong`], [`Error::PutTooLarge`], [`Error::DiskFull`], [`Error::Poisoned`];
-    /// nothing was put then.
+    /// [`Error::Key`], [`Error::ValueTooLong`], [`Error::PutTooLarge`], [`Error::UnknownTable`] for a table of another
+    /// database, [`Error::DiskFull`], [`Error::OffloadBehind`], [`Error::Poisoned`]; nothing was put then.
     pub fn append(&self, records: &[(&Table, &[u8], &[u8])]) -> Result<Position, Error> {
         let mut puts = Vec::with_capacity(records.len());
         for (table, key, value) in records {
             check_key(table, key)?;
+            if !self.inner.manifest.has_table(table.id, &table.name, table.kind) {
+                return Err(Error::UnknownTable { name: table.name.clone() });
+            }
             if value.len() > CONTAINER_BYTES_MAX {
                 return Err(Error::ValueTooLong {
                     bytes: value.len(),
@@ -375,7 +388,7 @@ impl Inner {
         if secret.lake_id() != state.lake {
             return Err(Error::WrongSecret { expected: state.lake, found: secret.lake_id() });
         }
-        disk.create_dir_all(&options.data_dir).at(&options.data_dir)?;
+        create_folder(&*disk, &options.data_dir)?;
         let lake = Lake::new(secret, runtime, &state.body.nodes, state.body.groups, connect);
         let files = Arc::new(LocalFiles::open(Arc::clone(&disk), &options.data_dir, lake.id)?);
         let index = Arc::new(open_index(&disk, dir, &lake)?);

@@ -39,6 +39,16 @@ pub enum Error {
         /// which folder
         path: PathBuf,
     },
+    /// Container files without the manifest that they belong to.
+    #[error(
+        "{path} holds {count} containers of an earlier database: nothing was changed; move them away first (what is not in its lake is nowhere else)", path = path.display()
+    )]
+    LocalContainers {
+        /// which folder
+        path: PathBuf,
+        /// how many
+        count: usize,
+    },
     /// Another process has the folder.
     #[error("{path} is in use by another process: stop it, or let the command talk to it (`prunedb up` listens on a socket in the folder)", path = path.display())]
     InUse {
@@ -139,6 +149,12 @@ pub enum Error {
         /// nodes given
         given: usize,
     },
+    /// One node under two slots would lose two shards at once.
+    #[error("node {address} is given twice: name each node once")]
+    RepeatedNode {
+        /// its address
+        address: String,
+    },
     /// Too few nodes took a container, so it stays local.
     #[error("{container} stays local: {stored} of {needed} needed shards were stored; {failures}")]
     Offload {
@@ -186,6 +202,14 @@ pub enum Error {
         needed: usize,
         /// each shard that is not, and why
         failures: Failures,
+    },
+    /// A container whose local copy must stay.
+    #[error("{container} stays here: {reason}")]
+    NotSafe {
+        /// which container
+        container: ContainerId,
+        /// why, and what helps
+        reason: String,
     },
     /// A store's answer that stops an operation.
     #[error(transparent)]

@@ -3,7 +3,7 @@
 use crate::{
     db::{Db, Inner},
     error::Error,
-    lake::Shards,
+    lake::{Shards, write_threshold},
     local::Kind,
     progress::{Job, OnProgress},
 };
@@ -40,14 +40,14 @@ impl Inner {
         let sealed = self.files.numbers(Kind::Sealed);
         let mut total = 0;
         for &number in &sealed {
-            total += self.files.sealed_bytes(number)?;
+            total += self.files.sealed(number)?.map_or(0, |s| s.container_bytes);
         }
         let mut job = Job::start("read back", total, report);
         let mut evicted = Evicted::default();
         for number in sealed {
             let id = ContainerId::data(number);
-            let container_bytes = self.files.sealed_bytes(number)?;
-            match self.read_back(number) {
+            let container_bytes = self.files.sealed(number)?.map_or(0, |s| s.container_bytes);
+            match self.make_safe(number) {
                 Ok(()) => {
                     evicted.bytes += self.files.allocated_bytes(number)?;
                     evicted.containers += 1;
@@ -64,6 +64,42 @@ impl Inner {
         }
         self.cached.lock().unwrap_or_else(PoisonError::into_inner).clear();
         Ok(evicted)
+    }
+
+    /// Makes sure that the lake alone gives a container back, now and after the next losses.
+    ///
+    /// # Errors
+    /// [`Error::NotSafe`], and those of [`Self::read_back`].
+    fn make_safe(&self, number: u32) -> Result<(), Error> {
+        if self.manifest.is_offloaded(number)? {
+            self.read_back(number)?;
+        }
+        self.is_safe_in_lake(number)
+    }
+
+    /// Whether a container may lose its local copy: a head names it, it was read back once, and it is not at risk.
+    ///
+    /// # Errors
+    /// [`Error::NotSafe`] where it may not.
+    pub(crate) fn is_safe_in_lake(&self, number: u32) -> Result<(), Error> {
+        let id = ContainerId::data(number);
+        let not_safe = |reason: String| Err(Error::NotSafe { container: id, reason });
+        if !self.manifest.is_published(number)? {
+            return not_safe("no published head names it yet: `prunedb flush` publishes".into());
+        }
+        if !self.manifest.is_read_back(number)? {
+            return not_safe("it was not read back from the lake yet".into());
+        }
+        let policy = self.offloaded(number)?.entry.stream.policy;
+        let damaged = self.manifest.damage_of(id)?.len();
+        let (good, needed) = (policy.total_shards() - damaged, write_threshold(policy));
+        if good < needed {
+            return not_safe(format!(
+                "{good} of its {} shards are good, {needed} are needed: repair first",
+                policy.total_shards()
+            ));
+        }
+        Ok(())
     }
 
     /// Reads a container from a random set of `p` shards, once in its life, and compares it with what was stored.
@@ -101,25 +137,33 @@ impl Inner {
         self.manifest.set_read_back(number)
     }
 
-    /// Brings the local copies below the cache's limit: whole containers go, the oldest first.
+    /// Brings the local copies below the cache's limit: whole containers go, the oldest first. One that must stay
+    /// does not keep the others here.
+    ///
+    /// # Errors
+    /// Why the first of those that stay does, where the limit is exceeded.
     pub(crate) fn shrink_cache(&self) -> Result<(), Error> {
         let mut bytes = self.files.total_bytes()?;
+        let mut stays = Ok(());
         for number in self.files.numbers(Kind::Sealed) {
             if bytes <= self.options.cache_bytes {
                 return Ok(());
             }
-            if !self.manifest.is_offloaded(number)? {
+            if !self.manifest.is_published(number)? {
                 continue;
             }
             if self.index.covered() <= number {
                 self.flush_index()?;
             }
-            self.read_back(number)?;
-            bytes -= self.files.allocated_bytes(number)?;
+            if let Err(error) = self.make_safe(number) {
+                stays = stays.and(Err(error));
+                continue;
+            }
+            bytes = bytes.saturating_sub(self.files.allocated_bytes(number)?);
             self.files.remove(number)?;
             tracing::info!(container = %ContainerId::data(number), "evicted");
         }
-        Ok(())
+        stays
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::{
     db::{Db, Inner, Table},
     error::Error,
-    lake::{Shards, Trace, within},
+    lake::{Shards, Trace},
     local::Kind,
     status::ContainerPlace,
 };
@@ -86,18 +86,12 @@ impl Inner {
         let shards = Shards::new(&self.lake, &container.entry.stream)?;
         out.touched = shards.layout().pieces(out.coded.clone()).map(|p| p.shard).collect();
         out.touched.dedup();
-        let damage = self.manifest.damage()?;
-        for shard in container.entry.stream.policy.shards() {
+        let damage = self.manifest.damage_of(container.id())?;
+        for (shard, stat) in shards.stats() {
             let node = shards.node(shard);
-            let stat = within(node.store.name(), node.store.stat(shards.id(shard)));
-            let stat = self.lake.runtime.block_on(stat);
             let name = container.entry.names[shard.as_usize()];
             let state = match stat {
-                Ok(Some(stat))
-                    if stat.name == name && !damage.contains(&(container.id(), shard)) =>
-                {
-                    "ok"
-                }
+                Ok(Some(stat)) if stat.name == name && !damage.contains(&shard) => "ok",
                 Ok(Some(_)) | Err(StoreError::Damaged { .. }) => "damaged",
                 Ok(None) => "missing",
                 Err(_) => "unreachable",

@@ -2,9 +2,9 @@
 
 use crate::{
     db::{Inner, Table},
-    error::{At, Error},
+    error::Error,
     lake::{Lake, Trace},
-    local::Kind,
+    local::{Kind, create_folder},
     progress::{Job, OnProgress},
     record::Record,
 };
@@ -32,7 +32,7 @@ pub(crate) fn insert(index: &Index, table: TableId, kind: TableKind, key: &[u8],
 
 pub(crate) fn open_index(disk: &Arc<dyn Disk>, dir: &Path, lake: &Lake) -> Result<Index, Error> {
     let dir = dir.join(INDEX_DIR);
-    disk.create_dir_all(&dir).at(&dir)?;
+    create_folder(&**disk, &dir)?;
     let seed = Seed::new(*lake.secret.index_seed());
     let options = prunedb_index::Options::default();
     match Index::open(Arc::clone(disk), &dir, &seed, options) {
@@ -107,16 +107,20 @@ impl Inner {
     fn rebuild_index(&self, error: &prunedb_index::Error) -> Result<(), Error> {
         let _alone = self.index_whole.write().unwrap_or_else(PoisonError::into_inner);
         tracing::warn!(%error, "the index is damaged: built anew from footers");
+        let active = self.writer.active().map(|(number, ..)| number);
         self.index.reset()?;
-        self.index_missing(self.writer.active().map(|(number, ..)| number), &mut |_| {})?;
-        self.index_active()
+        self.index_missing(active, &mut |_| {})?;
+        active.map_or(Ok(()), |number| self.index_active(number))
     }
 
-    /// Adds the durable records of the active container again.
-    fn index_active(&self) -> Result<(), Error> {
-        let Some((container, ..)) = self.writer.active() else { return Ok(()) };
+    /// Adds the durable records of the container that was active before the index was emptied. What was put behind
+    /// them, in later containers too, went into the emptied one.
+    fn index_active(&self, container: u32) -> Result<(), Error> {
         for table in self.manifest.tables() {
-            for offset in self.writer.active_offsets(container, table.id).unwrap_or_default() {
+            let Some(offsets) = self.writer.active_offsets(container, table.id) else {
+                return self.index_container(container); // sealed meanwhile
+            };
+            for offset in offsets {
                 let at = Location { container, offset };
                 let record = self.record(at, &mut Trace::default())?;
                 insert(&self.index, table.id, table.kind, record.view().key, at);
@@ -132,8 +136,9 @@ impl Inner {
         report: &mut OnProgress<'_>,
     ) -> Result<(), Error> {
         let covered = self.index.covered();
-        let mut numbers: Vec<u32> = self.manifest.container_numbers()?;
-        numbers.extend(self.files.numbers(Kind::Sealed));
+        // in this order: a container that is evicted between the two is in the manifest by then
+        let mut numbers: Vec<u32> = self.files.numbers(Kind::Sealed);
+        numbers.extend(self.manifest.container_numbers()?);
         numbers.sort_unstable();
         numbers.dedup();
         numbers.retain(|&n| n >= covered && Some(n) != active);
@@ -162,11 +167,9 @@ impl Inner {
 
     /// Writes the index of all sealed containers.
     pub(crate) fn flush_index(&self) -> Result<(), Error> {
-        let covered = match self.writer.active() {
-            Some((number, ..)) => number,
-            None => self.writer.next_number(),
-        };
-        self.index.flush(covered)?;
+        // half of an index that is being built anew must not pass for the whole
+        let _whole = self.index_whole.read().unwrap_or_else(PoisonError::into_inner);
+        self.index.flush(self.writer.first_unsealed())?;
         while !self.index.merge_step(MERGE_STEP_ENTRIES)?.idle {}
         Ok(())
     }

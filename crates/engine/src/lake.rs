@@ -11,9 +11,9 @@ pub(crate) use upload::{Uploaded, upload};
 
 use crate::error::{Error, Failure, Failures};
 use prunedb_codec::LakeSecret;
-use prunedb_core::{LakeId, Policy, ShardIndex, Term};
+use prunedb_core::{ContainerId, LakeId, Policy, ShardIndex, Term};
 use prunedb_erasure::ReedSolomon;
-use prunedb_format::head::Group;
+use prunedb_format::head::{Group, HeadPrefix};
 use prunedb_store::{ShardStore, StoreError};
 use std::{
     collections::HashMap,
@@ -86,13 +86,34 @@ impl Lake {
         Arc::clone(&self.groups.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The nodes of a group, one for each shard.
+    /// The nodes of a container's group, one for each shard.
     ///
-    /// # Panics
-    /// Where the group does not exist: entries are checked against the placement when they are read.
-    pub(crate) fn slots(&self, group: u32) -> Vec<Node> {
+    /// # Errors
+    /// [`Error::Codec`] where the placement has no such group.
+    pub(crate) fn slots(
+        &self,
+        container: ContainerId,
+        group: u32,
+        policy: Policy,
+    ) -> Result<Vec<Node>, Error> {
         let (nodes, groups) = (self.nodes(), self.groups());
-        groups[group as usize].slots.iter().map(|&slot| nodes[slot as usize].clone()).collect()
+        let found = groups.get(group as usize).filter(|g| g.policy == policy);
+        let slots = found
+            .and_then(|g| g.slots.iter().map(|&slot| nodes.get(slot as usize).cloned()).collect());
+        slots.ok_or_else(|| Error::Codec {
+            container,
+            reason: format!(
+                "the placement has no group {group} of policy {policy}: manifest and head do not fit"
+            ),
+        })
+    }
+
+    /// The heads that the nodes have, those that are signed and sealed with our secret.
+    pub(crate) fn heads(&self) -> Vec<HeadPrefix> {
+        let lake = self.id;
+        let answers = self.all(|store| Box::pin(async move { store.head(lake).await }));
+        let heads = answers.into_iter().flatten().flatten();
+        heads.filter_map(|head| Some(open_head(&self.secret, &head.bytes)?.0)).collect()
     }
 
     /// The code of a policy, made once.

@@ -95,6 +95,11 @@ impl Manifest {
         self.store.finish(disk)
     }
 
+    /// Takes [`Self::finish`] back, where what had to follow failed.
+    pub(crate) fn unfinish(disk: &dyn Disk, dir: &Path) -> Result<(), Error> {
+        Store::unfinish(disk, dir)
+    }
+
     pub(crate) fn open(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Self, Error> {
         let store = Store::open(disk, dir)?;
         let state = store.state()?;
@@ -153,6 +158,11 @@ impl Manifest {
         tables.iter().find(|t| t.id == id).cloned()
     }
 
+    pub(crate) fn has_table(&self, id: TableId, name: &str, kind: TableKind) -> bool {
+        let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner);
+        tables.iter().any(|t| t.id == id && t.kind == kind && t.name == name)
+    }
+
     /// The table of that name, created where there is none.
     pub(crate) fn ensure_table(&self, name: &str, kind: TableKind) -> Result<TableName, Error> {
         if let Some(table) = self.table(name) {
@@ -165,7 +175,7 @@ impl Manifest {
         // table 0 is the manifest's own
         let id = self.tables().iter().map(|t| t.id.0).max().unwrap_or(0) + 1;
         let table = TableName { id: TableId(id), kind, name: name.to_owned() };
-        self.add_edit(Edit::Table(table.clone()))?;
+        self.add_edit(Edit::Table(table.clone()), &[])?;
         Ok(table)
     }
 
@@ -176,18 +186,17 @@ impl Manifest {
         missing: &[ShardIndex],
     ) -> Result<(), Error> {
         let _serial = self.change.lock().unwrap_or_else(PoisonError::into_inner);
-        let id = entry.stream.id;
-        self.add_edit(Edit::Container(Box::new(entry)))?;
-        self.change_damage(missing.iter().map(|&shard| (id, shard)), true)
+        let missing: Vec<_> = missing.iter().map(|&shard| (entry.stream.id, shard)).collect();
+        self.add_edit(Edit::Container(Box::new(entry)), &missing)
     }
 
     /// Applies an edit of the lake's manifest (recovery); the caller keeps their order.
     pub(crate) fn apply(&self, edit: Edit) -> Result<(), Error> {
         let _serial = self.change.lock().unwrap_or_else(PoisonError::into_inner);
-        self.add_edit(edit)
+        self.add_edit(edit, &[])
     }
 
-    fn add_edit(&self, edit: Edit) -> Result<(), Error> {
+    fn add_edit(&self, edit: Edit, damage: &[(ContainerId, ShardIndex)]) -> Result<(), Error> {
         let mut state = self.state();
         let number = state.next_edit;
         state.next_edit += 1;
@@ -203,6 +212,7 @@ impl Manifest {
         self.store.write(&Batch {
             state: Some(&state),
             edit: Some((number, &edit)),
+            damage: Some((damage, true)),
             ..Batch::default()
         })?;
         self.set(state);
@@ -255,6 +265,18 @@ impl Manifest {
         Ok(self.store.container_edit(number)?.is_some())
     }
 
+    /// Whether a head names a data container: only then does the lake alone give it back.
+    pub(crate) fn is_published(&self, number: u32) -> Result<bool, Error> {
+        let published = self.state.read().unwrap_or_else(PoisonError::into_inner).body.next_edit;
+        Ok(self.store.container_edit(number)?.is_some_and(|edit| edit < published))
+    }
+
+    /// Whether there is a data container that no head names yet.
+    pub(crate) fn has_unpublished_container(&self) -> Result<bool, Error> {
+        let published = self.state.read().unwrap_or_else(PoisonError::into_inner).body.next_edit;
+        self.store.has_container_edit_from(published)
+    }
+
     /// Numbers of all data containers in the lake, rising.
     pub(crate) fn container_numbers(&self) -> Result<Vec<u32>, Error> {
         self.store.container_numbers()
@@ -274,6 +296,11 @@ impl Manifest {
         self.store.damage()
     }
 
+    /// Shards of one container known to be missing or damaged.
+    pub(crate) fn damage_of(&self, container: ContainerId) -> Result<Vec<ShardIndex>, Error> {
+        self.store.damage_of(container)
+    }
+
     pub(crate) fn set_damage(
         &self,
         shards: impl IntoIterator<Item = (ContainerId, ShardIndex)>,
@@ -288,7 +315,8 @@ impl Manifest {
         shards: impl IntoIterator<Item = (ContainerId, ShardIndex)>,
         damaged: bool,
     ) -> Result<(), Error> {
-        let shards: Vec<_> = shards.into_iter().collect();
+        // most is known already, and a transaction costs a sync
+        let shards = self.store.not_in_damage(shards, damaged)?;
         if shards.is_empty() {
             return Ok(());
         }
@@ -310,8 +338,22 @@ impl Manifest {
         self.store.retired()
     }
 
-    pub(crate) fn set_retired(&self, add: &[Retired], remove: &[u32]) -> Result<(), Error> {
+    /// A head is published: it, and the manifest containers that it no longer names.
+    pub(crate) fn set_published(&self, body: HeadBody, retired: &[Retired]) -> Result<(), Error> {
         let _serial = self.change.lock().unwrap_or_else(PoisonError::into_inner);
-        self.store.write(&Batch { retired: Some((add, remove)), ..Batch::default() })
+        let state = State { body, head_dirty: false, ..self.state() };
+        self.store.write(&Batch {
+            state: Some(&state),
+            retired: Some((retired, &[])),
+            ..Batch::default()
+        })?;
+        self.set(state);
+        Ok(())
+    }
+
+    /// The shards of these manifest containers are deleted.
+    pub(crate) fn remove_retired(&self, numbers: &[u32]) -> Result<(), Error> {
+        let _serial = self.change.lock().unwrap_or_else(PoisonError::into_inner);
+        self.store.write(&Batch { retired: Some((&[], numbers)), ..Batch::default() })
     }
 }

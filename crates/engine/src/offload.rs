@@ -65,7 +65,7 @@ impl Inner {
     pub(crate) fn offload_all(&self, report: &mut OnProgress<'_>) -> Result<(), Error> {
         let mut total = 0;
         for number in self.sealed_waiting()? {
-            total += self.files.sealed_bytes(number)?;
+            total += self.files.sealed(number)?.map_or(0, |s| s.container_bytes);
         }
         let mut job = Job::start("offload", total, report);
         while let Some(done) = self.offload_next()? {
@@ -74,27 +74,39 @@ impl Inner {
         Ok(())
     }
 
+    /// Offloads the oldest container that waits. One whose local bytes are damaged does not hold up those behind it.
     pub(crate) fn offload_next(&self) -> Result<Option<Offloaded>, Error> {
         let _one = self.lake_writes.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(number) = self.sealed_waiting()?.first().copied() else { return Ok(None) };
-        let done = self.offload(number);
+        let mut damaged = None;
+        let mut done = None;
+        for number in self.sealed_waiting()? {
+            match self.offload(number) {
+                Err(error @ Error::Damaged { .. }) => _ = damaged.get_or_insert(error),
+                other => {
+                    done = Some(other);
+                    break;
+                }
+            }
+        }
+        let done = done.or(damaged.map(Err)).transpose();
         let waiting = self.sealed_waiting()?.len();
         let mut queue = self.queue.state.lock().unwrap_or_else(PoisonError::into_inner);
         queue.waiting = waiting;
         queue.failure = done.as_ref().err().map(Error::to_string);
         self.queue.changed.notify_all();
-        done.map(Some)
+        done
     }
 
     fn offload(&self, number: u32) -> Result<Offloaded, Error> {
         let id = ContainerId::data(number);
-        let path = self.files.path(number, Kind::Sealed);
         let term = self.term()?;
-        let container_bytes = self.files.sealed_bytes(number)?;
-        let footer = self.files.sealed_footer(number)?;
-        let file =
-            self.files.whole(number)?.ok_or_else(|| Error::NotADatabase { path: path.clone() })?;
-        let source = LocalContainer(file);
+        let sealed = self.files.sealed(number)?.ok_or_else(|| Error::Io {
+            path: self.files.path(number, Kind::Sealed),
+            source: io::ErrorKind::NotFound.into(),
+        })?;
+        let container_bytes = sealed.container_bytes;
+        let footer = self.files.footer(&sealed)?;
+        let source = LocalContainer(sealed.file);
         check_digest(id, &source, container_bytes, &footer).at_container(id)?;
         let state = self.manifest.state();
         let group =
@@ -170,16 +182,24 @@ impl Inner {
     }
 
     /// The term of this process: the first write to the lake takes the next one and fences the others off.
+    ///
+    /// Only who knows the newest head may: a manifest that misses what another writer published would undo it.
     pub(crate) fn term(&self) -> Result<Term, Error> {
         let mut held = self.term.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(term) = *held {
             return Ok(term);
         }
-        let term = self.manifest.update(|state| {
-            state.term = Term(state.term.0 + 1);
-            state.term
-        })?;
+        let state = self.manifest.state();
+        let heads = self.lake.heads();
+        let foreign =
+            heads.iter().find(|head| head.term > state.term || head.number > state.head_number);
+        if let Some(head) = foreign {
+            return Err(Error::Fenced { term: state.term, seen: head.term });
+        }
+        // kept only where the nodes agreed: who is fenced off must not climb past the other by trying again
+        let term = Term(state.term.0 + 1);
         self.lake.fence(term)?;
+        self.manifest.update(|state| state.term = term)?;
         *held = Some(term);
         Ok(term)
     }

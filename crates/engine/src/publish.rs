@@ -8,7 +8,7 @@
 use crate::{
     db::Inner,
     error::Error,
-    lake::{SealedHead, fenced, seal_head},
+    lake::{SealedHead, fenced, open_head, seal_head},
     manifest::Retired,
 };
 use bytes::Bytes;
@@ -51,7 +51,14 @@ impl Inner {
                 state.head_number += 1;
                 state.head_number
             })?;
-            self.put_head(term, number, &body)?;
+            if let Err(error) = self.put_head(term, number, &body) {
+                if matches!(error, Error::Fenced { .. }) {
+                    // from now on the other writer's head is the newer one
+                    self.manifest.update(|state| state.head_number = number - 1)?;
+                    *self.term.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                }
+                return Err(error);
+            }
             let retired: Vec<Retired> = replaced
                 .iter()
                 .map(|old| Retired {
@@ -61,11 +68,7 @@ impl Inner {
                     policy: old.stream.policy,
                 })
                 .collect();
-            self.manifest.set_retired(&retired, &[])?;
-            self.manifest.update(|state| {
-                state.body = body;
-                state.head_dirty = false;
-            })?;
+            self.manifest.set_published(body, &retired)?;
             self.delete_retired(term, number)?;
         }
     }
@@ -125,7 +128,18 @@ impl Inner {
         if let Some(error) = fenced(&answers) {
             return Err(error);
         }
-        let answered = answers.iter().filter(|a| a.is_ok()).count();
+        // a store keeps a head that is as new, without a word: another writer's, who took the same term
+        let stored = self.lake.all(|store| Box::pin(async move { store.head(lake).await }));
+        for head in stored.iter().flatten().flatten() {
+            if (head.term, head.number) >= (term, number)
+                && head.bytes != bytes
+                && open_head(&self.lake.secret, &head.bytes).is_some()
+            {
+                return Err(Error::Fenced { term, seen: head.term });
+            }
+        }
+        let has = |a: &Result<Option<StoredHead>, _>| matches!(a, Ok(Some(h)) if h.bytes == bytes);
+        let answered = stored.iter().filter(|a| has(a)).count();
         let needed = head_threshold(body.policy, answers.len());
         if answered < needed {
             let failures = self.lake.failures(&answers);
@@ -143,7 +157,7 @@ impl Inner {
             .collect();
         for retired in &due {
             let container = ContainerId::manifest(retired.number);
-            let slots = self.lake.slots(retired.group);
+            let slots = self.lake.slots(container, retired.group, retired.policy)?;
             for (index, node) in retired.policy.shards().zip(slots) {
                 let id = ShardId { lake: self.lake.id, container, index };
                 let call = crate::lake::within(node.store.name(), node.store.delete(id, term));
@@ -159,7 +173,7 @@ impl Inner {
         });
         self.manifest.set_damage(damage, false)?;
         let numbers: Vec<u32> = numbers.into_iter().collect();
-        self.manifest.set_retired(&[], &numbers)
+        self.manifest.remove_retired(&numbers)
     }
 }
 

@@ -62,27 +62,37 @@ impl Inner {
     /// The record at a place.
     pub(crate) fn record(&self, at: Location, trace: &mut Trace) -> Result<Record, Error> {
         let id = ContainerId::data(at.container);
-        if let Some(file) = self.files.whole(at.container)? {
-            let path = self.files.path(at.container, Kind::Sealed);
-            let local = read_record(id, at.offset.into(), |offset, bytes| {
-                let mut buffer = vec![0; bytes];
-                let read = file.read_at(&mut buffer, file_offset(offset)).at(&path)?;
-                buffer.truncate(read);
-                Ok(buffer)
-            });
-            match local {
-                Err(Error::Damaged { .. }) if self.manifest.is_offloaded(at.container)? => {
-                    tracing::warn!(container = %id, offset = at.offset, "the local copy is damaged: read from the lake");
+        match self.local_record(at) {
+            Ok(Some(record)) => return Ok(record),
+            Ok(None) => {}
+            // the file stays: it may be the last good copy of its other records, until it was read back
+            Err(error) if self.manifest.is_offloaded(at.container)? => {
+                tracing::warn!(container = %id, %error, "the local copy is damaged: read from the lake");
+                if self.is_safe_in_lake(at.container).is_ok() {
                     self.files.remove(at.container)?;
                 }
-                other => return other,
             }
+            Err(error) => return Err(error),
         }
         let container = self.offloaded(at.container)?;
         read_record(id, at.offset.into(), |offset, bytes| {
             let end = (offset + bytes as u64).min(container.entry.stream.container_bytes);
             self.lake_bytes(&container, offset..end.max(offset), trace)
         })
+    }
+
+    /// The record from the local file, where the container is here as a whole.
+    fn local_record(&self, at: Location) -> Result<Option<Record>, Error> {
+        let Some(file) = self.files.whole(at.container)? else { return Ok(None) };
+        let path = self.files.path(at.container, Kind::Sealed);
+        let id = ContainerId::data(at.container);
+        read_record(id, at.offset.into(), |offset, bytes| {
+            let mut buffer = vec![0; bytes];
+            let read = file.read_at(&mut buffer, file_offset(offset)).at(&path)?;
+            buffer.truncate(read);
+            Ok(buffer)
+        })
+        .map(Some)
     }
 
     /// The manifest's entry of a container that is not here.
@@ -96,12 +106,17 @@ impl Inner {
 
     /// The footer of a sealed container, wherever it is.
     pub(crate) fn footer(&self, number: u32) -> Result<Footer, Error> {
-        if self.files.kind(number) == Some(Kind::Sealed) {
-            return self.files.sealed_footer(number);
+        if let Some(sealed) = self.files.sealed(number)? {
+            match self.files.footer(&sealed) {
+                Err(error) if self.manifest.is_offloaded(number)? => {
+                    tracing::warn!(%error, "the local copy is damaged: read from the lake");
+                }
+                footer => return footer,
+            }
         }
         let container = self.offloaded(number)?;
         let mut trace = Trace::default();
-        read_footer(container.entry.stream.container_bytes, |buffer, offset| {
+        read_footer(container.id(), container.entry.stream.container_bytes, |buffer, offset| {
             let end = offset + buffer.len() as u64;
             let bytes = self.lake_bytes(&container, offset..end, &mut trace)?;
             buffer.copy_from_slice(&bytes);
@@ -146,7 +161,11 @@ impl Inner {
     ) -> Result<Vec<Vec<u8>>, Error> {
         let mut out: Vec<Option<Vec<u8>>> = Vec::with_capacity(run.len());
         for index in run.clone() {
-            out.push(self.cached_frame(container, index)?);
+            // a cache that cannot be read is no reason not to answer
+            out.push(self.cached_frame(container, index).unwrap_or_else(|error| {
+                tracing::warn!(%error, "a cached frame was not read: fetched again");
+                None
+            }));
         }
         let mut at = 0;
         while at < out.len() {

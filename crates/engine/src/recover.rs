@@ -4,8 +4,10 @@ use crate::{
     db::Db,
     error::{Error, Failure, Failures},
     lake::{Connect, Lake, Shards, open_head, within},
+    manifest::Manifest,
     options::Options,
     progress::OnProgress,
+    publish::head_threshold,
 };
 use prunedb_codec::LakeSecret;
 use prunedb_core::{ContainerId, ContainerKind, Digest, ShardId, ShardIndex, Term};
@@ -34,15 +36,22 @@ pub struct Recovered {
     pub term: Term,
     /// nodes that answered
     pub nodes_answered: u64,
+    /// answers that rule out a newer head; with fewer, the newest that was found counts
+    pub nodes_needed: u64,
 }
 
 impl Db {
     /// Rebuilds manifest and index in empty folders from the lake, and takes the lake over: an old writer is fenced
     /// off with the next write. Data stays in the lake; only footers are read.
     ///
+    /// The seeds are a beginning: the nodes that their head names are asked too. Where so few answer that all of them
+    /// may have missed the newest head ([`Recovered::nodes_needed`]), what it added is not found: recover again when
+    /// more nodes are back.
+    ///
     /// # Errors
     /// [`Error::NoHead`], [`Error::Lost`] where a manifest container or a footer cannot be read,
-    /// [`Error::AlreadyADatabase`]. After an error the folders hold nothing that passes for a database.
+    /// [`Error::AlreadyADatabase`], [`Error::LocalContainers`]. After an error the folders hold nothing that passes for a
+    /// database.
     pub fn recover(
         disk: Arc<dyn Disk>,
         options: Options,
@@ -52,8 +61,27 @@ impl Db {
         runtime: Handle,
         report: &mut OnProgress<'_>,
     ) -> Result<(Self, Recovered), Error> {
-        let stores: Vec<Arc<dyn ShardStore>> = seeds.iter().map(|s| connect(s)).collect();
-        let (prefix, body, answered) = newest_head(&secret, &stores, &runtime)?;
+        let connected = |addresses: &[String]| -> Vec<Arc<dyn ShardStore>> {
+            addresses.iter().map(|a| connect(a)).collect()
+        };
+        let (prefix, body, _) = newest_head(&secret, &connected(seeds), &runtime)?;
+        let (asked_prefix, asked_body, answered) =
+            match newest_head(&secret, &connected(&body.nodes), &runtime) {
+                // all nodes may be reached through other addresses now
+                Err(Error::NoHead { answered, .. }) => (prefix.clone(), body.clone(), answered),
+                found => found?,
+            };
+        let newer = (asked_prefix.term, asked_prefix.number) > (prefix.term, prefix.number);
+        let (prefix, body) = if newer { (asked_prefix, asked_body) } else { (prefix, body) };
+        let needed = body.nodes.len() + 1 - head_threshold(body.policy, body.nodes.len());
+        if answered < needed {
+            tracing::warn!(
+                head = prefix.number,
+                answered,
+                needed,
+                "a newer head may be on the nodes that did not answer"
+            );
+        }
         let found =
             Lake::new(secret.clone(), runtime.clone(), &body.nodes, body.groups.clone(), connect);
         let found = Arc::new(found);
@@ -62,6 +90,7 @@ impl Db {
             head_number: prefix.number,
             term: prefix.term,
             nodes_answered: answered as u64,
+            nodes_needed: needed as u64,
             ..Recovered::default()
         };
         let body = HeadBody {
@@ -85,14 +114,23 @@ impl Db {
         manifest.update(|state| {
             state.body = body;
             state.head_number = prefix.number;
-            state.term = prefix.term;
+            // one more, so that the writer that we replace is fenced off where it takes its next term
+            state.term = Term(prefix.term.0.saturating_add(1));
             state.head_dirty = false;
         })?;
         manifest.finish(&*disk)?;
         drop(manifest);
-        let db = Self::open_reporting(disk, options, secret, connect, runtime, report)?;
-        db.inner.flush_index()?;
-        Ok((db, recovered))
+        let dir = options.metadata_dir.clone();
+        let opened =
+            Self::open_reporting(Arc::clone(&disk), options, secret, connect, runtime, report);
+        let opened = opened.and_then(|db| db.inner.flush_index().map(|()| db));
+        match opened {
+            Ok(db) => Ok((db, recovered)),
+            Err(error) => {
+                Manifest::unfinish(&*disk, &dir)?;
+                Err(error)
+            }
+        }
     }
 }
 

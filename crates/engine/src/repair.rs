@@ -62,27 +62,27 @@ impl Inner {
     fn repair(&self, move_away: bool, report: &mut OnProgress<'_>) -> Result<RepairReport, Error> {
         let _one = self.lake_writes.lock().unwrap_or_else(PoisonError::into_inner);
         let mut out = RepairReport::default();
-        let subjects = self.subjects()?;
+        let ids = self.subject_ids()?;
         if move_away {
-            out.moved_slots = self.move_slots(&subjects)?;
+            out.moved_slots = self.move_slots(&ids)?;
         }
         let mut lost: BTreeMap<ContainerId, BTreeSet<ShardIndex>> = BTreeMap::new();
-        for (container, shard) in self.manifest.damage()? {
+        let there: BTreeSet<ContainerId> = ids.into_iter().collect();
+        // a manifest container that was replaced while somebody looked at it needs no repair
+        let (known, gone): (Vec<_>, Vec<_>) =
+            self.manifest.damage()?.into_iter().partition(|(id, _)| there.contains(id));
+        self.manifest.set_damage(gone, false)?;
+        for (container, shard) in known {
             lost.entry(container).or_default().insert(shard);
         }
         if lost.is_empty() {
             return Ok(out);
         }
         let term = self.term()?;
-        let subjects: Vec<Subject> =
-            subjects.into_iter().filter(|s| lost.contains_key(&s.stream.id)).collect();
-        let mut total = 0;
-        for subject in &subjects {
-            total += shards_bytes(&subject.stream)?;
-        }
-        let mut job = Job::start("repair", total, report);
-        for subject in subjects {
-            let id = subject.stream.id;
+        let ids: Vec<ContainerId> = lost.keys().copied().collect();
+        let mut job = Job::start("repair", self.subjects_bytes(&ids)?, report);
+        for id in ids {
+            let Some(subject) = self.subject(id)? else { continue };
             let wanted: Vec<ShardIndex> = lost[&id].iter().copied().collect();
             match self.rebuild(&subject, &wanted, term) {
                 Ok((repaired, failures)) => {
@@ -101,7 +101,7 @@ impl Inner {
     }
 
     /// Gives the slots of unreachable nodes to nodes that answer and hold none of the group, the emptiest first.
-    fn move_slots(&self, subjects: &[Subject]) -> Result<u64, Error> {
+    fn move_slots(&self, ids: &[ContainerId]) -> Result<u64, Error> {
         let answers = self.lake.all(|store| Box::pin(async move { store.space().await }));
         let used: Vec<Option<u64>> =
             answers.iter().map(|a| a.as_ref().ok().map(|s| s.used_bytes)).collect();
@@ -129,13 +129,12 @@ impl Inner {
             return Ok(0);
         }
         // what lies in a moved slot is missing from now on; noted first, so that a crash forgets nothing
-        let missing: Vec<(ContainerId, ShardIndex)> = subjects
-            .iter()
-            .flat_map(|s| {
-                let of_group = moved.iter().filter(|(group, _)| *group == s.stream.group);
-                of_group.map(|(_, shard)| (s.stream.id, *shard)).collect::<Vec<_>>()
-            })
-            .collect();
+        let mut missing: Vec<(ContainerId, ShardIndex)> = Vec::new();
+        for &id in ids {
+            let Some(subject) = self.subject(id)? else { continue };
+            let of_group = moved.iter().filter(|(group, _)| *group == subject.stream.group);
+            missing.extend(of_group.map(|(_, shard)| (id, *shard)));
+        }
         self.manifest.set_damage(missing, true)?;
         self.manifest.update(|state| {
             state.body.groups.clone_from(&groups);

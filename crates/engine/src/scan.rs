@@ -117,9 +117,11 @@ impl Inner {
     /// All data containers from a cursor on, oldest first.
     fn scanned_containers(&self, from: Option<Cursor>) -> Result<Vec<u32>, Error> {
         let first = from.map_or(0, |c| c.container);
-        let mut numbers = self.manifest.container_numbers()?;
+        // in the order of a container's life: one that goes a step on meanwhile is in the next list
+        let mut numbers: Vec<u32> =
+            self.writer.active().map(|(number, ..)| number).into_iter().collect();
         numbers.extend(self.files.numbers(Kind::Sealed));
-        numbers.extend(self.writer.active().map(|(number, ..)| number));
+        numbers.extend(self.manifest.container_numbers()?);
         numbers.retain(|&n| n >= first);
         numbers.sort_unstable();
         numbers.dedup();

@@ -211,8 +211,37 @@ impl Inner {
     }
 
     fn container_statuses(&self) -> Result<Vec<ContainerStatus>, Error> {
-        let damage = self.manifest.damage()?;
+        // in the order of a container's life, so that one that goes a step on meanwhile is not missed
         let mut out = BTreeMap::new();
+        if let Some((number, container_bytes, records)) = self.writer.active() {
+            let status = ContainerStatus {
+                id: ContainerId::data(number),
+                records,
+                container_bytes,
+                place: ContainerPlace::Active,
+                read_back: false,
+                damaged_shards: Vec::new(),
+                tables: Vec::new(),
+            };
+            out.insert(number, status);
+        }
+        for number in self.files.numbers(Kind::Sealed) {
+            if self.manifest.is_offloaded(number)? {
+                continue;
+            }
+            let Some(sealed) = self.files.sealed(number)? else { continue };
+            let footer = self.files.footer(&sealed)?;
+            let status = ContainerStatus {
+                id: ContainerId::data(number),
+                records: footer.trailer().record_count.into(),
+                container_bytes: sealed.container_bytes,
+                place: ContainerPlace::Sealed,
+                read_back: false,
+                damaged_shards: Vec::new(),
+                tables: footer.tables().to_vec(),
+            };
+            out.insert(number, status);
+        }
         for number in self.manifest.container_numbers()? {
             let Some(container) = self.manifest.container(number)? else { continue };
             let id = container.id();
@@ -223,36 +252,8 @@ impl Inner {
                 container_bytes: container.entry.stream.container_bytes,
                 place,
                 read_back: self.manifest.is_read_back(number)?,
-                damaged_shards: damage.iter().filter(|(c, _)| *c == id).map(|(_, s)| *s).collect(),
+                damaged_shards: self.manifest.damage_of(id)?,
                 tables: container.entry.tables.clone(),
-            };
-            out.insert(number, status);
-        }
-        for number in self.files.numbers(Kind::Sealed) {
-            if out.contains_key(&number) {
-                continue;
-            }
-            let footer = self.files.sealed_footer(number)?;
-            let status = ContainerStatus {
-                id: ContainerId::data(number),
-                records: footer.trailer().record_count.into(),
-                container_bytes: self.files.sealed_bytes(number)?,
-                place: ContainerPlace::Sealed,
-                read_back: false,
-                damaged_shards: Vec::new(),
-                tables: footer.tables().to_vec(),
-            };
-            out.insert(number, status);
-        }
-        if let Some((number, container_bytes, records)) = self.writer.active() {
-            let status = ContainerStatus {
-                id: ContainerId::data(number),
-                records,
-                container_bytes,
-                place: ContainerPlace::Active,
-                read_back: false,
-                damaged_shards: Vec::new(),
-                tables: Vec::new(),
             };
             out.insert(number, status);
         }

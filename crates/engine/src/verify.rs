@@ -6,7 +6,7 @@ use crate::{
     lake::{Shards, within},
     progress::{Job, OnProgress},
 };
-use prunedb_core::{ContainerId, Digest, ShardIndex};
+use prunedb_core::{ContainerId, ContainerKind, Digest, ShardIndex};
 use prunedb_format::manifest::StreamEntry;
 use prunedb_store::{ShardStat, StoreError};
 use tokio::task::JoinSet;
@@ -74,30 +74,44 @@ impl Db {
 
 impl Inner {
     /// All containers in the lake: data, and the manifest's.
-    pub(crate) fn subjects(&self) -> Result<Vec<Subject>, Error> {
-        let mut subjects = Vec::new();
-        for number in self.manifest.container_numbers()? {
-            if let Some(container) = self.manifest.container(number)? {
-                let (stream, names) = (container.entry.stream, container.entry.names.clone());
-                subjects.push(Subject { stream, names });
+    pub(crate) fn subject_ids(&self) -> Result<Vec<ContainerId>, Error> {
+        let data = self.manifest.container_numbers()?.into_iter().map(ContainerId::data);
+        let manifests = self.manifest.state().body.manifests.into_iter().map(|m| m.stream.id);
+        Ok(data.chain(manifests).collect())
+    }
+
+    /// What is needed to check or repair a container; `None` where a newer one has replaced it.
+    pub(crate) fn subject(&self, id: ContainerId) -> Result<Option<Subject>, Error> {
+        if id.kind == ContainerKind::Manifest {
+            let manifests = self.manifest.state().body.manifests;
+            let found = manifests.into_iter().find(|m| m.stream.id == id);
+            return Ok(found.map(|m| Subject { stream: m.stream, names: Vec::new() }));
+        }
+        let container = self.manifest.container(id.number)?;
+        Ok(container.map(|c| Subject { stream: c.entry.stream, names: c.entry.names.clone() }))
+    }
+
+    /// Bytes of all shards of these containers.
+    pub(crate) fn subjects_bytes(&self, ids: &[ContainerId]) -> Result<u64, Error> {
+        let mut bytes = 0;
+        for &id in ids {
+            if let Some(subject) = self.subject(id)? {
+                bytes += shards_bytes(&subject.stream)?;
             }
         }
-        for manifest in self.manifest.state().body.manifests {
-            subjects.push(Subject { stream: manifest.stream, names: Vec::new() });
-        }
-        Ok(subjects)
+        Ok(bytes)
     }
 
     fn verify(&self, depth: Depth, report: &mut OnProgress<'_>) -> Result<Verified, Error> {
-        let subjects = self.subjects()?;
-        let mut total = 0;
-        for subject in &subjects {
-            total += shards_bytes(&subject.stream)?;
-        }
-        let mut job = Job::start("verify", total, report);
+        let ids = self.subject_ids()?;
+        let mut job = Job::start("verify", self.subjects_bytes(&ids)?, report);
         let mut out = Verified::default();
-        for subject in subjects {
+        for id in ids {
+            let Some(subject) = self.subject(id)? else { continue };
             let faults = self.check(&subject, depth)?;
+            if self.subject(id)?.is_none() {
+                continue; // replaced, and perhaps deleted, while it was looked at
+            }
             let shards = subject.stream.policy.total_shards();
             let bytes = shards_bytes(&subject.stream)?;
             if depth == Depth::Deep {
@@ -105,7 +119,6 @@ impl Inner {
             }
             out.containers += 1;
             out.shards += shards as u64;
-            let id = subject.stream.id;
             if shards - faults.len() < subject.stream.policy.data_shards() {
                 out.lost.push(id);
             }

@@ -166,7 +166,7 @@ impl Writer {
                 continue;
             }
             if state.group.bytes.is_empty() {
-                self.check_space(bytes)?;
+                self.check_space(bytes as u64 + state.directory_bytes + directory_bytes as u64)?;
             }
             break;
         }
@@ -233,7 +233,8 @@ impl Writer {
         Ok(Some(number))
     }
 
-    /// Syncs the watermark of the last group too, for a clean stop.
+    /// Syncs once more, for a clean stop, so that the watermark covers everything: damage is then never taken for a
+    /// torn tail.
     pub(crate) fn rest(&self) -> Result<(), Error> {
         self.wait(self.position())?;
         let mut state = self.lock();
@@ -241,10 +242,11 @@ impl Writer {
             state = self.wait_change(state);
         }
         state.check()?;
-        match state.active.as_mut() {
-            Some(active) => active.rest(),
-            None => Ok(()),
-        }
+        let Some(Err(error)) = state.active.as_mut().map(Active::sync) else { return Ok(()) };
+        // clones of the database may live on: nobody syncs this file again
+        state.poison = Some(error.to_string());
+        self.synced.notify_all();
+        Err(error)
     }
 
     /// Seals the active container where it is old and large enough.
@@ -262,6 +264,11 @@ impl Writer {
     pub(crate) fn active(&self) -> Option<(u32, u64, u64)> {
         let state = self.lock();
         state.open.then_some((state.number, state.end, state.records))
+    }
+
+    /// The lowest number that is not sealed: the active container's, or the one that the next put starts.
+    pub(crate) fn first_unsealed(&self) -> u32 {
+        self.lock().number
     }
 
     /// One past the highest number in use.
@@ -376,11 +383,11 @@ impl Writer {
         }
     }
 
-    /// Refuses a group that would leave the disk without its reserve.
-    fn check_space(&self, put_bytes: usize) -> Result<(), Error> {
+    /// Refuses a put, with the directory that sealing writes, that would leave the disk without its reserve.
+    fn check_space(&self, bytes: u64) -> Result<(), Error> {
         let dir = self.files.dir();
         let free_bytes = self.files.disk().free_bytes(dir).at(dir)?;
-        let needed_bytes = RESERVE_BYTES + (put_bytes + self.group_bytes) as u64;
+        let needed_bytes = RESERVE_BYTES + bytes + self.group_bytes as u64;
         if free_bytes < needed_bytes {
             return Err(Error::DiskFull { path: dir.into(), needed_bytes, free_bytes });
         }

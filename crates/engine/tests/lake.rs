@@ -287,3 +287,37 @@ fn an_empty_value_a_large_one_and_one_larger_than_a_container() {
     }
     assert!(db.get(&table, b"absent").unwrap().is_none());
 }
+
+#[test]
+fn a_local_copy_stays_while_its_container_is_at_risk() {
+    let (world, db) = World::open_new("4+2", 8);
+    fill(&db, 0, 20, BYTES);
+    db.flush(&mut quiet()).unwrap();
+    for shard in [1, 4] {
+        let id = world.shard(&db, 0, shard);
+        assert!(world.holder(id).lose(id));
+    }
+    assert_eq!(db.verify(Depth::Quick, &mut quiet()).unwrap().faults.len(), 2);
+    let evicted = db.evict(&mut quiet()).unwrap();
+    assert_eq!((evicted.containers, evicted.kept.len()), (0, 1), "{evicted:?}");
+    assert!(evicted.kept[0].1.contains("4 of its 6 shards are good"), "{evicted:?}");
+    assert!(db.repair(false, &mut quiet()).unwrap().failed.is_empty());
+    assert_eq!(db.evict(&mut quiet()).unwrap().containers, 1);
+    check(&db, 0, 20, BYTES);
+}
+
+#[test]
+fn shards_of_a_manifest_container_that_is_gone_are_not_damage_for_ever() {
+    let (world, db) = World::open_new("2+1", 4);
+    fill(&db, 0, 3, 100);
+    db.flush(&mut quiet()).unwrap();
+    world.set_offline(&[0], true);
+    assert!(!db.verify(Depth::Quick, &mut quiet()).unwrap().is_healthy());
+    world.set_offline(&[0], false);
+    for round in 1..30 {
+        fill(&db, round * 3, 3, 100);
+        db.flush(&mut quiet()).unwrap();
+    }
+    db.repair(false, &mut quiet()).unwrap();
+    assert_eq!(db.status().unwrap().damaged_shards, 0);
+}

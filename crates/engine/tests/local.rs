@@ -212,3 +212,76 @@ fn a_damaged_index_is_rebuilt_from_footers() {
     let db = world.open().unwrap();
     check(&db, 0, 200, 20_000);
 }
+
+#[test]
+fn a_damaged_container_does_not_hold_up_those_behind_it() {
+    let mut world = World::new("4+2", 6);
+    world.container_bytes = 200_000;
+    world.create().unwrap();
+    let db = world.open().unwrap();
+    fill(&db, 0, 30, 20_000);
+    let first = world.dir.path().join("data/d0000000000.sealed");
+    let file = fs::OpenOptions::new().write(true).open(first).unwrap();
+    file.write_all_at(&[0xaa], 4096 + 3000).unwrap();
+    let error = db.flush(&mut quiet()).unwrap_err();
+    assert!(matches!(error, Error::Damaged { .. }), "{error}");
+    let status = db.status().unwrap();
+    assert_eq!(status.waiting_offload, 1, "{status:?}");
+}
+
+#[test]
+fn nothing_is_evicted_that_no_head_names_and_a_failed_publication_is_repeated() {
+    let mut world = World::new("4+2", 8);
+    world.cache_bytes = 0;
+    world.container_bytes = 200_000;
+    world.create().unwrap();
+    let db = world.open().unwrap();
+    // six slots of some groups answer, but the head needs six of eight nodes
+    world.set_offline(&[6, 7], true);
+    fill(&db, 0, 100, 20_000);
+    assert!(db.offload_next().unwrap().is_some());
+    world.set_offline(&[5], true);
+    let db = db.with_background();
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    assert!(world.dir.path().join("data/d0000000000.sealed").exists());
+    world.set_offline(&[5, 6, 7], false);
+    for _ in 0..200 {
+        if db.status().unwrap().waiting_offload == 0
+            && !world.dir.path().join("data/d0000000000.sealed").exists()
+        {
+            check(&db, 0, 100, 20_000);
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    panic!("{:?}", db.status().unwrap());
+}
+
+#[test]
+fn a_table_of_another_database_is_refused() {
+    let (_world, db) = World::open_new("4+2", 8);
+    let (_other, elsewhere) = World::open_new("4+2", 8);
+    let table = elsewhere.ensure_table("elsewhere", TableKind::Keyed).unwrap();
+    assert!(matches!(db.put(&table, b"k", b"v"), Err(Error::UnknownTable { .. })));
+    db.ensure_table("here", TableKind::Keyed).unwrap();
+    assert!(matches!(db.put(&table, b"k", b"v"), Err(Error::UnknownTable { .. })));
+}
+
+#[test]
+fn containers_of_an_earlier_database_are_not_taken_over() {
+    let (world, db) = World::open_new("4+2", 8);
+    fill(&db, 0, 3, 50);
+    drop(db);
+    fs::remove_dir_all(world.dir.path().join("metadata")).unwrap();
+    let error = world.create().unwrap_err();
+    assert!(matches!(error, Error::LocalContainers { count: 1, .. }), "{error}");
+}
+
+#[test]
+fn a_node_is_named_once() {
+    let world = World::new("2+1", 3);
+    let nodes = vec!["node-00".into(), "node-01".into(), "node-00".into(), "node-02".into()];
+    let lake = world.secret().lake_id();
+    let error = Db::create(&World::disk(), &world.options(world.dir.path()), lake, nodes);
+    assert!(matches!(error, Err(Error::RepeatedNode { .. })), "{error:?}");
+}

@@ -9,7 +9,7 @@ use prunedb_codec::{
 use prunedb_core::{ContainerId, Digest, ShardId, ShardIndex};
 use prunedb_erasure::ReedSolomon;
 use prunedb_format::manifest::StreamEntry;
-use prunedb_store::{GET_BYTES_MAX, StoreError};
+use prunedb_store::{GET_BYTES_MAX, ShardStat, StoreError};
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Range,
@@ -92,7 +92,7 @@ impl Shards {
             params,
             opener,
             code: lake.code(stream.policy),
-            nodes: lake.slots(stream.group),
+            nodes: lake.slots(stream.id, stream.group, stream.policy)?,
             bad: Mutex::default(),
             trace: Mutex::default(),
         })))
@@ -193,10 +193,10 @@ impl Shards {
         Ok(sealed)
     }
 
-    /// The shard names that the holders claim, where together they make up the container's root; else none.
-    pub(crate) fn claimed_names(&self, stream: &StreamEntry) -> Vec<Option<Digest>> {
+    /// What each holder says of its shard; all are asked at once.
+    pub(crate) fn stats(&self) -> BTreeMap<ShardIndex, Result<Option<ShardStat>, StoreError>> {
         let mut calls = JoinSet::new();
-        for shard in stream.policy.shards() {
+        for shard in self.0.params.policy.shards() {
             let this = self.clone();
             let call = async move {
                 let node = this.node(shard);
@@ -204,20 +204,25 @@ impl Shards {
             };
             calls.spawn_on(call, self.runtime());
         }
-        let mut names = vec![None; stream.policy.total_shards()];
         self.runtime().block_on(async {
+            let mut stats = BTreeMap::new();
             while let Some(done) = calls.join_next().await {
-                if let (shard, Ok(Some(stat))) = done.expect("a call to a store does not panic") {
-                    names[shard.as_usize()] = Some(stat.name);
-                }
+                let (shard, stat) = done.expect("a call to a store does not panic");
+                stats.insert(shard, stat);
             }
-        });
-        let all: Option<Vec<Digest>> = names.iter().copied().collect();
+            stats
+        })
+    }
+
+    /// The shard names that the holders claim, where together they make up the container's root; else none.
+    pub(crate) fn claimed_names(&self, stream: &StreamEntry) -> Vec<Option<Digest>> {
+        let stats = self.stats().into_values();
+        let all: Option<Vec<Digest>> = stats.map(|stat| Some(stat.ok()??.name)).collect();
         let facts = self.0.params.facts(self.0.opener.stream(), &self.0.layout);
-        match all.map(|names| facts.root(&names)) {
-            Some(Ok(root)) if root == stream.root => names,
-            _ => vec![None; stream.policy.total_shards()],
-        }
+        let rooted = all.filter(|names| facts.root(names).is_ok_and(|root| root == stream.root));
+        rooted.map_or(vec![None; stream.policy.total_shards()], |names| {
+            names.into_iter().map(Some).collect()
+        })
     }
 
     fn is_bad(&self, shard: ShardIndex) -> bool {

@@ -53,6 +53,9 @@ pub(crate) fn open_head(secret: &LakeSecret, bytes: &[u8]) -> Option<(HeadPrefix
         .open_in_place(zero_nonce(), Aad::from(parts.prefix_bytes), &mut sealed)
         .ok()?;
     let body = HeadBody::decode(body).ok()?;
+    if body.groups.is_empty() {
+        return None; // nothing can be placed
+    }
     Some((parts.prefix, body))
 }
 

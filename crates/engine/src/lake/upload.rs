@@ -45,7 +45,7 @@ pub(crate) fn upload(
         reason: e.to_string(),
     };
     let layout = encoder.layout();
-    let nodes = lake.slots(group);
+    let nodes = lake.slots(params.container, group, params.policy)?;
     let mut senders = Vec::with_capacity(nodes.len());
     let mut uploads = JoinSet::new();
     for (shard, node) in params.policy.shards().zip(&nodes) {

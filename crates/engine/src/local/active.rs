@@ -55,12 +55,22 @@ impl Active {
             durable: 0,
             slot_sequence: 0,
         };
-        active.write(&header)?;
-        active.write_slot()?;
-        active.file.sync_data().at(&active.path)?;
-        files.disk().sync_dir(files.dir()).at(files.dir())?;
+        if let Err(error) = active.begin(files, &header) {
+            // nothing was acknowledged: without the file the next put may try again
+            if let Err(error) = files.disk().remove(&active.path) {
+                tracing::warn!(path = %active.path.display(), %error, "a failed file was not removed");
+            }
+            return Err(error);
+        }
         files.add(number, Kind::Active, Arc::clone(&active.file));
         Ok(active)
+    }
+
+    /// Writes what precedes the first record, and makes file and name durable.
+    fn begin(&mut self, files: &LocalFiles, header: &[u8]) -> Result<(), Error> {
+        self.write(header)?;
+        self.sync()?;
+        files.disk().sync_dir(files.dir()).at(files.dir())
     }
 
     /// Opens the container that a stop or a crash left: cuts a torn tail, refuses corruption below the watermark.
@@ -156,11 +166,6 @@ impl Active {
         self.file.write_all_at(&slot.encode(), slot.file_offset()).at(&self.path)
     }
 
-    /// Syncs once more so that the watermark covers everything: damage is then never taken for a torn tail.
-    pub(crate) fn rest(&mut self) -> Result<(), Error> {
-        self.sync()
-    }
-
     /// Writes the footer, syncs, and gives the file its sealed name.
     pub(crate) fn seal(
         mut self,
@@ -233,7 +238,8 @@ impl Scan<'_> {
                     };
                     // the window starts at the put, so that a put is hashed only when it is whole
                     if needed > 0 && at + needed <= self.end {
-                        let span = (at - put_end + needed).max(WINDOW_BYTES);
+                        // twice as far each time: a long put of small records is not read again for each of them
+                        let span = (at - put_end) * 2 + needed + WINDOW_BYTES;
                         window = self.read(put_end, span.min(self.end - put_end))?;
                         window_start = put_end;
                         continue;

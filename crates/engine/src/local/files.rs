@@ -5,11 +5,13 @@ use crate::error::{At, Error};
 use prunedb_core::{ContainerId, LakeId, units::FRAME_BYTES};
 use prunedb_disk::{Disk, File, Open};
 use prunedb_format::{
+    FormatError,
     container::{Footer, TRAILER_BYTES, Trailer},
     local::LOCAL_HEADER_BYTES,
 };
 use std::{
     collections::{BTreeMap, HashMap},
+    io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -114,6 +116,7 @@ impl LocalFiles {
         let (from, to) = (self.path(number, Kind::Active), self.path(number, Kind::Sealed));
         self.disk.rename(&from, &to).at(&to)?;
         self.disk.sync_dir(&self.dir).at(&self.dir)?;
+        // only now: what passes for sealed is offloaded, and must not be active again after a crash
         self.lock().kinds.insert(number, Kind::Sealed);
         Ok(())
     }
@@ -129,7 +132,13 @@ impl LocalFiles {
             return Ok(Some(Arc::clone(file)));
         }
         let path = self.path(number, kind);
-        let file = self.disk.open(&path, Open::Read).at(&path)?;
+        let file = match self.disk.open(&path, Open::Read) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound && kind == Kind::Active => {
+                let path = self.path(number, Kind::Sealed); // it is being sealed
+                self.disk.open(&path, Open::Read).at(&path)?
+            }
+            opened => opened.at(&path)?,
+        };
         if state.open.len() >= OPEN_FILES {
             state.open.clear();
         }
@@ -182,7 +191,7 @@ impl LocalFiles {
         let path = self.path(number, kind);
         let file = match self.disk.open(&path, Open::Read) {
             Ok(file) => file,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(0),
             Err(source) => return Err(Error::Io { path, source }),
         };
         file.allocated_bytes().at(&path)
@@ -194,59 +203,67 @@ impl LocalFiles {
         numbers.into_iter().map(|n| self.allocated_bytes(n)).sum()
     }
 
-    /// Length of a sealed container.
-    pub(crate) fn sealed_bytes(&self, number: u32) -> Result<u64, Error> {
-        let path = self.path(number, Kind::Sealed);
-        let file = self.whole(number)?.ok_or_else(|| Error::Io {
-            path: path.clone(),
-            source: std::io::ErrorKind::NotFound.into(),
-        })?;
-        Ok(file.len().at(&path)?.saturating_sub(LOCAL_HEADER_BYTES as u64))
+    /// A sealed container's file; `None` where there is none (any more).
+    pub(crate) fn sealed(&self, number: u32) -> Result<Option<Sealed>, Error> {
+        if self.kind(number) != Some(Kind::Sealed) {
+            return Ok(None);
+        }
+        let Some(file) = self.whole(number)? else { return Ok(None) };
+        let bytes = file.len().at(&self.path(number, Kind::Sealed))?;
+        let container_bytes = bytes.saturating_sub(LOCAL_HEADER_BYTES as u64);
+        Ok(Some(Sealed { number, file, container_bytes }))
     }
 
     /// The footer of a sealed container, from its local file.
-    pub(crate) fn sealed_footer(&self, number: u32) -> Result<Footer, Error> {
-        let path = self.path(number, Kind::Sealed);
-        let bytes = self.sealed_bytes(number)?;
-        let file = self.whole(number)?.expect("its length was just read");
-        read_footer(bytes, |buf, offset| file.read_exact_at(buf, file_offset(offset)).at(&path))
-            .map_err(|e| damaged(number, bytes, e))
+    pub(crate) fn footer(&self, sealed: &Sealed) -> Result<Footer, Error> {
+        let path = self.path(sealed.number, Kind::Sealed);
+        read_footer(ContainerId::data(sealed.number), sealed.container_bytes, |buf, offset| {
+            sealed.file.read_exact_at(buf, file_offset(offset)).at(&path)
+        })
     }
+}
+
+/// A sealed container's open file: readable even where it is removed meanwhile.
+pub(crate) struct Sealed {
+    number: u32,
+    pub(crate) file: Arc<dyn File>,
+    pub(crate) container_bytes: u64,
 }
 
 /// Reads a container's footer through any reader of its bytes.
+///
+/// # Errors
+/// [`Error::Damaged`] where the bytes are none, and those of `read`.
 pub(crate) fn read_footer(
+    id: ContainerId,
     container_bytes: u64,
     mut read: impl FnMut(&mut [u8], u64) -> Result<(), Error>,
 ) -> Result<Footer, Error> {
-    let here = Path::new("container footer");
+    let damaged = |offset: u64, e: FormatError| Error::Damaged {
+        container: id,
+        offset,
+        reason: format!("footer: {e}"),
+    };
     let mut trailer = [0; TRAILER_BYTES];
-    let at = container_bytes.checked_sub(TRAILER_BYTES as u64).ok_or_else(|| Error::Format {
-        path: here.into(),
-        source: prunedb_format::FormatError::Truncated {
-            what: "container",
-            needed: TRAILER_BYTES as u64,
-            found: container_bytes,
-        },
+    let at = container_bytes.checked_sub(TRAILER_BYTES as u64).ok_or_else(|| {
+        let needed = TRAILER_BYTES as u64;
+        damaged(0, FormatError::Truncated { what: "container", needed, found: container_bytes })
     })?;
     read(&mut trailer, at)?;
-    let trailer = Trailer::decode(&trailer, container_bytes).at(here)?;
+    let trailer = Trailer::decode(&trailer, container_bytes).map_err(|e| damaged(at, e))?;
     let length = trailer.footer_bytes() - TRAILER_BYTES as u64;
+    let records_end = trailer.records_end;
     let mut bytes =
         vec![0; usize::try_from(length).expect("a footer is shorter than its container")];
-    read(&mut bytes, trailer.records_end)?;
-    Footer::decode(trailer, &bytes).at(here)
+    read(&mut bytes, records_end)?;
+    Footer::decode(trailer, &bytes).map_err(|e| damaged(records_end, e))
 }
 
-fn damaged(number: u32, offset: u64, error: Error) -> Error {
-    match error {
-        Error::Format { source, .. } => Error::Damaged {
-            container: ContainerId::data(number),
-            offset,
-            reason: source.to_string(),
-        },
-        other => other,
-    }
+/// How many containers lie in a folder, caches not counted.
+pub(crate) fn container_files(disk: &dyn Disk, dir: &Path) -> Result<usize, Error> {
+    let names = disk.list(dir).at(dir)?;
+    let kinds = names.iter().filter_map(|name| Some(parse_name(name)?.1));
+    Ok(kinds.filter(|kind| *kind != Kind::Cache).count())
 }
 
 /// Number and kind of a container file's name.

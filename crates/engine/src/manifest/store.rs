@@ -109,6 +109,13 @@ impl Store {
         disk.sync_dir(dir).at(dir)
     }
 
+    /// Takes the name away again.
+    pub(super) fn unfinish(disk: &dyn Disk, dir: &Path) -> Result<(), Error> {
+        let path = dir.join(FILE);
+        disk.rename(&path, &dir.join(UNFINISHED)).at(&path)?;
+        disk.sync_dir(dir).at(dir)
+    }
+
     pub(super) fn open(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Self, Error> {
         let path = dir.join(FILE);
         match disk.open(&path, Open::ReadWrite) {
@@ -162,6 +169,9 @@ impl Store {
             coded_bytes,
         ] = numbers;
         let body = HeadBody::decode(&bytes).at(&self.path)?;
+        if body.groups.is_empty() {
+            return Err(self.damaged("the placement has no group".into()));
+        }
         Ok(State {
             lake: LakeId(lake),
             body,
@@ -259,6 +269,51 @@ impl Store {
                 Ok((ContainerId { kind, number }, ShardIndex(shard)))
             })
             .collect()
+    }
+
+    pub(super) fn damage_of(&self, container: ContainerId) -> Result<Vec<ShardIndex>, Error> {
+        let of = |shard: u8| (container.kind as u8, container.number, shard);
+        let read = || -> Result<Vec<ShardIndex>, redb::Error> {
+            let table = self.database.begin_read()?.open_table(DAMAGE)?;
+            let rows = table.range(of(0)..=of(u8::MAX))?;
+            rows.map(|row| Ok(ShardIndex(row?.0.value().2))).collect()
+        };
+        read().map_err(|e| self.failed(e))
+    }
+
+    /// Those of the shards whose damage is not noted (or, for `damaged` false, not cleared) yet.
+    pub(super) fn not_in_damage(
+        &self,
+        shards: impl IntoIterator<Item = (ContainerId, ShardIndex)>,
+        damaged: bool,
+    ) -> Result<Vec<(ContainerId, ShardIndex)>, Error> {
+        let read = || -> Result<Vec<(ContainerId, ShardIndex)>, redb::Error> {
+            let table = self.database.begin_read()?.open_table(DAMAGE)?;
+            let mut out = Vec::new();
+            for (container, shard) in shards {
+                let noted = table.get((container.kind as u8, container.number, shard.0))?;
+                if noted.is_some() != damaged {
+                    out.push((container, shard));
+                }
+            }
+            Ok(out)
+        };
+        read().map_err(|e| self.failed(e))
+    }
+
+    pub(super) fn has_container_edit_from(&self, first: u64) -> Result<bool, Error> {
+        let read = || -> Result<Option<u64>, redb::Error> {
+            let table = self.database.begin_read()?.open_table(EDITS)?;
+            let last = table.last()?.map(|row| row.0.value());
+            Ok(last)
+        };
+        let end = read().map_err(|e| self.failed(e))?.map_or(0, |last| last + 1);
+        for number in first..end {
+            if matches!(self.edit(number)?, Edit::Container(_)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     pub(super) fn is_read_back(&self, number: u32) -> Result<bool, Error> {

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod crash;
+
 use prunedb_codec::Key;
 use prunedb_core::{ContainerId, Policy, ShardId, ShardIndex};
 use prunedb_disk::{Disk, RealDisk};
@@ -46,6 +48,11 @@ impl World {
         }
     }
 
+    /// Fresh nodes under the same names.
+    pub(crate) fn empty_nodes(&mut self) {
+        self.stores.iter_mut().for_each(|(name, store)| *store = MemoryStore::new(name.clone()));
+    }
+
     /// The same, created and opened.
     pub(crate) fn open_new(policy: &str, nodes: usize) -> (Self, Db) {
         let world = Self::new(policy, nodes);
@@ -80,9 +87,13 @@ impl World {
     }
 
     pub(crate) fn open(&self) -> Result<Db, Error> {
-        let options = self.options(self.dir.path());
+        self.open_on(Self::disk(), self.dir.path())
+    }
+
+    /// Opens the database of a folder on another disk.
+    pub(crate) fn open_on(&self, disk: Arc<dyn Disk>, dir: &Path) -> Result<Db, Error> {
         let handle = self.runtime.handle().clone();
-        Db::open(Self::disk(), options, self.secret(), &self.connect(), handle)
+        Db::open(disk, self.options(dir), self.secret(), &self.connect(), handle)
     }
 
     pub(crate) fn recover(
@@ -90,17 +101,18 @@ impl World {
         dir: &Path,
         report: &mut OnProgress<'_>,
     ) -> Result<(Db, Recovered), Error> {
+        self.recover_on(Self::disk(), dir, report)
+    }
+
+    pub(crate) fn recover_on(
+        &self,
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        report: &mut OnProgress<'_>,
+    ) -> Result<(Db, Recovered), Error> {
         let seeds: Vec<String> = self.stores.keys().cloned().collect();
         let handle = self.runtime.handle().clone();
-        Db::recover(
-            Self::disk(),
-            self.options(dir),
-            self.secret(),
-            &seeds,
-            &self.connect(),
-            handle,
-            report,
-        )
+        Db::recover(disk, self.options(dir), self.secret(), &seeds, &self.connect(), handle, report)
     }
 
     pub(crate) fn shard(&self, db: &Db, container: u32, shard: u8) -> ShardId {
