@@ -1,0 +1,2 @@
+//! The codec beside other crates.
+fn main() {}

@@ -1,0 +1,217 @@
+//! The stages behind the erasure code, each alone in the cache, then all of them as a container goes through them.
+
+use crate::{Meter, shards::fill_random};
+use bytes::BytesMut;
+use prunedb_codec::{
+    CodecVersion, CodedStream, EncodedContainer, Encoder, LakeKey, LakeSecret, MemorySpool, Opener,
+    ReadAt, RowHasher, Spool, StreamParams, compress,
+};
+use prunedb_core::{
+    ContainerId, ContainerKind, Digest, Generation, Policy, ShardIndex,
+    units::{LEAF_BYTES, TAG_BYTES},
+};
+use prunedb_erasure::ReedSolomon;
+use std::{hint::black_box, num::NonZero, path::Path, sync::Arc};
+use zeroize::Zeroizing;
+
+/// Coded bytes that are encoded in a run.
+const STREAM_BYTES: usize = 64 << 20;
+/// Blocks that are compressed in a run.
+const BLOCKS_BYTES: usize = 16 << 20;
+const LEAVES_PER_RUN: usize = 1000;
+
+/// What it takes to code containers of one policy.
+#[derive(Debug, Clone)]
+pub struct Coding {
+    key: LakeKey,
+    params: StreamParams,
+    code: Arc<ReedSolomon>,
+}
+
+impl Coding {
+    /// Keys made up, the code on the kernel that is chosen for it.
+    ///
+    /// # Errors
+    /// What the environment variable `PRUNEDB_KERNEL` asks for and cannot be had.
+    pub fn new(policy: Policy) -> Result<Self, prunedb_erasure::Error> {
+        let generation = Generation(1);
+        let key = LakeSecret::new(Zeroizing::new([1; 32])).lake_key(generation);
+        let (lake, container, codec) = (key.lake(), ContainerId::data(1), CodecVersion::CURRENT);
+        let params = StreamParams { lake, container, policy, codec, generation };
+        let code = ReedSolomon::new(policy.data_shards(), policy.parity_shards())?;
+        Ok(Self { key, params, code: Arc::new(code) })
+    }
+
+    /// The erasure code.
+    pub fn code(&self) -> &ReedSolomon {
+        &self.code
+    }
+
+    /// GB/s of leaves that are sealed, in the cache.
+    pub fn seal_gbps(&self, meter: Meter) -> f64 {
+        meter.gbps(LEAVES_PER_RUN * LEAF_BYTES, || {
+            let opener = Opener::new(&self.key, self.params, stream_of(STREAM_BYTES as u64))
+                .expect("the key is that of the parameters");
+            let payload = vec![5; LEAF_BYTES - TAG_BYTES];
+            let mut leaf = Vec::with_capacity(LEAF_BYTES);
+            move || {
+                for _ in 0..LEAVES_PER_RUN {
+                    leaf.clear();
+                    let payload = black_box(&payload);
+                    opener.seal_leaves(ShardIndex(0), 1, payload, &mut leaf).expect("a leaf of it");
+                }
+            }
+        })
+    }
+
+    /// GB/s of leaves that are hashed into the shards' names, a row in the cache over and over.
+    pub fn hash_gbps(&self, meter: Meter) -> f64 {
+        let (shards, rows) = self.hashed();
+        meter.gbps(rows * shards * LEAF_BYTES, || {
+            let row = vec![vec![7; LEAF_BYTES]; shards];
+            move || {
+                let mut hasher = RowHasher::new(shards, rows as u64, LEAF_BYTES);
+                for _ in 0..rows {
+                    for (shard, leaf) in black_box(&row).iter().enumerate() {
+                        hasher.leaf(shard, leaf);
+                    }
+                    hasher.end_row();
+                }
+                black_box(hasher.finish());
+            }
+        })
+    }
+
+    /// The same by a `blake3::Hasher` for each shard.
+    pub fn hasher_gbps(&self, meter: Meter) -> f64 {
+        let (shards, rows) = self.hashed();
+        meter.gbps(rows * shards * LEAF_BYTES, || {
+            let row = vec![vec![7; LEAF_BYTES]; shards];
+            move || {
+                let mut hashers = vec![blake3::Hasher::new(); shards];
+                for _ in 0..rows {
+                    for (hasher, leaf) in hashers.iter_mut().zip(black_box(&row)) {
+                        hasher.update(leaf);
+                    }
+                }
+                black_box(hashers.iter().map(blake3::Hasher::finalize).collect::<Vec<_>>());
+            }
+        })
+    }
+
+    /// Shards, and rows of a run.
+    fn hashed(&self) -> (usize, usize) {
+        let shards = self.params.policy.total_shards();
+        (shards, STREAM_BYTES.div_ceil(shards * LEAF_BYTES))
+    }
+
+    /// GB/s of a coded stream that becomes sealed shards with names and root, row by row through a ring of one row.
+    pub fn fused_gbps(&self, meter: Meter) -> f64 {
+        let mut bytes = vec![0; STREAM_BYTES];
+        fill_random(2, &mut bytes);
+        meter.gbps(bytes.len(), || {
+            let mut ring = self.ring();
+            let bytes = &bytes;
+            move || {
+                let stream = stream_of(bytes.len() as u64);
+                black_box(self.encode(bytes, stream, &mut ring));
+            }
+        })
+    }
+
+    /// GB/s of a container that is compressed and then coded.
+    pub fn whole_gbps(&self, meter: Meter, container: &[u8]) -> f64 {
+        meter.gbps(container.len(), || {
+            let mut ring = self.ring();
+            move || {
+                let (spool, stream) = compress_into_memory(&container, container.len() as u64, ONE);
+                black_box(self.encode(&spool, stream, &mut ring));
+            }
+        })
+    }
+
+    /// One buffer for each shard; encoding a row at a time, each holds a leaf.
+    pub(crate) fn ring(&self) -> Vec<BytesMut> {
+        vec![BytesMut::new(); self.params.policy.total_shards()]
+    }
+
+    /// Codes a stream; nobody takes the leaves.
+    pub(crate) fn encode(
+        &self,
+        spool: &dyn ReadAt,
+        stream: CodedStream,
+        ring: &mut [BytesMut],
+    ) -> EncodedContainer {
+        let mut encoder = Encoder::new(&self.key, self.params, stream, self.code.clone())
+            .expect("key, code and parameters are of one policy");
+        for row in 0..encoder.layout().leaves_per_shard() {
+            ring.iter_mut().for_each(BytesMut::clear);
+            encoder.encode_rows(spool, row..row + 1, ring).expect("rows in order, from memory");
+        }
+        encoder.finish().expect("every row")
+    }
+}
+
+const ONE: NonZero<usize> = NonZero::<usize>::MIN;
+
+/// GB/s of a container that is compressed, on one thread each.
+pub fn compress_gbps(meter: Meter, container: &[u8]) -> f64 {
+    meter.gbps(container.len(), || {
+        || {
+            black_box(compress_into_memory(&container, container.len() as u64, ONE));
+        }
+    })
+}
+
+pub(crate) fn compress_into_memory(
+    container: &dyn ReadAt,
+    container_bytes: u64,
+    threads: NonZero<usize>,
+) -> (MemorySpool, CodedStream) {
+    let length = usize::try_from(container_bytes).expect("a container fits into memory");
+    let mut spool = MemorySpool::with_capacity(length);
+    let (kind, codec) = (ContainerKind::Data, CodecVersion::CURRENT);
+    let spooled: &mut dyn Spool = &mut spool;
+    let (_, stream) = compress(container, container_bytes, kind, codec, threads, spooled)
+        .expect("memory can be read and written");
+    (spool, stream)
+}
+
+/// What stands for a container's bytes where they are compressed.
+#[derive(Debug)]
+pub struct Container {
+    /// the bytes
+    pub bytes: Vec<u8>,
+    /// what they are, for people
+    pub what: &'static str,
+}
+
+impl Container {
+    /// Ethereum blocks of the folder that `PRUNEDB_CORPUS` names, over and over; without it, bytes half of which are zeros.
+    pub fn of_blocks() -> Self {
+        let folder =
+            std::env::var_os("PRUNEDB_CORPUS").map(|dir| Path::new(&dir).join("ethereum/rlp"));
+        let entries = folder.iter().flat_map(std::fs::read_dir).flatten().flatten();
+        let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
+        paths.sort();
+        let mut bytes: Vec<u8> =
+            paths.iter().flat_map(std::fs::read).flatten().take(BLOCKS_BYTES).collect();
+        if bytes.is_empty() {
+            bytes.resize(BLOCKS_BYTES, 0);
+            for (seed, chunk) in (0..).zip(bytes.chunks_mut(128)) {
+                fill_random(seed, &mut chunk[..64]);
+            }
+            return Self { bytes, what: "generated bytes, half of them zeros" };
+        }
+        let blocks = bytes.len();
+        while bytes.len() < BLOCKS_BYTES {
+            bytes.extend_from_within(..blocks.min(BLOCKS_BYTES - bytes.len()));
+        }
+        Self { bytes, what: "Ethereum blocks" }
+    }
+}
+
+/// A stream that is as long as its container. Its digest only has to be the same one for a container's keys.
+fn stream_of(bytes: u64) -> CodedStream {
+    CodedStream { container_bytes: bytes, coded_bytes: bytes, digest: Digest([1; 32]) }
+}

@@ -1,0 +1,24 @@
+//! Measures the codec: GB/s per core of each stage, beside what the machine itself can do.
+//!
+//! ```text
+//! Meter    thread CPU time, best of several runs, on one thread or on many at once
+//! limits   memcpy, products per second
+//! erasure  encode and decode by any code (ours, or another one beside it)
+//! codec    compress, seal, hash, fused, whole
+//! peak     memory that a container's coding takes, in a process of its own
+//! report   all of it, for some policies: what `prunedb bench codec` prints
+//! ```
+//! Thread CPU time, so that other programs disturb little; all figures of a report are of one run, so that their shares
+//! hold on a machine whose clock drifts. GB are 10^9 bytes.
+
+pub mod codec;
+pub mod erasure;
+pub mod limits;
+mod meter;
+pub mod peak;
+mod report;
+mod shards;
+
+pub use meter::Meter;
+pub use report::{Machine, PolicyReport, Report, cpu_name, report};
+pub use shards::Shards;

@@ -1,0 +1,151 @@
+//! All figures of the codec, from one run.
+
+use crate::{
+    Meter,
+    codec::{Coding, Container, compress_gbps},
+    erasure, limits,
+};
+use prunedb_core::Policy;
+use prunedb_erasure::{Error, Kernel};
+use serde::Serialize;
+use std::num::NonZero;
+
+/// What `prunedb bench codec` measures.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// the machine, and what it can do
+    pub machine: Machine,
+    /// one for each policy, in the order asked for
+    pub policies: Vec<PolicyReport>,
+}
+
+/// The machine, and what it can do per core.
+#[derive(Debug, Clone, Serialize)]
+pub struct Machine {
+    /// bytes that a plain copy of 1 GiB copies
+    pub memcpy_gbps: f64,
+    /// products of a byte and a coefficient, in registers
+    pub affine_gbps: f64,
+    /// the processor's name for itself
+    pub cpu: String,
+    /// cores that this process may use
+    pub cores: usize,
+    /// threads that were measured at once
+    pub threads: usize,
+    /// instructions of the erasure code
+    pub kernel: String,
+    /// what was compressed
+    pub container: String,
+}
+
+/// GB/s per core of each stage for one policy: of input, but for `seal`, `hash` and `hasher`: of shard bytes.
+#[derive(Debug, Clone, Serialize)]
+pub struct PolicyReport {
+    /// p+q
+    pub policy: String,
+    /// parity, all shards in the cache
+    pub encode_cache_gbps: f64,
+    /// length of a shard for which that is
+    pub encode_cache_shard_bytes: usize,
+    /// parity of 64 MB, from memory to memory
+    pub encode_memory_gbps: f64,
+    /// as many data shards as can be are lost, 64 MB
+    pub decode_worst_gbps: f64,
+    /// AES-256-GCM of a leaf in the cache
+    pub seal_gbps: f64,
+    /// BLAKE3 of all shards of a row in the cache
+    pub hash_gbps: f64,
+    /// the same by `blake3::Hasher`
+    pub hasher_gbps: f64,
+    /// what the parts in the cache would give one after another
+    pub sum_gbps: f64,
+    /// coded stream to sealed and named shards
+    pub fused_gbps: f64,
+    /// container to coded stream
+    pub compress_gbps: f64,
+    /// container to sealed and named shards
+    pub whole_gbps: f64,
+    /// memory beside the coded stream of a container of 100 MB; measured in another process
+    pub peak_bytes: Option<u64>,
+}
+
+/// Measures every policy; `step` hears what is being measured.
+///
+/// # Errors
+/// What the environment variable `PRUNEDB_KERNEL` asks for and cannot be had.
+pub fn report(
+    meter: Meter,
+    policies: &[Policy],
+    step: &mut dyn FnMut(&str),
+) -> Result<Report, Error> {
+    let codings: Vec<Coding> =
+        policies.iter().map(|&policy| Coding::new(policy)).collect::<Result<_, _>>()?;
+    let kernel = codings.first().map_or_else(Kernel::detect, |coding| coding.code().kernel());
+    let container = Container::of_blocks();
+    step("memory and arithmetic");
+    let machine = Machine {
+        memcpy_gbps: rounded(limits::memcpy_gbps(meter)),
+        affine_gbps: rounded(limits::affine_gbps(meter, kernel)?),
+        cpu: cpu_name(),
+        cores: std::thread::available_parallelism().map_or(1, NonZero::get),
+        threads: meter.threads.get(),
+        kernel: kernel.to_string(),
+        container: container.what.into(),
+    };
+    step("compress");
+    let compressed = rounded(compress_gbps(meter, &container.bytes));
+    let policies = policies
+        .iter()
+        .zip(&codings)
+        .map(|(&policy, coding)| {
+            step(&policy.to_string());
+            measure(meter, policy, coding, &container, compressed)
+        })
+        .collect();
+    Ok(Report { machine, policies })
+}
+
+fn measure(
+    meter: Meter,
+    policy: Policy,
+    coding: &Coding,
+    container: &Container,
+    compress_gbps: f64,
+) -> PolicyReport {
+    let code = coding.code();
+    let encode = erasure::encode_cache(meter, policy, |_| erasure::encode_job(code));
+    let (seal, hash) = (coding.seal_gbps(meter), coding.hash_gbps(meter));
+    let shards_per_input = policy.total_shards() as f64 / policy.data_shards() as f64;
+    let sum = 1.0 / (1.0 / encode.gbps + shards_per_input * (1.0 / seal + 1.0 / hash));
+    PolicyReport {
+        policy: policy.to_string(),
+        encode_cache_gbps: rounded(encode.gbps),
+        encode_cache_shard_bytes: encode.shard_bytes,
+        encode_memory_gbps: rounded(erasure::encode_memory(meter, policy, |_| {
+            erasure::encode_job(code)
+        })),
+        decode_worst_gbps: rounded(erasure::decode_worst(meter, policy, |_| {
+            erasure::decode_job(code)
+        })),
+        seal_gbps: rounded(seal),
+        hash_gbps: rounded(hash),
+        hasher_gbps: rounded(coding.hasher_gbps(meter)),
+        sum_gbps: rounded(sum),
+        fused_gbps: rounded(coding.fused_gbps(meter)),
+        compress_gbps,
+        whole_gbps: rounded(coding.whole_gbps(meter, &container.bytes)),
+        peak_bytes: None,
+    }
+}
+
+/// With four digits behind the point.
+fn rounded(gbps: f64) -> f64 {
+    (gbps * 1e4).round() / 1e4
+}
+
+/// The processor's name for itself.
+pub fn cpu_name() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    name.map_or_else(|| std::env::consts::ARCH.into(), |(_, name)| name.into())
+}
