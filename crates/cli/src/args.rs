@@ -69,6 +69,9 @@ pub(crate) enum Command {
     Recover(Recover),
     /// Show the effective configuration and where each value comes from
     Config,
+    /// Measure this machine
+    #[command(subcommand)]
+    Bench(crate::commands::bench::Bench),
 }
 
 /// 24 storage nodes on loopback at 16+4: fill two containers, offload, evict all local bytes, stop three nodes, damage

@@ -8,7 +8,7 @@ use crate::{
     text::{hex, kind_name, parse_bytes, parse_key, show_bytes, show_key},
 };
 use anyhow::Context;
-use prunedb_engine::{Entry, Error, Table, TableKind};
+use prunedb_engine::{Db, Entry, Error, Table, TableKind};
 use serde_json::{Value, json};
 
 pub(super) fn put(args: &KvPut, session: &Session, io: &mut Io) -> anyhow::Result<Exit> {
@@ -72,43 +72,56 @@ pub(super) fn get(args: &KvGet, session: &Session, io: &mut Io) -> anyhow::Resul
     Ok(Exit::Done)
 }
 
+/// Records read at a time: what a scan holds in memory while it writes lines.
+const PAGE_RECORDS: usize = 64;
+
 pub(super) fn scan(args: &KvScan, session: &Session, io: &mut Io) -> anyhow::Result<Exit> {
     let Some(table) = table(&args.table, session, io)? else { return Ok(Exit::No) };
-    let limit = usize::try_from(args.limit)?;
-    let (entries, next) = match table.kind() {
-        TableKind::Keyed => {
-            let from = args.from.as_deref().map(str::parse).transpose().context("--from")?;
-            let scan = session.db.scan(&table, from, limit)?;
-            (scan.entries, scan.next.map(|next| next.to_string()))
+    let (mut left, mut from) = (usize::try_from(args.limit)?, args.from.clone());
+    let mut entries = Vec::new();
+    loop {
+        let (page, next) = page(&table, from.as_deref(), left.min(PAGE_RECORDS), &session.db)?;
+        left -= page.len();
+        from = next;
+        for entry in &page {
+            if io.json {
+                entries.push(entry_json(&table, entry));
+            } else {
+                let (key, value) = (show_key(table.kind(), &entry.key), show_bytes(&entry.value));
+                io.line(format_args!("{key}\t{value}"))?;
+            }
         }
-        TableKind::Sequence => scan_sequence(&table, args, limit, session)?,
-    };
+        if from.is_none() || left == 0 {
+            break;
+        }
+        io.check_cancelled()?;
+    }
     if io.json {
-        let entries: Vec<Value> = entries.iter().map(|entry| entry_json(&table, entry)).collect();
         io.json(&json!({
-            "table": table.name(), "kind": kind_name(&table), "entries": entries, "next": next,
+            "table": table.name(), "kind": kind_name(&table), "entries": entries, "next": from,
         }))?;
-        return Ok(Exit::Done);
-    }
-    for Entry { key, value } in &entries {
-        io.line(format_args!("{}\t{}", show_key(table.kind(), key), show_bytes(value)))?;
-    }
-    if let Some(next) = next {
+    } else if let Some(next) = from {
         io.note(format!("there are more: --from {next}"));
     }
     Ok(Exit::Done)
 }
 
-fn scan_sequence(
+/// Some records from a place on, and where to go on.
+fn page(
     table: &Table,
-    args: &KvScan,
+    from: Option<&str>,
     limit: usize,
-    session: &Session,
+    db: &Db,
 ) -> anyhow::Result<(Vec<Entry>, Option<String>)> {
-    let from = args.from.as_deref().map(|from| parse_key(TableKind::Sequence, from)).transpose()?;
+    if table.kind() == TableKind::Keyed {
+        let from = from.map(str::parse).transpose().context("--from")?;
+        let scan = db.scan(table, from, limit)?;
+        return Ok((scan.entries, scan.next.map(|next| next.to_string())));
+    }
+    let from = from.map(|from| parse_key(TableKind::Sequence, from)).transpose()?;
     let from = from.and_then(|key| key.try_into().ok()).map_or(0, u64::from_be_bytes);
     // one more shows whether there are more
-    let mut found = session.db.range(table, from, limit + 1)?;
+    let mut found = db.range(table, from, limit + 1)?;
     let next = found.get(limit).map(|(position, _)| position.to_string());
     found.truncate(limit);
     let entry =

@@ -3,6 +3,7 @@
 //! Commands over an open database take a [`Session`] and an [`Io`], so that they run in their own process or in a running
 //! `prunedb up` alike; `init`, `up`, `node`, `recover`, `config` and the demo make their surroundings themselves.
 
+pub(crate) mod bench;
 pub(crate) mod config;
 mod ethereum;
 mod explain;
@@ -52,7 +53,8 @@ pub(crate) fn run(command: &Command, session: &Session, io: &mut Io) -> anyhow::
         | Command::Up
         | Command::Node(_)
         | Command::Recover(_)
-        | Command::Config => bail!("this command does not run inside of `prunedb up`"),
+        | Command::Config
+        | Command::Bench(_) => bail!("this command does not run inside of `prunedb up`"),
     }
 }
 

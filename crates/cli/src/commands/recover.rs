@@ -10,7 +10,7 @@ use crate::{
     text::count,
 };
 use anyhow::{Context, ensure};
-use prunedb_engine::Db;
+use prunedb_engine::{Db, LakeSecret};
 use serde_json::json;
 use std::path::Path;
 use tokio::runtime::Runtime;
@@ -45,10 +45,7 @@ pub(crate) fn run(
     };
     let config = Config::new(&layers, dir)?;
     // before anything is written: a wrong secret leaves no trace
-    let secret = match &args.secret {
-        Some(path) => secret::read(&io.path(path))?,
-        None => secret::read(&config.secret_file)?,
-    };
+    let secret = secret_of(args, &config, io)?;
     if let Some(lake) = config.lake {
         ensure!(
             secret.lake_id() == lake,
@@ -56,12 +53,18 @@ pub(crate) fn run(
             secret.lake_id()
         );
     }
+    let metadata = &config.metadata_dir;
+    ensure!(
+        configured || !metadata.exists(),
+        "{} is there, without {CONFIG_FILE}: an earlier recovery did not end; remove it and repeat the command",
+        metadata.display()
+    );
     make_dir(dir)?;
     let _lock = session::lock(dir)?;
     let (mut nodes, connect) = start_nodes(dir, &config, runtime.handle())?;
     let seeds = config.nodes.addresses();
     let (disk, options) = (session::disk(), config.options());
-    let copy = prunedb_engine::LakeSecret::new(zeroize::Zeroizing::new(*secret.expose()));
+    let copy = LakeSecret::new(zeroize::Zeroizing::new(*secret.expose()));
     let recovered =
         Db::recover(disk, options, copy, &seeds, &*connect, runtime.handle().clone(), &mut |p| {
             io.progress(p);
@@ -108,4 +111,19 @@ pub(crate) fn run(
         io.note("an old writer of this lake, if it is alive, is refused from the next write on");
     }
     Ok(Exit::Done)
+}
+
+/// The secret of `--secret`, or that in the folder; both, only where they are the same.
+fn secret_of(args: &Recover, config: &Config, io: &Io) -> anyhow::Result<LakeSecret> {
+    let in_folder = &config.secret_file;
+    let Some(path) = &args.secret else { return secret::read(in_folder) };
+    let secret = secret::read(&io.path(path))?;
+    if in_folder.exists() {
+        ensure!(
+            secret::read(in_folder)?.lake_id() == secret.lake_id(),
+            "{} is the secret of another lake: move it away, or leave --secret out",
+            in_folder.display()
+        );
+    }
+    Ok(secret)
 }

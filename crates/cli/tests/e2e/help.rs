@@ -3,7 +3,7 @@
 use crate::common::{clean_command, output};
 use std::path::Path;
 
-const COMMANDS: [&str; 22] = [
+const COMMANDS: [&str; 23] = [
     "",
     "demo",
     "init",
@@ -26,6 +26,7 @@ const COMMANDS: [&str; 22] = [
     "repair",
     "prune",
     "recover",
+    "config",
 ];
 
 #[test]

@@ -88,6 +88,15 @@ fn scans_go_on_where_they_stopped() {
         }
         folder.run(&["evict"]).exits(0);
     }
+    // more than one page
+    let _up = folder.up();
+    for number in 0..150 {
+        folder.run(&["kv", "put", "--table", "many", &format!("k{number:03}"), "v"]).exits(0);
+    }
+    let lines = folder.run(&["kv", "scan", "--table", "many", "--limit", "140"]).exits(0);
+    let expected: String = (0..140).map(|number| format!("k{number:03}\tv\n")).collect();
+    assert_eq!(lines.text(), expected);
+    assert!(lines.stderr.contains("there are more: --from"));
     let from = folder.run(&["kv", "scan", "--table", "numbers", "--from", "15"]).exits(0);
     assert_eq!(from.text(), "20\tv\n30\tv\n");
     folder

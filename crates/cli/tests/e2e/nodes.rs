@@ -123,6 +123,7 @@ fn a_database_comes_back_from_its_lake_and_the_old_writer_cannot_harm_it() {
     let strange = stranger.dir().join("lake.secret");
     let refused = new.run(&["recover", "--secret", strange.to_str().unwrap(), "--nodes", &seeds]);
     refused.fails(&["no head of lake"]);
+    assert!(!new.dir().join("metadata").exists() && !new.dir().join("lake.secret").exists());
     let recovered = new.json(&["recover", "--secret", secret, "--nodes", &seeds]);
     assert_eq!(recovered["records"], records);
     assert_eq!(new.status()["records"], records);
