@@ -7,7 +7,7 @@ use crate::{
 };
 use prunedb_core::Policy;
 use prunedb_erasure::{Error, Kernel};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::num::NonZero;
 
 /// What `prunedb bench codec` measures.
@@ -42,7 +42,8 @@ pub struct Machine {
 #[derive(Debug, Clone, Serialize)]
 pub struct PolicyReport {
     /// p+q
-    pub policy: String,
+    #[serde(serialize_with = "as_text")]
+    pub policy: Policy,
     /// parity, all shards in the cache
     pub encode_cache_gbps: f64,
     /// length of a shard for which that is
@@ -118,7 +119,7 @@ fn measure(
     let shards_per_input = policy.total_shards() as f64 / policy.data_shards() as f64;
     let sum = 1.0 / (1.0 / encode.gbps + shards_per_input * (1.0 / seal + 1.0 / hash));
     PolicyReport {
-        policy: policy.to_string(),
+        policy,
         encode_cache_gbps: rounded(encode.gbps),
         encode_cache_shard_bytes: encode.shard_bytes,
         encode_memory_gbps: rounded(erasure::encode_memory(meter, policy, |_| {
@@ -136,6 +137,10 @@ fn measure(
         whole_gbps: rounded(coding.whole_gbps(meter, &container.bytes)),
         peak_bytes: None,
     }
+}
+
+fn as_text<S: Serializer>(policy: &Policy, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(policy)
 }
 
 /// With four digits behind the point.
