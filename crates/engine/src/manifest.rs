@@ -175,7 +175,7 @@ impl Manifest {
         // table 0 is the manifest's own
         let id = self.tables().iter().map(|t| t.id.0).max().unwrap_or(0) + 1;
         let table = TableName { id: TableId(id), kind, name: name.to_owned() };
-        self.add_edit(Edit::Table(table.clone()), &[])?;
+        self.add_edits(&[Edit::Table(table.clone())], &[])?;
         Ok(table)
     }
 
@@ -187,45 +187,48 @@ impl Manifest {
     ) -> Result<(), Error> {
         let _serial = self.change.lock().unwrap_or_else(PoisonError::into_inner);
         let missing: Vec<_> = missing.iter().map(|&shard| (entry.stream.id, shard)).collect();
-        self.add_edit(Edit::Container(Box::new(entry)), &missing)
+        self.add_edits(&[Edit::Container(Box::new(entry))], &missing)
     }
 
-    /// Applies an edit of the lake's manifest (recovery); the caller keeps their order.
-    pub(crate) fn apply(&self, edit: Edit) -> Result<(), Error> {
+    /// Applies edits of the lake's manifest (recovery), all of them or none; the caller keeps their order.
+    pub(crate) fn apply(&self, edits: &[Edit]) -> Result<(), Error> {
         let _serial = self.change.lock().unwrap_or_else(PoisonError::into_inner);
-        self.add_edit(edit, &[])
+        self.add_edits(edits, &[])
     }
 
-    fn add_edit(&self, edit: Edit, damage: &[(ContainerId, ShardIndex)]) -> Result<(), Error> {
+    fn add_edits(&self, edits: &[Edit], damage: &[(ContainerId, ShardIndex)]) -> Result<(), Error> {
         let mut state = self.state();
-        let number = state.next_edit;
-        state.next_edit += 1;
-        if let Edit::Container(entry) = &edit {
+        let first_edit = state.next_edit;
+        let mut entries: HashMap<u32, &ContainerEntry> = HashMap::new();
+        for edit in edits {
+            let number = state.next_edit;
+            state.next_edit += 1;
+            let Edit::Container(entry) = edit else { continue };
             if entry.stream.id.kind != ContainerKind::Data {
                 return Err(self.store.damaged(format!("edit {number} is of {}", entry.stream.id)));
             }
-            if let Some(old) = self.container(entry.stream.id.number)? {
+            if let Some(old) = entries.insert(entry.stream.id.number, entry) {
+                state.totals.remove(old);
+            } else if let Some(old) = self.container(entry.stream.id.number)? {
                 state.totals.remove(&old.entry);
             }
             state.totals.add(entry);
         }
         self.store.write(&Batch {
             state: Some(&state),
-            edit: Some((number, &edit)),
+            edits: Some((first_edit, edits)),
             damage: Some((damage, true)),
             ..Batch::default()
         })?;
         self.set(state);
-        match edit {
-            Edit::Table(table) => {
-                self.tables.write().unwrap_or_else(PoisonError::into_inner).push(table);
-            }
-            Edit::Container(entry) => {
-                let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-                entries.remove(&entry.stream.id.number);
-            }
-            _ => {}
-        }
+        let mut cached = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.keys().for_each(|number| _ = cached.remove(number));
+        drop(cached);
+        let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+        tables.extend(edits.iter().filter_map(|edit| match edit {
+            Edit::Table(table) => Some(table.clone()),
+            _ => None,
+        }));
         Ok(())
     }
 

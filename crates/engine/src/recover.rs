@@ -40,6 +40,9 @@ pub struct Recovered {
     pub nodes_needed: u64,
 }
 
+/// So many containers may an old writer have stored after its last head.
+const NUMBERS_AHEAD_MAX: u32 = 1 << 20;
+
 impl Db {
     /// Rebuilds manifest and index in empty folders from the lake, and takes the lake over: an old writer is fenced
     /// off with the next write. Data stays in the lake; only footers are read.
@@ -85,7 +88,6 @@ impl Db {
         let found =
             Lake::new(secret.clone(), runtime.clone(), &body.nodes, body.groups.clone(), connect);
         let found = Arc::new(found);
-        let edits = read_edits(&found, &body)?;
         let mut recovered = Recovered {
             head_number: prefix.number,
             term: prefix.term,
@@ -94,23 +96,19 @@ impl Db {
             ..Recovered::default()
         };
         let body = HeadBody {
-            next_data: body.next_data.max(found.next_number(ContainerKind::Data)),
-            next_manifest: body.next_manifest.max(found.next_number(ContainerKind::Manifest)),
+            next_data: found.next_number(ContainerKind::Data, body.next_data),
+            next_manifest: found.next_number(ContainerKind::Manifest, body.next_manifest),
             ..body
         };
         // until everything is in, the folder does not pass for a database: the manifest gets its name at the end
         let manifest = Self::prepare(&disk, &options, secret.lake_id(), body.clone())?;
-        for edit in edits {
-            match &edit {
-                Edit::Container(entry) => {
-                    recovered.containers += 1;
-                    recovered.records += u64::from(entry.record_count);
-                }
-                Edit::Table(_) => recovered.tables += 1,
-                _ => {}
-            }
-            manifest.apply(edit)?;
+        for reference in &body.manifests {
+            manifest.apply(&read_edits(&found, reference)?)?;
         }
+        let totals = manifest.state().totals;
+        recovered.containers = totals.containers;
+        recovered.records = totals.records;
+        recovered.tables = manifest.tables().len() as u64;
         manifest.update(|state| {
             state.body = body;
             state.head_number = prefix.number;
@@ -180,23 +178,17 @@ fn newest_head(
     }
 }
 
-/// Every edit that the head names, in order.
-fn read_edits(lake: &Arc<Lake>, body: &HeadBody) -> Result<Vec<Edit>, Error> {
-    let mut edits = Vec::new();
-    for manifest in &body.manifests {
-        let shards = Shards::new(lake, &manifest.stream)?;
-        let bytes = shards.read_stream(&shards.order(&[]))?;
-        let damaged = |reason: String| Error::Codec { container: manifest.stream.id, reason };
-        let found = Digest(*blake3::hash(&bytes).as_bytes());
-        if found != manifest.stream.stream_digest {
-            return Err(damaged(format!(
-                "hashes to {found}, the head says {}",
-                manifest.stream.stream_digest
-            )));
-        }
-        edits.extend(parse_edits(manifest, &bytes).map_err(damaged)?);
+/// The edits of a manifest container that the head names, in order.
+fn read_edits(lake: &Arc<Lake>, manifest: &ManifestRef) -> Result<Vec<Edit>, Error> {
+    let shards = Shards::new(lake, &manifest.stream)?;
+    let bytes = shards.read_stream(&shards.order(&[]))?;
+    let damaged = |reason: String| Error::Codec { container: manifest.stream.id, reason };
+    let (found, expected) =
+        (Digest(*blake3::hash(&bytes).as_bytes()), manifest.stream.stream_digest);
+    if found != expected {
+        return Err(damaged(format!("hashes to {found}, the head says {expected}")));
     }
-    Ok(edits)
+    parse_edits(manifest, &bytes).map_err(damaged)
 }
 
 /// The edits in a manifest container.
@@ -222,19 +214,21 @@ fn parse_edits(manifest: &ManifestRef, bytes: &[u8]) -> Result<Vec<Edit>, String
 }
 
 impl Lake {
-    /// One past the highest number of a kind that any node holds a shard of: ids are never reused, not even those that
-    /// an old writer used after its last head.
-    fn next_number(&self, kind: ContainerKind) -> u32 {
+    /// One past the highest number of a kind that any node holds a shard of, `next` at least: ids are never reused,
+    /// not even those that an old writer used after its last head. What a node claims of numbers far ahead of the head
+    /// does not count: one liar could use all of them up.
+    fn next_number(&self, kind: ContainerKind, next: u32) -> u32 {
         // invariant: some node may hold a number in low..high, none holds one from high on
-        let (mut low, mut high) = (0u64, 1u64 << 32);
+        let (mut low, mut high) = (next, next.saturating_add(NUMBERS_AHEAD_MAX));
+        let end = high;
         while low < high {
             let middle = low + (high - low) / 2;
-            match self.first_from(kind, u32::try_from(middle).expect("below 2^32")) {
-                Some(found) => low = u64::from(found) + 1,
+            match self.first_from(kind, middle).filter(|&found| found < end) {
+                Some(found) => low = found + 1,
                 None => high = middle,
             }
         }
-        u32::try_from(low).unwrap_or(u32::MAX)
+        low
     }
 
     /// The lowest number from `number` on that some node holds a shard of.
@@ -249,6 +243,7 @@ impl Lake {
         let after = before.map(|container| ShardId { lake, container, index: ShardIndex(u8::MAX) });
         let answers = self.all(|store| Box::pin(async move { store.list(lake, after, 1).await }));
         let first = answers.into_iter().flatten().flatten().map(|stat| stat.id.container);
-        first.filter(|c| c.kind == kind).map(|c| c.number).min()
+        // a store that answers out of order is not believed
+        first.filter(|c| c.kind == kind && c.number >= number).map(|c| c.number).min()
     }
 }

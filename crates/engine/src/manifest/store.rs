@@ -73,7 +73,8 @@ pub(crate) struct Retired {
 #[derive(Default)]
 pub(super) struct Batch<'a> {
     pub(super) state: Option<&'a State>,
-    pub(super) edit: Option<(u64, &'a Edit)>,
+    /// with the number of the first
+    pub(super) edits: Option<(u64, &'a [Edit])>,
     pub(super) damage: Option<(&'a [(ContainerId, ShardIndex)], bool)>,
     pub(super) read_back: Option<u32>,
     pub(super) retired: Option<(&'a [Retired], &'a [u32])>,
@@ -386,7 +387,8 @@ fn write_batch(transaction: &WriteTransaction, batch: &Batch<'_>) -> Result<(), 
         body.insert((), state.body.encode().as_slice())?;
         lake.insert((), state.lake.0)?;
     }
-    if let Some((number, edit)) = batch.edit {
+    let (first_edit, new_edits) = batch.edits.unwrap_or_default();
+    for (number, edit) in (first_edit..).zip(new_edits) {
         edits.insert(number, edit.encode().as_slice())?;
         match edit {
             Edit::Table(table) => _ = tables.insert(table.id.0, number)?,
