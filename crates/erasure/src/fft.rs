@@ -10,6 +10,11 @@
 //! scratch of at most 8 KiB that stays in the first-level cache.
 //! format: erasure-code §5
 
+#![expect(
+    clippy::needless_range_loop,
+    reason = "constant indices into several arrays of registers: plainer, and faster to compile"
+)]
+
 use crate::{
     butterfly,
     columns::Columns,
@@ -19,6 +24,20 @@ use crate::{
 
 /// Most points of a transform: p+q <= 255 leaves no room for two blocks of 256.
 const BLOCK_MAX: usize = 128;
+
+/// For fewer, the matrix is as good.
+const BLOCK_MIN: usize = 4;
+
+/// Points of a piece of a block: as many as registers hold, but never more than 8 pieces.
+const fn radix<L: Lanes>(block: usize) -> usize {
+    if block <= L::RADIX_MAX {
+        block
+    } else if block <= 8 * L::RADIX_MAX {
+        L::RADIX_MAX
+    } else {
+        block / 8
+    }
+}
 
 /// An encoder of one code on one kind of vectors.
 pub(crate) struct Fft<L: Lanes> {
@@ -41,13 +60,10 @@ impl<L: Lanes> Fft<L> {
             Layout::ParityFirst { block } => (true, block),
             Layout::DataFirst { block } => (false, block),
         };
-        if !block.is_power_of_two() || !(2..=BLOCK_MAX).contains(&block) {
+        if !block.is_power_of_two() || !(BLOCK_MIN..=BLOCK_MAX).contains(&block) {
             return None;
         }
-        let radix = match block {
-            BLOCK_MAX => 16,
-            _ => L::RADIX_MAX.min(block),
-        };
+        let radix = radix::<L>(block);
         let chunks = data_shards.max(parity_shards).div_ceil(block);
         let mut twiddles = Vec::with_capacity((chunks + 1) * (block - 1));
         for first in (0..=chunks * block).step_by(block) {
@@ -61,7 +77,9 @@ impl<L: Lanes> Fft<L> {
 
     /// Whether this computes the parity faster than the matrix does.
     pub(crate) fn is_faster(&self) -> bool {
-        self.parity_shards >= 12
+        let chunks = self.data_shards.max(self.parity_shards).div_ceil(self.block);
+        let butterflies = (chunks + 1) * self.block / 2 * self.block.ilog2() as usize;
+        10 * self.data_shards * self.parity_shards >= L::BUTTERFLY_TENTHS * butterflies
     }
 
     /// Computes all parity shards; they have at least a vector's bytes.
@@ -72,14 +90,14 @@ impl<L: Lanes> Fft<L> {
         macro_rules! by_shape {
             ($($radix:literal * $pieces:literal)*) => {
                 match (self.radix, self.block / self.radix) {
-                    $(($radix, $pieces) if $radix <= L::RADIX_MAX || $radix * $pieces == BLOCK_MAX => {
+                    $(($radix, $pieces) if const { radix::<L>($radix * $pieces) == $radix } => {
                         self.lanes.enter(AllColumns::<L, $radix, $pieces> { fft: self, columns });
                     })*
-                    _ => unreachable!("a block is split into pieces by its size"),
+                    _ => unreachable!("every block from 4 to 128 points is split in one way"),
                 }
             };
         }
-        by_shape!(2*1 4*1 8*1 16*1 4*2 4*4 8*2 8*4 8*8 16*2 16*4 16*8);
+        by_shape!(4*1 8*1 16*1 8*2 8*4 8*8 16*2 16*4 16*8);
     }
 }
 
@@ -94,203 +112,257 @@ impl<L: Lanes, const R: usize, const G: usize> Job<L> for AllColumns<'_, '_, '_,
     fn run(self, lanes: L) {
         let Self { fft, columns } = self;
         let len = columns.len();
+        // a shorter vector would stream half cache lines to many shards at once
+        let stream = columns.streamed() && L::BYTES == 64;
+        let mut work = Work::<L::V, R, G>::zero(lanes);
         let mut offset = 0;
         while offset < len {
             // the last bytes again, with what is new: parity depends on data alone
-            let column = Column { offset: offset.min(len - L::BYTES), streamed: columns.streamed() && offset + L::BYTES <= len };
-            if fft.parity_first {
-                column.parity_first::<L, R, G>(lanes, fft, columns);
+            let whole = offset + L::BYTES <= len;
+            let start = if whole { offset } else { len - L::BYTES };
+            let mut column = Column { lanes, columns, offset: start, stream: stream && whole };
+            if const { G <= 2 } {
+                // its own, so that it may stay in registers
+                column.encode(fft, &mut Work::<L::V, R, G>::zero(lanes));
             } else {
-                column.data_first::<L, R, G>(lanes, fft, columns);
+                column.encode(fft, &mut work);
             }
             offset += L::BYTES;
         }
-        lanes.finish_streams();
+        if stream {
+            lanes.finish_streams();
+        }
     }
 }
 
-/// The state of a transform of `G` pieces.
-type Points<L, const R: usize, const G: usize> = [[<L as Lanes>::V; R]; G];
+/// A vector at each point of a block of `G` pieces.
+type Points<V, const R: usize, const G: usize> = [[V; R]; G];
+
+/// The state of a column.
+struct Work<V, const R: usize, const G: usize> {
+    /// Coefficients of the data, or of the sum of its chunks.
+    sum: Points<V, R, G>,
+    /// Between the stages of a block.
+    scratch: Points<V, R, G>,
+}
+
+impl<V: Copy, const R: usize, const G: usize> Work<V, R, G> {
+    #[inline(always)]
+    fn zero<L: Lanes<V = V>>(lanes: L) -> Self {
+        Self { sum: [[lanes.zero(); R]; G], scratch: [[lanes.zero(); R]; G] }
+    }
+}
 
 /// A vector of every shard.
-#[derive(Clone, Copy)]
-struct Column {
-    /// `offset + L::BYTES` is at most the length of the shards.
+///
+/// Invariants: `offset + L::BYTES` is at most the length of the shards; with `stream`, `columns` are streamed and
+/// `offset` is a multiple of `L::BYTES`.
+struct Column<'c, 'a, 'b, L: Lanes> {
+    lanes: L,
+    columns: &'c mut Columns<'a, 'b>,
     offset: usize,
-    streamed: bool,
+    stream: bool,
 }
 
-impl Column {
+impl<L: Lanes> Column<'_, '_, '_, L> {
     #[inline(always)]
-    fn parity_first<L: Lanes, const R: usize, const G: usize>(
-        self,
-        lanes: L,
+    fn encode<const R: usize, const G: usize>(
+        &mut self,
         fft: &Fft<L>,
-        columns: &mut Columns<'_, '_>,
+        work: &mut Work<L::V, R, G>,
     ) {
-        let (q, block) = (fft.parity_shards, R * G);
-        let mut chunks = fft.twiddles.chunks_exact(block - 1);
-        let zero_chunk = chunks.next().expect("chunk 0");
-        let first_chunk = chunks.next().expect("chunk 1");
-        let mut sum = self.inverse::<L, R, G, false>(lanes, first_chunk, columns, 0);
-        for (chunk, twiddles) in (1..).zip(chunks) {
-            let x = self.inverse::<L, R, G, false>(lanes, twiddles, columns, chunk * block);
-            for (sum, x) in sum.iter_mut().flatten().zip(x.iter().flatten()) {
-                *sum = lanes.xor(*sum, *x);
-            }
+        if fft.parity_first {
+            self.parity_first(fft, work);
+        } else {
+            self.data_first(fft, work);
         }
-        self.forward::<L, R, G, true>(lanes, zero_chunk, &sum, columns, 0, q);
     }
 
     #[inline(always)]
-    fn data_first<L: Lanes, const R: usize, const G: usize>(
-        self,
-        lanes: L,
+    fn parity_first<const R: usize, const G: usize>(
+        &mut self,
         fft: &Fft<L>,
-        columns: &mut Columns<'_, '_>,
+        work: &mut Work<L::V, R, G>,
     ) {
-        let (q, block) = (fft.parity_shards, R * G);
-        let mut chunks = fft.twiddles.chunks_exact(block - 1);
-        let zero_chunk = chunks.next().expect("chunk 0");
-        let x = self.inverse::<L, R, G, true>(lanes, zero_chunk, columns, 0);
-        for (chunk, twiddles) in chunks.enumerate() {
-            self.forward::<L, R, G, false>(lanes, twiddles, &x, columns, chunk * block, q);
+        let block = R * G;
+        let (zero_chunk, chunks) = fft.twiddles.split_at(block - 1);
+        let mut first = 0;
+        for twiddles in chunks.chunks_exact(block - 1) {
+            self.inverse::<R, G, false>(twiddles, first, work);
+            first += block;
+        }
+        self.forward::<R, G, true>(zero_chunk, 0, work);
+    }
+
+    #[inline(always)]
+    fn data_first<const R: usize, const G: usize>(
+        &mut self,
+        fft: &Fft<L>,
+        work: &mut Work<L::V, R, G>,
+    ) {
+        let block = R * G;
+        let (zero_chunk, chunks) = fft.twiddles.split_at(block - 1);
+        self.inverse::<R, G, true>(zero_chunk, 0, work);
+        let mut first = 0;
+        for twiddles in chunks.chunks_exact(block - 1) {
+            self.forward::<R, G, false>(twiddles, first, work);
+            first += block;
         }
     }
 
-    /// The coefficients of the data shards from `first` on.
+    /// Coefficients of the chunk of data shards from `first` on: if it is the first, these are the sum, else they are
+    /// added to it. `ZERO`: at the points of chunk 0.
     #[inline(always)]
-    fn inverse<L: Lanes, const R: usize, const G: usize, const ZERO: bool>(
-        self,
-        lanes: L,
+    fn inverse<const R: usize, const G: usize, const ZERO: bool>(
+        &self,
         twiddles: &[L::Stored],
-        columns: &Columns<'_, '_>,
         first: usize,
-    ) -> Points<L, R, G> {
-        let (inner, outer) = twiddles.split_at(G * (R - 1));
-        let mut points = [[lanes.zero(); R]; G];
-        for piece in 0..G {
-            let twiddles = &inner[piece * (R - 1)..][..R - 1];
-            let first = first + piece * R;
-            let count = columns.inputs().len().saturating_sub(first);
-            let mut x = [lanes.zero(); R];
-            if count >= R {
-                for r in 0..R {
-                    x[r] = unsafe { columns.load(lanes, first + r, self.offset) };
-                }
-                if ZERO && piece == 0 {
-                    butterfly::inverse::<L, R, R, true>(lanes, &mut x, twiddles);
-                } else {
-                    butterfly::inverse::<L, R, R, false>(lanes, &mut x, twiddles);
-                }
-            } else if R == 16 && count <= 4 {
-                for r in 0..4.min(R) {
-                    if r < count {
-                        x[r] = unsafe { columns.load(lanes, first + r, self.offset) };
-                    }
-                }
-                butterfly::inverse::<L, R, 4, false>(lanes, &mut x, twiddles);
-            } else {
-                for r in 0..R {
-                    if r < count {
-                        x[r] = unsafe { columns.load(lanes, first + r, self.offset) };
-                    }
-                }
-                butterfly::inverse::<L, R, R, false>(lanes, &mut x, twiddles);
-            }
-            points[piece] = x;
-        }
-        if G > 1 {
-            for r in 0..R {
-                let mut x: [L::V; G] = std::array::from_fn(|piece| points[piece][r]);
-                butterfly::inverse::<L, G, G, ZERO>(lanes, &mut x, outer);
-                for piece in 0..G {
-                    points[piece][r] = x[piece];
-                }
-            }
-        }
-        points
-    }
-
-    /// The parity shards from `first` on, of `q`.
-    #[inline(always)]
-    fn forward<L: Lanes, const R: usize, const G: usize, const ZERO: bool>(
-        self,
-        lanes: L,
-        twiddles: &[L::Stored],
-        points: &Points<L, R, G>,
-        columns: &mut Columns<'_, '_>,
-        first: usize,
-        q: usize,
+        work: &mut Work<L::V, R, G>,
     ) {
-        let (inner, outer) = twiddles.split_at(G * (R - 1));
-        if G == 2 {
-            let mut lo = points[0];
-            let mut hi = points[1];
+        let lanes = self.lanes;
+        let Work { sum, scratch } = work;
+        let (inner, across) = twiddles.split_at(G * (R - 1));
+        if G == 1 {
+            let x = self.inverse_piece::<R, ZERO>(inner, first);
             for r in 0..R {
-                let mut x = [lo[r], hi[r]];
-                butterfly::forward::<L, 2, 2, ZERO>(lanes, &mut x, outer);
-                (lo[r], hi[r]) = (x[0], x[1]);
-            }
-            self.store_piece::<L, R, ZERO>(lanes, &inner[..R - 1], lo, columns, first, q - first);
-            if first + R < q {
-                self.store_piece::<L, R, false>(lanes, &inner[R - 1..], hi, columns, first + R, q - first - R);
+                sum[0][r] = if first > 0 { lanes.xor(sum[0][r], x[r]) } else { x[r] };
             }
             return;
         }
-        let mut scratch = *points;
-        if G > 1 {
-            for r in 0..R {
-                let mut x: [L::V; G] = std::array::from_fn(|piece| points[piece][r]);
-                butterfly::forward::<L, G, G, ZERO>(lanes, &mut x, outer);
-                for piece in 0..G {
-                    scratch[piece][r] = x[piece];
-                }
-            }
+        scratch[0] = self.inverse_piece::<R, ZERO>(&inner[..R - 1], first);
+        for piece in 1..G {
+            let twiddles = &inner[piece * (R - 1)..][..R - 1];
+            scratch[piece] = self.inverse_piece::<R, false>(twiddles, first + piece * R);
         }
-        for (piece, twiddles) in inner.chunks_exact(R - 1).enumerate() {
-            let first = first + piece * R;
-            let count = q.saturating_sub(first);
-            if count == 0 {
-                break;
+        for r in 0..R {
+            let mut x = [lanes.zero(); G];
+            for piece in 0..G {
+                x[piece] = scratch[piece][r];
             }
-            if ZERO && piece == 0 {
-                self.store_piece::<L, R, true>(lanes, twiddles, scratch[piece], columns, first, count);
-            } else {
-                self.store_piece::<L, R, false>(lanes, twiddles, scratch[piece], columns, first, count);
+            butterfly::inverse::<L, G, G, ZERO>(lanes, &mut x, across);
+            for piece in 0..G {
+                sum[piece][r] =
+                    if first > 0 { lanes.xor(sum[piece][r], x[piece]) } else { x[piece] };
             }
         }
     }
+
+    /// Coefficients of the data shards from `first` on, as many as there are; the rest are zeros.
     #[inline(always)]
-    fn store_piece<L: Lanes, const R: usize, const ZERO: bool>(
-        self,
-        lanes: L,
+    fn inverse_piece<const R: usize, const ZERO: bool>(
+        &self,
         twiddles: &[L::Stored],
-        mut x: [L::V; R],
-        columns: &mut Columns<'_, '_>,
         first: usize,
-        count: usize,
-    ) {
-            let twiddles = &twiddles[..R - 1];
-            butterfly::forward::<L, R, R, ZERO>(lanes, &mut x, twiddles);
-            if count >= R {
-                if self.streamed {
-                    for r in 0..R {
-                        unsafe { columns.stream(lanes, first + r, self.offset, x[r]) };
-                    }
-                } else {
-                    for r in 0..R {
-                        unsafe { columns.store(lanes, first + r, self.offset, x[r]) };
-                    }
-                }
-            } else {
-                for (r, x) in x.into_iter().take(count).enumerate() {
-                    if self.streamed {
-                        unsafe { columns.stream(lanes, first + r, self.offset, x) };
-                    } else {
-                        unsafe { columns.store(lanes, first + r, self.offset, x) };
-                    }
+    ) -> [L::V; R] {
+        let lanes = self.lanes;
+        let inputs = self.columns.inputs().len();
+        let mut x = [lanes.zero(); R];
+        if first + R <= inputs {
+            for r in 0..R {
+                // SAFETY: the shard exists; by the invariant it has a vector at `offset`
+                [x[r]] = unsafe { self.columns.load(lanes, first + r, self.offset) };
+            }
+            butterfly::inverse::<L, R, R, ZERO>(lanes, &mut x, twiddles);
+        } else if first + 4 >= inputs {
+            for r in 0..R.min(4) {
+                if first + r < inputs {
+                    // SAFETY: as above
+                    [x[r]] = unsafe { self.columns.load(lanes, first + r, self.offset) };
                 }
             }
+            butterfly::inverse::<L, R, 4, false>(lanes, &mut x, twiddles);
+        } else {
+            for r in 0..R {
+                if first + r < inputs {
+                    // SAFETY: as above
+                    [x[r]] = unsafe { self.columns.load(lanes, first + r, self.offset) };
+                }
+            }
+            butterfly::inverse::<L, R, R, false>(lanes, &mut x, twiddles);
+        }
+        x
+    }
+
+    /// The chunk of parity shards from `first` on, from the sum. `ZERO`: at the points of chunk 0.
+    #[inline(always)]
+    fn forward<const R: usize, const G: usize, const ZERO: bool>(
+        &mut self,
+        twiddles: &[L::Stored],
+        first: usize,
+        work: &mut Work<L::V, R, G>,
+    ) {
+        let lanes = self.lanes;
+        let Work { sum, scratch } = work;
+        let (inner, across) = twiddles.split_at(G * (R - 1));
+        if G == 2 {
+            let (mut x, mut y) = (sum[0], sum[1]);
+            for r in 0..R {
+                let mut pair = [x[r], y[r]];
+                butterfly::forward::<L, 2, 2, ZERO>(lanes, &mut pair, across);
+                [x[r], y[r]] = pair;
+            }
+            self.forward_piece::<R, ZERO>(&inner[..R - 1], x, first);
+            self.forward_piece::<R, false>(&inner[R - 1..], y, first + R);
+            return;
+        }
+        // the first piece stays in registers
+        let mut x = sum[0];
+        for r in 0..R {
+            let mut y = [x[r]; G];
+            for piece in 1..G {
+                y[piece] = sum[piece][r];
+            }
+            butterfly::forward::<L, G, G, ZERO>(lanes, &mut y, across);
+            x[r] = y[0];
+            for piece in 1..G {
+                scratch[piece][r] = y[piece];
+            }
+        }
+        self.forward_piece::<R, ZERO>(&inner[..R - 1], x, first);
+        for piece in 1..G {
+            let twiddles = &inner[piece * (R - 1)..][..R - 1];
+            self.forward_piece::<R, false>(twiddles, scratch[piece], first + piece * R);
+        }
+    }
+
+    /// The parity shards from `first` on, as many as there are.
+    #[inline(always)]
+    fn forward_piece<const R: usize, const ZERO: bool>(
+        &mut self,
+        twiddles: &[L::Stored],
+        mut x: [L::V; R],
+        first: usize,
+    ) {
+        if first < self.columns.outputs().len() {
+            butterfly::forward::<L, R, R, ZERO>(self.lanes, &mut x, twiddles);
+            self.store(x, first);
+        }
+    }
+
+    /// `x` to the parity shards from `first` on, as many as there are.
+    #[inline(always)]
+    fn store<const R: usize>(&mut self, x: [L::V; R], first: usize) {
+        let count = self.columns.outputs().len() - first;
+        let Self { lanes, columns, offset, stream } = self;
+        // SAFETY: the shards exist; by the invariants they have a vector at `offset`, and are aligned there if streamed
+        unsafe {
+            if count < R {
+                for (r, x) in x.into_iter().take(count).enumerate() {
+                    if *stream {
+                        columns.stream(*lanes, first + r, *offset, [x]);
+                    } else {
+                        columns.store(*lanes, first + r, *offset, [x]);
+                    }
+                }
+            } else if *stream {
+                for r in 0..R {
+                    columns.stream(*lanes, first + r, *offset, [x[r]]);
+                }
+            } else {
+                for r in 0..R {
+                    columns.store(*lanes, first + r, *offset, [x[r]]);
+                }
+            }
+        }
     }
 }

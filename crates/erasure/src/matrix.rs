@@ -3,6 +3,11 @@
 //! Cost: one product per coefficient and vector. A pass keeps `rows x unroll` sums in registers and takes two inputs
 //! at a time, so that both products go into a sum by one three-operand XOR where there is one.
 
+#![expect(
+    clippy::needless_range_loop,
+    reason = "constant indices into several arrays of registers: plainer, and faster to compile"
+)]
+
 use crate::{
     columns::Columns,
     field::mul,
@@ -80,7 +85,7 @@ impl<L: Lanes> Matrix<L> {
                 macro_rules! by_rows {
                     ($($rows:literal)*) => {
                         match pass.rows {
-                            $($rows if $rows <= L::ROWS_MAX => {
+                            $($rows if const { $rows <= L::ROWS_MAX } => {
                                 self.lanes.enter(RunPass::<L, $rows> { matrix: self, pass, columns, start, end });
                             })*
                             _ => unreachable!("a pass has 1 to ROWS_MAX rows"),
@@ -117,24 +122,14 @@ struct RunPass<'m, 'c, 'a, 'b, L: Lanes, const R: usize> {
 impl<L: Lanes, const R: usize> Job<L> for RunPass<'_, '_, '_, '_, L, R> {
     #[inline(always)]
     fn run(self, lanes: L) {
-        if self.columns.streamed() {
-            self.steps::<true>(lanes);
-            lanes.finish_streams();
-        } else {
-            self.steps::<false>(lanes);
-        }
-    }
-}
-
-impl<L: Lanes, const R: usize> RunPass<'_, '_, '_, '_, L, R> {
-    #[inline(always)]
-    fn steps<const STREAM: bool>(self, lanes: L) {
         let Self { matrix, pass, columns, start, end } = self;
         let coefficients = &matrix.coefficients[pass.first_coefficient..][..matrix.inputs * R];
-        assert!(matrix.inputs == columns.inputs().len());
+        let (coefficients, _) = coefficients.as_chunks::<R>();
+        assert!(coefficients.len() == columns.inputs().len());
         assert!(pass.first_row + R <= columns.outputs().len());
         assert!(start.is_multiple_of(L::BYTES));
         assert!(L::BYTES <= end && end <= columns.len());
+        let stream = columns.streamed();
         let mut offset = start;
         macro_rules! steps {
             ($unroll:literal) => {
@@ -142,24 +137,28 @@ impl<L: Lanes, const R: usize> RunPass<'_, '_, '_, '_, L, R> {
                     // SAFETY: inputs and rows exist, as asserted above; the bytes end at or before `end`; `offset` stays
                     // a multiple of the vector
                     unsafe {
-                        tile::<L, R, $unroll, STREAM>(lanes, coefficients, pass.first_row, columns, offset);
+                        tile::<L, R, $unroll>(lanes, coefficients, pass.first_row, columns, offset, stream);
                     }
                     offset += $unroll * L::BYTES;
                 }
             };
         }
-        match L::unroll(R) {
-            4 => steps!(4),
-            2 => steps!(2),
-            _ => {}
+        if const { R <= L::ROWS_BY_4 } {
+            steps!(4);
+        } else if const { R <= L::ROWS_BY_2 } {
+            steps!(2);
         }
         steps!(1);
         if offset < end {
             // the last bytes again, with what is new: outputs depend on inputs alone
             // SAFETY: as above; `end` is at least a vector, and nothing is streamed
             unsafe {
-                tile::<L, R, 1, false>(lanes, coefficients, pass.first_row, columns, end - L::BYTES);
+                let offset = end - L::BYTES;
+                tile::<L, R, 1>(lanes, coefficients, pass.first_row, columns, offset, false);
             }
+        }
+        if stream {
+            lanes.finish_streams();
         }
     }
 }
@@ -167,56 +166,62 @@ impl<L: Lanes, const R: usize> RunPass<'_, '_, '_, '_, L, R> {
 /// `R` outputs of `U` vectors.
 ///
 /// # Safety
-/// There are `coefficients.len() / R` inputs and `first_row + R` outputs, and all have `offset + U * L::BYTES` bytes. With
-/// `STREAM`, `columns` are streamed and `offset` is a multiple of `L::BYTES`.
+/// There are `coefficients.len()` inputs and `first_row + R` outputs, and all have `offset + U * L::BYTES` bytes. With
+/// `stream`, `columns` are streamed and `offset` is a multiple of `L::BYTES`.
 #[inline(always)]
-unsafe fn tile<L: Lanes, const R: usize, const U: usize, const STREAM: bool>(
+unsafe fn tile<L: Lanes, const R: usize, const U: usize>(
     lanes: L,
-    coefficients: &[L::Stored],
+    coefficients: &[[L::Stored; R]],
     first_row: usize,
     columns: &mut Columns<'_, '_>,
     offset: usize,
+    stream: bool,
 ) {
     let mut sums = [[lanes.zero(); U]; R];
-    let load = |input: usize| -> [L::Factor; U] {
-        // SAFETY: the input exists, and each of the U vectors lies in it
-        std::array::from_fn(|u| unsafe {
-            lanes.factor(columns.load(lanes, input, offset + u * L::BYTES))
-        })
-    };
-    let (columns_of_coefficients, _) = coefficients.as_chunks::<R>();
-    let mut pairs = columns_of_coefficients.chunks_exact(2);
     let mut input = 0;
-    for pair in &mut pairs {
-        let (x, y) = (load(input), load(input + 1));
+    while input + 1 < coefficients.len() {
+        // SAFETY: both inputs exist, and have U vectors at `offset`
+        let [x, y]: [[L::V; U]; 2] =
+            unsafe { [columns.load(lanes, input, offset), columns.load(lanes, input + 1, offset)] };
+        let (x, y) = (factors(lanes, x), factors(lanes, y));
+        let (a, b) = (&coefficients[input], &coefficients[input + 1]);
         for r in 0..R {
-            let (a, b) = (lanes.coefficient(&pair[0][r]), lanes.coefficient(&pair[1][r]));
+            let (a, b) = (lanes.coefficient(&a[r]), lanes.coefficient(&b[r]));
             for u in 0..U {
                 sums[r][u] = lanes.xor3(sums[r][u], lanes.mul(x[u], a), lanes.mul(y[u], b));
             }
         }
         input += 2;
     }
-    if let [last] = pairs.remainder() {
-        let x = load(input);
+    if input < coefficients.len() {
+        // SAFETY: the input exists, and has U vectors at `offset`
+        let x: [L::Factor; U] = factors(lanes, unsafe { columns.load(lanes, input, offset) });
         for r in 0..R {
-            let a = lanes.coefficient(&last[r]);
+            let a = lanes.coefficient(&coefficients[input][r]);
             for u in 0..U {
                 sums[r][u] = lanes.xor(sums[r][u], lanes.mul(x[u], a));
             }
         }
     }
-    for (r, sums) in sums.into_iter().enumerate() {
-        for (u, sum) in sums.into_iter().enumerate() {
-            // SAFETY: the output exists, and the vector lies in it
-            unsafe {
-                let offset = offset + u * L::BYTES;
-                if STREAM {
-                    columns.stream(lanes, first_row + r, offset, sum);
-                } else {
-                    columns.store(lanes, first_row + r, offset, sum);
-                }
-            };
+    // SAFETY: the outputs exist, and have U vectors at `offset`; if streamed, they are aligned there
+    unsafe {
+        if stream {
+            for r in 0..R {
+                columns.stream(lanes, first_row + r, offset, sums[r]);
+            }
+        } else {
+            for r in 0..R {
+                columns.store(lanes, first_row + r, offset, sums[r]);
+            }
         }
     }
+}
+
+#[inline(always)]
+fn factors<L: Lanes, const U: usize>(lanes: L, v: [L::V; U]) -> [L::Factor; U] {
+    let mut x = [lanes.factor(v[0]); U];
+    for u in 1..U {
+        x[u] = lanes.factor(v[u]);
+    }
+    x
 }

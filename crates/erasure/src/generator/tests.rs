@@ -50,10 +50,11 @@ fn generator_is_lagrange_interpolation() {
 }
 
 /// A matrix with entries r(i) * c(j) / (x(i) + y(j)), with all of r, c not 0 and all of x, y distinct, has only regular
-/// square submatrices; and then any p of p+q shards determine the data. That it is of this form for every policy:
+/// square submatrices; and then any p of p+q shards determine the data. That it is of this form:
 #[test]
-fn generator_of_every_policy_is_a_scaled_cauchy_matrix() {
-    for generator in policies() {
+fn generator_is_a_scaled_cauchy_matrix() {
+    // a fifth of all policies
+    for generator in policies().step_by(5) {
         let (p, q) = (generator.data_shards(), generator.parity_shards());
         let places: Vec<usize> = (0..p + q).map(|shard| generator.place(shard)).collect();
         let mut used = [false; 256];

@@ -26,11 +26,10 @@ impl Lanes for Avx2 {
 
     const BYTES: usize = 32;
     const ROWS_MAX: usize = 4;
+    const ROWS_BY_4: usize = 0;
+    const ROWS_BY_2: usize = 4;
     const RADIX_MAX: usize = 8;
-
-    fn unroll(_rows: usize) -> usize {
-        2
-    }
+    const BUTTERFLY_TENTHS: usize = 12;
 
     #[inline]
     fn enter<J: Job<Self>>(self, job: J) {
@@ -113,5 +112,11 @@ impl Lanes for Avx2 {
     fn finish_streams(self) {
         // SAFETY: every x86-64 processor has SSE
         unsafe { _mm_sfence() }
+    }
+
+    #[inline(always)]
+    fn prefetch(self, at: *const u8) {
+        // SAFETY: every x86-64 processor has SSE; a prefetch of any address is harmless
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
     }
 }

@@ -25,15 +25,10 @@ impl Lanes for Avx2Gfni {
 
     const BYTES: usize = 32;
     const ROWS_MAX: usize = 10;
+    const ROWS_BY_4: usize = 2;
+    const ROWS_BY_2: usize = 5;
     const RADIX_MAX: usize = 8;
-
-    fn unroll(rows: usize) -> usize {
-        match rows {
-            ..=2 => 4,
-            3..=5 => 2,
-            _ => 1,
-        }
-    }
+    const BUTTERFLY_TENTHS: usize = 16;
 
     #[inline]
     fn enter<J: Job<Self>>(self, job: J) {
@@ -105,5 +100,11 @@ impl Lanes for Avx2Gfni {
     fn finish_streams(self) {
         // SAFETY: every x86-64 processor has SSE
         unsafe { _mm_sfence() }
+    }
+
+    #[inline(always)]
+    fn prefetch(self, at: *const u8) {
+        // SAFETY: every x86-64 processor has SSE; a prefetch of any address is harmless
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
     }
 }

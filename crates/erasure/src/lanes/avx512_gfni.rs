@@ -24,16 +24,11 @@ impl Lanes for Avx512Gfni {
     type Stored = u64;
 
     const BYTES: usize = 64;
-    const ROWS_MAX: usize = 20;
+    const ROWS_MAX: usize = 10;
+    const ROWS_BY_4: usize = 5;
+    const ROWS_BY_2: usize = 12;
     const RADIX_MAX: usize = 16;
-
-    fn unroll(rows: usize) -> usize {
-        match rows {
-            ..=6 => 4,
-            7..=12 => 2,
-            _ => 1,
-        }
-    }
+    const BUTTERFLY_TENTHS: usize = 16;
 
     #[inline]
     fn enter<J: Job<Self>>(self, job: J) {
@@ -106,5 +101,11 @@ impl Lanes for Avx512Gfni {
     fn finish_streams(self) {
         // SAFETY: every x86-64 processor has SSE
         unsafe { _mm_sfence() }
+    }
+
+    #[inline(always)]
+    fn prefetch(self, at: *const u8) {
+        // SAFETY: every x86-64 processor has SSE; a prefetch of any address is harmless
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
     }
 }

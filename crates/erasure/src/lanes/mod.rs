@@ -33,11 +33,16 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     const BYTES: usize;
     /// Most rows that one pass of the matrix kernel computes.
     const ROWS_MAX: usize;
-    /// Most points of a transform in registers: 4, 8 or 16.
+    /// Most points of a transform in registers: 8 or 16.
     const RADIX_MAX: usize;
+    /// What a butterfly of a transform costs, in tenths of a product of a matrix: measured, where both are equally fast.
+    const BUTTERFLY_TENTHS: usize;
 
-    /// How many vectors side by side the matrix kernel takes, for a pass of `rows` rows: 1, 2 or 4.
-    fn unroll(rows: usize) -> usize;
+    /// Most rows for which the matrix kernel takes four vectors side by side, and two; else one. All sums, the inputs and
+    /// some coefficients have to find room in the registers.
+    const ROWS_BY_4: usize;
+    /// See [`Self::ROWS_BY_4`].
+    const ROWS_BY_2: usize;
 
     /// Runs `job` compiled for this processor.
     fn enter<J: Job<Self>>(self, job: J);
@@ -56,6 +61,8 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     /// # Safety
     /// `to` is valid for writes of [`Self::BYTES`] bytes.
     unsafe fn store(self, to: *mut u8, v: Self::V);
+    /// Asks for the cache line of `at`, which need not exist.
+    fn prefetch(self, at: *const u8);
     /// Stores past the caches, where the processor can; [`Self::finish_streams`] must follow.
     ///
     /// # Safety

@@ -36,11 +36,10 @@ impl Lanes for Scalar {
 
     const BYTES: usize = 8;
     const ROWS_MAX: usize = 4;
-    const RADIX_MAX: usize = 4;
-
-    fn unroll(_rows: usize) -> usize {
-        1
-    }
+    const ROWS_BY_4: usize = 0;
+    const ROWS_BY_2: usize = 0;
+    const RADIX_MAX: usize = 8;
+    const BUTTERFLY_TENTHS: usize = 11;
 
     fn enter<J: Job<Self>>(self, job: J) {
         job.run(self);
@@ -99,4 +98,7 @@ impl Lanes for Scalar {
     }
 
     fn finish_streams(self) {}
+
+    #[inline(always)]
+    fn prefetch(self, _at: *const u8) {}
 }
