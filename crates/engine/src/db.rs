@@ -352,9 +352,7 @@ impl Db {
     /// [`Error::Offload`], [`Error::Quorum`], [`Error::Fenced`]: what was put is safe locally, and the next flush
     /// tries again.
     pub fn flush(&self, report: &mut OnProgress<'_>) -> Result<(), Error> {
-        self.inner.writer.seal()?;
-        self.inner.offload_all(report)?;
-        self.inner.publish()
+        self.inner.flush(report).map(drop)
     }
 
     /// Makes everything durable and the index complete, so that the next open has nothing to redo.
@@ -447,6 +445,15 @@ impl Inner {
         let waiting = inner.sealed_waiting()?.len();
         inner.queue.state.lock().unwrap_or_else(PoisonError::into_inner).waiting = waiting;
         Ok(inner)
+    }
+
+    /// See [`Db::flush`]; containers below the number that it gives are in the lake.
+    pub(crate) fn flush(&self, report: &mut OnProgress<'_>) -> Result<u32, Error> {
+        self.writer.seal()?;
+        let end = self.writer.first_unsealed();
+        self.offload_all(report)?;
+        self.publish()?;
+        Ok(end)
     }
 
     pub(crate) fn now(&self) -> Duration {

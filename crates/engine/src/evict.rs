@@ -23,21 +23,23 @@ pub struct Evicted {
 }
 
 impl Db {
-    /// Drops every local copy. First everything is offloaded, read back from random shards and compared.
+    /// Drops every local copy. First everything put so far is offloaded, read back from random shards and compared;
+    /// what is put meanwhile stays.
     ///
     /// # Errors
     /// Those of [`Self::flush`]; a container that cannot be read back is kept and named in the result.
     pub fn evict(&self, report: &mut OnProgress<'_>) -> Result<Evicted, Error> {
-        self.flush(report)?;
+        let end = self.inner.flush(report)?;
         // what leaves must be found again without its bytes
         self.inner.flush_index()?;
-        self.inner.evict(report)
+        self.inner.evict(end, report)
     }
 }
 
 impl Inner {
-    fn evict(&self, report: &mut OnProgress<'_>) -> Result<Evicted, Error> {
-        let sealed = self.files.numbers(Kind::Sealed);
+    fn evict(&self, end: u32, report: &mut OnProgress<'_>) -> Result<Evicted, Error> {
+        let mut sealed = self.files.numbers(Kind::Sealed);
+        sealed.retain(|&number| number < end);
         let mut total = 0;
         for &number in &sealed {
             total += self.files.sealed(number)?.map_or(0, |s| s.container_bytes);

@@ -72,7 +72,7 @@ fn readers_scans_and_lists_see_everything_while_containers_move() {
         scope.spawn(|| {
             loops(&|| {
                 let evicted = db.evict(&mut quiet()).unwrap();
-                assert!(evicted.kept.len() <= 2, "{evicted:?}");
+                assert!(evicted.kept.is_empty(), "{evicted:?}");
                 thread::sleep(Duration::from_millis(30));
             });
         });
