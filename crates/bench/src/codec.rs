@@ -7,7 +7,7 @@ use prunedb_codec::{
     ReadAt, RowHasher, Spool, StreamParams, compress,
 };
 use prunedb_core::{
-    ContainerId, ContainerKind, Digest, Generation, Policy, ShardIndex,
+    ContainerId, ContainerKind, Digest, Generation, Policy,
     units::{LEAF_BYTES, TAG_BYTES},
 };
 use prunedb_erasure::ReedSolomon;
@@ -18,7 +18,6 @@ use zeroize::Zeroizing;
 const STREAM_BYTES: usize = 64 << 20;
 /// Blocks that are compressed in a run.
 const BLOCKS_BYTES: usize = 16 << 20;
-const LEAVES_PER_RUN: usize = 1000;
 
 /// What it takes to code containers of one policy.
 #[derive(Debug, Clone)]
@@ -47,18 +46,23 @@ impl Coding {
         &self.code
     }
 
-    /// GB/s of leaves that are sealed, in the cache.
+    /// GB/s of leaves that are sealed, a row in the cache over and over: p payloads, p+q leaves, as in the encoder.
     pub fn seal_gbps(&self, meter: Meter) -> f64 {
-        meter.gbps(LEAVES_PER_RUN * LEAF_BYTES, || {
+        let (shards, rows) = self.rows_of_a_run();
+        meter.gbps(rows * shards * LEAF_BYTES, || {
             let opener = Opener::new(&self.key, self.params, stream_of(STREAM_BYTES as u64))
                 .expect("the key is that of the parameters");
-            let payload = vec![5; LEAF_BYTES - TAG_BYTES];
-            let mut leaf = Vec::with_capacity(LEAF_BYTES);
+            let payloads = vec![vec![5; LEAF_BYTES - TAG_BYTES]; self.params.policy.data_shards()];
+            let mut row = vec![Vec::with_capacity(LEAF_BYTES); shards];
             move || {
-                for _ in 0..LEAVES_PER_RUN {
-                    leaf.clear();
-                    let payload = black_box(&payload);
-                    opener.seal_leaves(ShardIndex(0), 1, payload, &mut leaf).expect("a leaf of it");
+                for _ in 0..rows {
+                    let leaves = self.params.policy.shards().zip(&mut row);
+                    for ((shard, leaf), payload) in leaves.zip(payloads.iter().cycle()) {
+                        leaf.clear();
+                        opener
+                            .seal_leaves(shard, 1, black_box(payload), leaf)
+                            .expect("a leaf of it");
+                    }
                 }
             }
         })
@@ -66,7 +70,7 @@ impl Coding {
 
     /// GB/s of leaves that are hashed into the shards' names, a row in the cache over and over.
     pub fn hash_gbps(&self, meter: Meter) -> f64 {
-        let (shards, rows) = self.hashed();
+        let (shards, rows) = self.rows_of_a_run();
         meter.gbps(rows * shards * LEAF_BYTES, || {
             let row = vec![vec![7; LEAF_BYTES]; shards];
             move || {
@@ -84,7 +88,7 @@ impl Coding {
 
     /// The same by a `blake3::Hasher` for each shard.
     pub fn hasher_gbps(&self, meter: Meter) -> f64 {
-        let (shards, rows) = self.hashed();
+        let (shards, rows) = self.rows_of_a_run();
         meter.gbps(rows * shards * LEAF_BYTES, || {
             let row = vec![vec![7; LEAF_BYTES]; shards];
             move || {
@@ -99,8 +103,8 @@ impl Coding {
         })
     }
 
-    /// Shards, and rows of a run.
-    fn hashed(&self) -> (usize, usize) {
+    /// Shards, and rows that go through one run.
+    fn rows_of_a_run(&self) -> (usize, usize) {
         let shards = self.params.policy.total_shards();
         (shards, STREAM_BYTES.div_ceil(shards * LEAF_BYTES))
     }

@@ -10,7 +10,7 @@ use std::hint::black_box;
 /// Data of a measurement from memory: larger than the caches that one core has for itself.
 pub const MEMORY_BYTES: usize = 64_000_000;
 /// Data that is encoded in one run from the cache, a few shards over and over.
-const CACHE_RUN_BYTES: usize = 16_000_000;
+const CACHE_RUN_BYTES: usize = 32_000_000;
 /// Lengths of shards in the cache: the fastest counts.
 const CACHE_SHARD_BYTES: [usize; 3] = [1024, 4096, 16_384];
 

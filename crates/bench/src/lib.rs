@@ -6,6 +6,7 @@
 //! erasure  encode and decode by any code (ours, or another one beside it)
 //! codec    compress, seal, hash, fused, whole
 //! peak     memory that a container's coding takes, in a process of its own
+//! shares   each stage beside the limit it is judged by
 //! report   all of it, for some policies: what `prunedb bench codec` prints
 //! ```
 //! Thread CPU time, so that other programs disturb little; all figures of a report are of one run, so that their shares
@@ -18,7 +19,9 @@ mod meter;
 pub mod peak;
 mod report;
 mod shards;
+mod shares;
 
 pub use meter::Meter;
-pub use report::{Machine, PolicyReport, Report, cpu_name, report};
+pub use report::{Machine, PolicyReport, Report, report};
 pub use shards::Shards;
+pub use shares::{Limit, Stage};

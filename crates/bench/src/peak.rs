@@ -11,7 +11,7 @@ use crate::{
 };
 use prunedb_codec::ReadAt;
 use prunedb_core::Policy;
-use std::{io, num::NonZero};
+use std::{io, num::NonZero, process::Command};
 
 /// Length of the container.
 pub const CONTAINER_BYTES: u64 = 100_000_000;
@@ -38,6 +38,17 @@ pub fn peak_bytes(policy: Policy, threads: NonZero<usize>) -> io::Result<u64> {
     std::hint::black_box(encoded);
     let most = resident("VmHWM:")?;
     Ok(most.saturating_sub(before).saturating_sub(stream.coded_bytes))
+}
+
+/// Runs a command that writes what [`peak_bytes`] says.
+///
+/// # Errors
+/// Where it cannot be run or fails; the message is what it wrote to stderr.
+pub fn ask(command: &mut Command) -> io::Result<u64> {
+    let output = command.output()?;
+    let said = if output.status.success() { &output.stdout } else { &output.stderr };
+    let said = String::from_utf8_lossy(said);
+    said.trim().parse().map_err(|_| io::Error::other(said.trim()))
 }
 
 /// A line of the process's status, in bytes.

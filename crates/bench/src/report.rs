@@ -149,7 +149,7 @@ fn rounded(gbps: f64) -> f64 {
 }
 
 /// The processor's name for itself.
-pub fn cpu_name() -> String {
+fn cpu_name() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     name.map_or_else(|| std::env::consts::ARCH.into(), |(_, name)| name.into())

@@ -1,9 +1,12 @@
 //! `prunedb bench codec`: what each stage of coding costs on this machine, beside what the machine itself can do.
 
-use crate::io::{Exit, Io, Step};
-use anyhow::{Context, ensure};
+use crate::{
+    io::{Exit, Io, Step},
+    text::size,
+};
+use anyhow::Context;
 use clap::{Args, Subcommand};
-use prunedb_bench::{Meter, PolicyReport, Report, peak, report};
+use prunedb_bench::{Machine, Meter, Report, peak, report};
 use prunedb_core::Policy;
 use std::{num::NonZero, process::Command};
 
@@ -68,77 +71,36 @@ pub(crate) fn run(args: &Bench, io: &mut Io) -> anyhow::Result<Exit> {
 /// Peak memory is a process's: asks a new one.
 fn peak_bytes(policy: Policy, threads: NonZero<usize>) -> anyhow::Result<u64> {
     let this = std::env::current_exe().context("cannot find this program")?;
-    let output = Command::new(this)
-        .args(["bench", "codec", "--only-peak", "--policy", &policy.to_string()])
-        .args(["--threads", &threads.to_string()])
-        .output()?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{}", said.trim());
-    Ok(String::from_utf8_lossy(&output.stdout).trim().parse()?)
+    let mut command = Command::new(this);
+    command.args(["bench", "codec", "--only-peak", "--policy", &policy.to_string()]);
+    Ok(peak::ask(command.args(["--threads", &threads.to_string()]))?)
 }
 
 fn write(report: &Report, io: &mut Io) -> anyhow::Result<()> {
-    let machine = &report.machine;
-    let threads = machine.threads;
-    io.line(format_args!(
-        "{}, {} cores, {threads} in use, {}",
-        machine.cpu, machine.cores, machine.kernel
-    ))?;
-    io.line(format_args!("  memcpy of 1 GiB       {:8.2} GB/s copied", machine.memcpy_gbps))?;
-    io.line(format_args!("  products in registers {:8.2} GB/s", machine.affine_gbps))?;
+    let Machine { memcpy_gbps, affine_gbps, cpu, cores, threads, kernel, container } =
+        &report.machine;
+    io.line(format_args!("{cpu}, {threads} of {cores} cores, {kernel}"))?;
+    io.line(format_args!("  {:20} {memcpy_gbps:8.2} GB/s copied", "memcpy, 1 GiB"))?;
+    io.line(format_args!("  {:20} {affine_gbps:8.2} GB/s", "products"))?;
     for policy in &report.policies {
-        io.line(format_args!(""))?;
-        io.line(format_args!("{:26}GB/s per core", policy.policy.to_string()))?;
-        for (stage, gbps, of) in stages(report, policy) {
-            let share = of.map_or_else(String::new, |(limit, name)| {
-                format!("  {:.2} of {name}", gbps / limit)
-            });
-            io.line(format_args!("  {stage:22}{gbps:8.2}{share}"))?;
+        io.line(format_args!("\n{:25}GB/s per core", policy.policy.to_string()))?;
+        for stage in policy.stages(&report.machine) {
+            let share = match (stage.share(), &stage.limit) {
+                (Some(share), Some(limit)) => {
+                    format!("  {share:.2} of {} ({:.2})", limit.name, limit.gbps)
+                }
+                _ => String::new(),
+            };
+            io.line(format_args!("  {:20} {:8.2}{share}", stage.name, stage.gbps))?;
         }
         if let Some(bytes) = policy.peak_bytes {
-            let (bytes, container) =
-                (crate::text::size(bytes), crate::text::size(peak::CONTAINER_BYTES));
+            let (bytes, container) = (size(bytes), size(peak::CONTAINER_BYTES));
             io.line(format_args!(
-                "  peak memory           {bytes} beside the coded stream of {container}"
+                "  {:20} {bytes} beside the coded stream of {container}",
+                "peak memory"
             ))?;
         }
     }
-    io.note(format!("compressed: {}", machine.container));
+    io.note(format!("what was compressed: {container}"));
     Ok(())
-}
-
-/// A stage, its figure, and what it is measured by.
-type Stage = (&'static str, f64, Option<(f64, String)>);
-
-fn stages(report: &Report, policy: &PolicyReport) -> [Stage; 8] {
-    let (memcpy, affine) = (report.machine.memcpy_gbps, report.machine.affine_gbps);
-    let matrix = affine / policy.policy.parity_shards() as f64;
-    let of_memcpy = || Some((memcpy, format!("memcpy's {memcpy:.2}")));
-    let then_fused = 1.0 / (1.0 / policy.compress_gbps + 1.0 / policy.fused_gbps);
-    [
-        ("compress", policy.compress_gbps, None),
-        (
-            "encode, in cache",
-            policy.encode_cache_gbps,
-            Some((matrix, format!("the products' bound {matrix:.2}"))),
-        ),
-        ("encode, 64 MB", policy.encode_memory_gbps, of_memcpy()),
-        ("decode worst, 64 MB", policy.decode_worst_gbps, of_memcpy()),
-        ("seal", policy.seal_gbps, None),
-        (
-            "hash",
-            policy.hash_gbps,
-            Some((policy.hasher_gbps, format!("blake3::Hasher's {:.2}", policy.hasher_gbps))),
-        ),
-        (
-            "fused",
-            policy.fused_gbps,
-            Some((policy.sum_gbps, format!("the sum of its parts {:.2}", policy.sum_gbps))),
-        ),
-        (
-            "whole",
-            policy.whole_gbps,
-            Some((then_fused, format!("compress, then fused {then_fused:.2}"))),
-        ),
-    ]
 }
