@@ -81,6 +81,7 @@ pub(crate) const POINTS: [u8; 256] = {
 };
 
 /// `AFFINE[c]`: multiplication by `c` as the bit matrix of `gf2p8affineqb` (row of output bit 0 in the top byte).
+#[cfg(any(target_arch = "x86_64", test))]
 pub(crate) static AFFINE: [u64; 256] = {
     let mut table = [0; 256];
     let mut c = 0;
@@ -104,6 +105,7 @@ pub(crate) static AFFINE: [u64; 256] = {
 };
 
 /// `NIBBLES[c]`: the products of `c` with 0..16, then with 0, 16, .. 240, as `pshufb` looks them up.
+#[cfg(any(target_arch = "x86_64", test))]
 pub(crate) static NIBBLES: [[u8; 32]; 256] = {
     let mut table = [[0; 32]; 256];
     let mut c = 0;
