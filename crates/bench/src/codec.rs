@@ -41,6 +41,11 @@ impl Coding {
         Ok(Self { key, params, code: Arc::new(code) })
     }
 
+    /// The policy.
+    pub fn policy(&self) -> Policy {
+        self.params.policy
+    }
+
     /// The erasure code.
     pub fn code(&self) -> &ReedSolomon {
         &self.code

@@ -5,7 +5,7 @@ use prunedb_erasure::{Error, Kernel, probe};
 use std::hint::black_box;
 
 const COPIED_BYTES: usize = 1 << 30;
-const ROUNDS: u64 = 1_000_000;
+const ROUNDS: u64 = 4_000_000;
 
 /// GB/s that a plain copy of 1 GiB copies (twice as much goes over the memory bus), shared out among the threads.
 pub fn memcpy_gbps(meter: Meter) -> f64 {

@@ -1,4 +1,7 @@
 //! Thread CPU time, best of several runs.
+//!
+//! A virtual machine's host may take its processor away; the system then takes that time off the thread's, but only at its
+//! next tick. So a run should last a millisecond at least, better ten.
 
 use std::{num::NonZero, sync::Barrier, thread};
 

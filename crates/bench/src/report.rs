@@ -44,6 +44,8 @@ pub struct PolicyReport {
     /// p+q
     #[serde(serialize_with = "as_text")]
     pub policy: Policy,
+    /// how parity is made: `matrix` or `fft`
+    pub algorithm: String,
     /// parity, all shards in the cache
     pub encode_cache_gbps: f64,
     /// length of a shard for which that is
@@ -70,7 +72,10 @@ pub struct PolicyReport {
     pub peak_bytes: Option<u64>,
 }
 
-/// Measures every policy; `step` hears what is being measured.
+/// All is measured in so many rounds: a machine that is slow for a while is slow for a limit and for what it limits alike.
+const ROUNDS: usize = 4;
+
+/// Measures every policy; `step` hears what is being measured. The best of `meter.runs` runs counts.
 ///
 /// # Errors
 /// What the environment variable `PRUNEDB_KERNEL` asks for and cannot be had.
@@ -81,8 +86,34 @@ pub fn report(
 ) -> Result<Report, Error> {
     let codings: Vec<Coding> =
         policies.iter().map(|&policy| Coding::new(policy)).collect::<Result<_, _>>()?;
-    let kernel = codings.first().map_or_else(Kernel::detect, |coding| coding.code().kernel());
     let container = Container::of_blocks();
+    let meter = Meter { runs: meter.runs.div_ceil(ROUNDS), ..meter };
+    let mut best: Option<Report> = None;
+    for round in 1..=ROUNDS {
+        let mut step = |what: &str| step(&format!("{what}, round {round} of {ROUNDS}"));
+        let report = one_round(meter, &codings, &container, &mut step)?;
+        best = Some(match best {
+            Some(best) => best.best_of(&report),
+            None => report,
+        });
+    }
+    let mut report = best.expect("there are rounds");
+    for (policy, coding) in report.policies.iter_mut().zip(&codings) {
+        let p = coding.code().data_shards() as f64;
+        let shards_per_input = coding.code().total_shards() as f64 / p;
+        let shard_bytes = shards_per_input * (1.0 / policy.seal_gbps + 1.0 / policy.hash_gbps);
+        policy.sum_gbps = rounded(1.0 / (1.0 / policy.encode_cache_gbps + shard_bytes));
+    }
+    Ok(report)
+}
+
+fn one_round(
+    meter: Meter,
+    codings: &[Coding],
+    container: &Container,
+    step: &mut dyn FnMut(&str),
+) -> Result<Report, Error> {
+    let kernel = codings.first().map_or_else(Kernel::detect, |coding| coding.code().kernel());
     step("memory and arithmetic");
     let machine = Machine {
         memcpy_gbps: rounded(limits::memcpy_gbps(meter)),
@@ -95,47 +126,65 @@ pub fn report(
     };
     step("compress");
     let compressed = rounded(compress_gbps(meter, &container.bytes));
-    let policies = policies
-        .iter()
-        .zip(&codings)
-        .map(|(&policy, coding)| {
-            step(&policy.to_string());
-            measure(meter, policy, coding, &container, compressed)
-        })
-        .collect();
-    Ok(Report { machine, policies })
+    let policies = codings.iter().map(|coding| {
+        step(&coding.policy().to_string());
+        measure(meter, coding, container, compressed)
+    });
+    Ok(Report { machine, policies: policies.collect() })
 }
 
 fn measure(
     meter: Meter,
-    policy: Policy,
     coding: &Coding,
     container: &Container,
     compress_gbps: f64,
 ) -> PolicyReport {
-    let code = coding.code();
+    let (code, policy) = (coding.code(), coding.policy());
     let encode = erasure::encode_cache(meter, policy, |_| erasure::encode_job(code));
-    let (seal, hash) = (coding.seal_gbps(meter), coding.hash_gbps(meter));
-    let shards_per_input = policy.total_shards() as f64 / policy.data_shards() as f64;
-    let sum = 1.0 / (1.0 / encode.gbps + shards_per_input * (1.0 / seal + 1.0 / hash));
+    let memory = erasure::encode_memory(meter, policy, |_| erasure::encode_job(code));
+    let decode = erasure::decode_worst(meter, policy, |_| erasure::decode_job(code));
     PolicyReport {
         policy,
+        algorithm: format!("{:?}", code.algorithm()).to_lowercase(),
         encode_cache_gbps: rounded(encode.gbps),
         encode_cache_shard_bytes: encode.shard_bytes,
-        encode_memory_gbps: rounded(erasure::encode_memory(meter, policy, |_| {
-            erasure::encode_job(code)
-        })),
-        decode_worst_gbps: rounded(erasure::decode_worst(meter, policy, |_| {
-            erasure::decode_job(code)
-        })),
-        seal_gbps: rounded(seal),
-        hash_gbps: rounded(hash),
+        encode_memory_gbps: rounded(memory),
+        decode_worst_gbps: rounded(decode),
+        seal_gbps: rounded(coding.seal_gbps(meter)),
+        hash_gbps: rounded(coding.hash_gbps(meter)),
         hasher_gbps: rounded(coding.hasher_gbps(meter)),
-        sum_gbps: rounded(sum),
+        sum_gbps: 0.0,
         fused_gbps: rounded(coding.fused_gbps(meter)),
         compress_gbps,
         whole_gbps: rounded(coding.whole_gbps(meter, &container.bytes)),
         peak_bytes: None,
+    }
+}
+
+impl Report {
+    /// The better one of each figure.
+    fn best_of(mut self, other: &Self) -> Self {
+        self.machine.memcpy_gbps = self.machine.memcpy_gbps.max(other.machine.memcpy_gbps);
+        self.machine.affine_gbps = self.machine.affine_gbps.max(other.machine.affine_gbps);
+        for (mine, other) in self.policies.iter_mut().zip(&other.policies) {
+            if other.encode_cache_gbps > mine.encode_cache_gbps {
+                mine.encode_cache_shard_bytes = other.encode_cache_shard_bytes;
+            }
+            for (mine, other) in [
+                (&mut mine.encode_cache_gbps, other.encode_cache_gbps),
+                (&mut mine.encode_memory_gbps, other.encode_memory_gbps),
+                (&mut mine.decode_worst_gbps, other.decode_worst_gbps),
+                (&mut mine.seal_gbps, other.seal_gbps),
+                (&mut mine.hash_gbps, other.hash_gbps),
+                (&mut mine.hasher_gbps, other.hasher_gbps),
+                (&mut mine.fused_gbps, other.fused_gbps),
+                (&mut mine.compress_gbps, other.compress_gbps),
+                (&mut mine.whole_gbps, other.whole_gbps),
+            ] {
+                *mine = mine.max(other);
+            }
+        }
+        self
     }
 }
 

@@ -32,7 +32,7 @@ pub(crate) struct BenchCodec {
     #[arg(long, default_value = "1")]
     threads: NonZero<usize>,
     /// Runs, of which the best counts
-    #[arg(long, default_value = "15")]
+    #[arg(long, default_value = "12")]
     runs: NonZero<usize>,
     /// Only say how much memory coding a container takes: what the command asks a process of its own
     #[arg(long, hide = true)]
