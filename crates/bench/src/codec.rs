@@ -73,6 +73,29 @@ impl Coding {
         })
     }
 
+    /// GB/s of leaves that are opened, a row in the cache over and over.
+    pub fn open_gbps(&self, meter: Meter) -> f64 {
+        let (shards, rows) = self.rows_of_a_run();
+        meter.gbps(rows * shards * LEAF_BYTES, || {
+            let opener = Opener::new(&self.key, self.params, stream_of(STREAM_BYTES as u64))
+                .expect("the key is that of the parameters");
+            let mut row = vec![Vec::new(); shards];
+            for (shard, leaf) in self.params.policy.shards().zip(&mut row) {
+                let payload = [5; LEAF_BYTES - TAG_BYTES];
+                opener.seal_leaves(shard, 1, &payload, leaf).expect("a leaf of it");
+            }
+            let mut payload = Vec::with_capacity(LEAF_BYTES);
+            move || {
+                for _ in 0..rows {
+                    for (shard, leaf) in self.params.policy.shards().zip(&row) {
+                        payload.clear();
+                        opener.open_leaves(shard, 1, leaf, &mut payload).expect("its own leaf");
+                    }
+                }
+            }
+        })
+    }
+
     /// GB/s of leaves that are hashed into the shards' names, a row in the cache over and over.
     pub fn hash_gbps(&self, meter: Meter) -> f64 {
         let (shards, rows) = self.rows_of_a_run();
@@ -170,6 +193,12 @@ pub fn compress_gbps(meter: Meter, container: &[u8]) -> f64 {
             black_box(compress_into_memory(&container, container.len() as u64, ONE));
         }
     })
+}
+
+/// Bytes that compressing leaves of each byte.
+pub fn coded_share(container: &[u8]) -> f64 {
+    let (_, stream) = compress_into_memory(&container, container.len() as u64, ONE);
+    stream.coded_bytes as f64 / container.len() as f64
 }
 
 pub(crate) fn compress_into_memory(

@@ -2,7 +2,7 @@
 
 use crate::{
     Meter,
-    codec::{Coding, Container, compress_gbps},
+    codec::{Coding, Container, coded_share, compress_gbps},
     erasure, limits,
 };
 use prunedb_core::Policy;
@@ -36,9 +36,11 @@ pub struct Machine {
     pub kernel: String,
     /// what was compressed
     pub container: String,
+    /// bytes that compressing left of each byte
+    pub coded_share: f64,
 }
 
-/// GB/s per core of each stage for one policy: of input, but for `seal`, `hash` and `hasher`: of shard bytes.
+/// GB/s per core of each stage for one policy: of input, but for `seal`, `open`, `hash` and `hasher`: of shard bytes.
 #[derive(Debug, Clone, Serialize)]
 pub struct PolicyReport {
     /// p+q
@@ -56,6 +58,8 @@ pub struct PolicyReport {
     pub decode_worst_gbps: f64,
     /// AES-256-GCM of a leaf in the cache
     pub seal_gbps: f64,
+    /// and back, with its tag checked
+    pub open_gbps: f64,
     /// BLAKE3 of all shards of a row in the cache
     pub hash_gbps: f64,
     /// the same by `blake3::Hasher`
@@ -123,6 +127,7 @@ fn one_round(
         threads: meter.threads.get(),
         kernel: kernel.to_string(),
         container: container.what.into(),
+        coded_share: rounded(coded_share(&container.bytes)),
     };
     step("compress");
     let compressed = rounded(compress_gbps(meter, &container.bytes));
@@ -151,6 +156,7 @@ fn measure(
         encode_memory_gbps: rounded(memory),
         decode_worst_gbps: rounded(decode),
         seal_gbps: rounded(coding.seal_gbps(meter)),
+        open_gbps: rounded(coding.open_gbps(meter)),
         hash_gbps: rounded(coding.hash_gbps(meter)),
         hasher_gbps: rounded(coding.hasher_gbps(meter)),
         sum_gbps: 0.0,
@@ -175,6 +181,7 @@ impl Report {
                 (&mut mine.encode_memory_gbps, other.encode_memory_gbps),
                 (&mut mine.decode_worst_gbps, other.decode_worst_gbps),
                 (&mut mine.seal_gbps, other.seal_gbps),
+                (&mut mine.open_gbps, other.open_gbps),
                 (&mut mine.hash_gbps, other.hash_gbps),
                 (&mut mine.hasher_gbps, other.hasher_gbps),
                 (&mut mine.fused_gbps, other.fused_gbps),

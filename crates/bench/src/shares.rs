@@ -30,18 +30,19 @@ impl Stage {
 }
 
 impl PolicyReport {
-    /// Every stage, in the order in which a container goes through them.
-    pub fn stages(&self, machine: &Machine) -> [Stage; 8] {
+    /// Every stage.
+    pub fn stages(&self, machine: &Machine) -> [Stage; 9] {
         let limit = |gbps, name| Some(Limit { gbps, name });
         let matrix = machine.affine_gbps / self.policy.parity_shards() as f64;
         let memcpy = || limit(machine.memcpy_gbps, "memcpy");
-        let in_turn = 1.0 / (1.0 / self.compress_gbps + 1.0 / self.fused_gbps);
+        let in_turn = 1.0 / (1.0 / self.compress_gbps + machine.coded_share / self.fused_gbps);
         [
             ("compress", self.compress_gbps, None),
             ("encode, in cache", self.encode_cache_gbps, limit(matrix, "the matrix bound")),
             ("encode, 64 MB", self.encode_memory_gbps, memcpy()),
             ("decode worst, 64 MB", self.decode_worst_gbps, memcpy()),
             ("seal, in cache", self.seal_gbps, None),
+            ("open, in cache", self.open_gbps, None),
             ("hash, in cache", self.hash_gbps, limit(self.hasher_gbps, "blake3::Hasher")),
             ("fused", self.fused_gbps, limit(self.sum_gbps, "encode, seal, hash in turn")),
             ("whole", self.whole_gbps, limit(in_turn, "compress, fused in turn")),

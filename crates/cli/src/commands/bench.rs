@@ -77,7 +77,7 @@ fn peak_bytes(policy: Policy, threads: NonZero<usize>) -> anyhow::Result<u64> {
 }
 
 fn write(report: &Report, io: &mut Io) -> anyhow::Result<()> {
-    let Machine { memcpy_gbps, affine_gbps, cpu, cores, threads, kernel, container } =
+    let Machine { memcpy_gbps, affine_gbps, cpu, cores, threads, kernel, container, coded_share } =
         &report.machine;
     io.line(format_args!("{cpu}, {threads} of {cores} cores, {kernel}"))?;
     io.line(format_args!("  {:20} {memcpy_gbps:8.2} GB/s copied", "memcpy, 1 GiB"))?;
@@ -101,6 +101,6 @@ fn write(report: &Report, io: &mut Io) -> anyhow::Result<()> {
             ))?;
         }
     }
-    io.note(format!("what was compressed: {container}"));
+    io.note(format!("what was compressed: {container}, to {coded_share:.2} of their length"));
     Ok(())
 }
