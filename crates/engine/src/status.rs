@@ -5,7 +5,7 @@ use crate::{
     error::{At, Error},
     local::Kind,
 };
-use prunedb_core::{ContainerId, LakeId, Policy, ShardIndex, Term};
+use prunedb_core::{ContainerId, Digest, LakeId, Policy, ShardIndex, Term};
 use prunedb_format::container::{TableKind, TableSummary};
 use std::{collections::BTreeMap, path::Path, sync::PoisonError};
 
@@ -104,6 +104,8 @@ pub struct ContainerStatus {
     pub damaged_shards: Vec<ShardIndex>,
     /// what it holds of each table; empty for the active one
     pub tables: Vec<TableSummary>,
+    /// its root, once it is in the lake: what fixes every byte of its shards
+    pub root: Option<Digest>,
 }
 
 /// Where a container is.
@@ -222,6 +224,7 @@ impl Inner {
                 read_back: false,
                 damaged_shards: Vec::new(),
                 tables: Vec::new(),
+                root: None,
             };
             out.insert(number, status);
         }
@@ -239,6 +242,7 @@ impl Inner {
                 read_back: false,
                 damaged_shards: Vec::new(),
                 tables: footer.tables().to_vec(),
+                root: None,
             };
             out.insert(number, status);
         }
@@ -254,6 +258,7 @@ impl Inner {
                 read_back: self.manifest.is_read_back(number)?,
                 damaged_shards: self.manifest.damage_of(id)?,
                 tables: container.entry.tables.clone(),
+                root: Some(container.entry.stream.root),
             };
             out.insert(number, status);
         }

@@ -99,6 +99,7 @@ fn candidate_json(candidate: &Candidate<'_>, depth: &str) -> Value {
         "reasons": reasons,
         "proof": {
             "container": container.id.to_string(),
+            "root": container.root.map(|root| root.to_string()),
             "container_bytes": container.container_bytes,
             "place": place(container.place),
             "read_back": container.read_back,

@@ -12,6 +12,8 @@ use tokio::{sync::mpsc, task::JoinSet};
 
 /// Bytes of all shards together that are encoded and handed over at once.
 const CHUNK_BYTES: usize = 4 << 20;
+/// Room for the chunks of all shards together that are being encoded, wait, or are on their way.
+const BUFFERED_BYTES: usize = (CHUNKS_WAITING + 2) * CHUNK_BYTES;
 /// Chunks that wait for each node.
 const CHUNKS_WAITING: usize = 2;
 
@@ -58,19 +60,20 @@ pub(crate) fn upload(
         uploads.spawn_on(task, &lake.runtime);
     }
     let total = params.policy.total_shards();
+    // room for the chunks on their way: a buffer takes it back when they are sent, so memory is touched once
+    let shard_bytes = usize::try_from(layout.shard_bytes()).unwrap_or(usize::MAX);
+    let room = (BUFFERED_BYTES / total).min(shard_bytes);
+    let mut buffers: Vec<BytesMut> = (0..total).map(|_| BytesMut::with_capacity(room)).collect();
     let chunk_rows = (CHUNK_BYTES / (total * layout.leaf_bytes())).max(1) as u64;
     let mut row = 0;
     while row < layout.leaves_per_shard() {
         let rows = row..(row + chunk_rows).min(layout.leaves_per_shard());
         row = rows.end;
-        let mut chunks = vec![BytesMut::new(); total];
-        encoder.encode_rows(spool, rows, &mut chunks).map_err(codec)?;
-        for (sender, chunk) in senders.iter_mut().zip(chunks) {
+        encoder.encode_rows(spool, rows, &mut buffers).map_err(codec)?;
+        for (sender, buffer) in senders.iter_mut().zip(&mut buffers) {
+            let chunk = buffer.split().freeze();
             // a task that ended has said why, and the others go on
-            if sender
-                .as_ref()
-                .is_some_and(|s| s.blocking_send(Message::Bytes(chunk.freeze())).is_err())
-            {
+            if sender.as_ref().is_some_and(|s| s.blocking_send(Message::Bytes(chunk)).is_err()) {
                 *sender = None;
             }
         }

@@ -6,7 +6,7 @@ use crate::{
 };
 use prunedb_codec::{MemorySpool, ReadAt, Spool};
 use prunedb_disk::{Disk, File, Open};
-use std::{io, sync::Arc};
+use std::{io, ops::Range, sync::Arc};
 
 const FILE: &str = "spool.tmp";
 
@@ -43,6 +43,13 @@ impl ReadAt for AnySpool {
         match self {
             Self::Memory(memory) => memory.read_exact_at(buffer, offset),
             Self::File { file, .. } => file.read_exact_at(buffer, offset),
+        }
+    }
+
+    fn in_memory(&self, range: Range<u64>) -> Option<&[u8]> {
+        match self {
+            Self::Memory(memory) => memory.in_memory(range),
+            Self::File { .. } => None,
         }
     }
 }
