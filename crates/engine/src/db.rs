@@ -12,7 +12,7 @@ use crate::{
     progress::OnProgress,
     writer::{Observer, Position, Put, Writer, Written},
 };
-use prunedb_codec::LakeSecret;
+use prunedb_codec::{LakeSecret, MemorySpool};
 use prunedb_core::{
     ContainerId, LakeId, TableId, Term,
     units::{CONTAINER_BYTES_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX},
@@ -79,6 +79,8 @@ pub(crate) struct Inner {
     pub(crate) term: Mutex<Option<Term>>,
     /// one offload, publication or repair at a time
     pub(crate) lake_writes: Mutex<()>,
+    /// memory of the last offload's spool, while another container waits
+    pub(crate) spare_spool: Mutex<Option<MemorySpool>>,
     pub(crate) queue: Arc<Queue>,
     /// held for writing while the index is built anew
     pub(crate) index_whole: RwLock<()>,
@@ -424,6 +426,7 @@ impl Inner {
             writer,
             term: Mutex::default(),
             lake_writes: Mutex::default(),
+            spare_spool: Mutex::default(),
             index_whole: RwLock::default(),
             queue,
             cached: Mutex::default(),

@@ -90,6 +90,9 @@ impl Inner {
         }
         let done = done.or(damaged.map(Err)).transpose();
         let waiting = self.sealed_waiting()?.len();
+        if waiting == 0 {
+            self.spare_spool.lock().unwrap_or_else(PoisonError::into_inner).take();
+        }
         let mut queue = self.queue.state.lock().unwrap_or_else(PoisonError::into_inner);
         queue.waiting = waiting;
         queue.failure = done.as_ref().err().map(Error::to_string);
@@ -111,8 +114,10 @@ impl Inner {
         let state = self.manifest.state();
         let group =
             number % u32::try_from(state.body.groups.len()).expect("groups are counted in u32");
-        let mut spool = AnySpool::new(&self.options, &*self.disk, container_bytes)?;
+        let spare = self.spare_spool.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut spool = AnySpool::new(&self.options, &*self.disk, container_bytes, spare)?;
         let stored = self.store(&source, container_bytes, id, group, term, &mut spool)?;
+        *self.spare_spool.lock().unwrap_or_else(PoisonError::into_inner) = spool.into();
         let stream = stored.stream;
         let lake_bytes = stored.lake_bytes;
         let missing = stored.uploaded.missing.clone();

@@ -17,13 +17,18 @@ pub(super) enum AnySpool {
 }
 
 impl AnySpool {
-    /// A spool for a container of that length. The file is overwritten by the next one: offloads come one by one.
+    /// A spool for a container of that length, in the memory of the one before where there is one. The file is overwritten by the next one: offloads come one by one.
     pub(super) fn new(
         options: &Options,
         disk: &dyn Disk,
         container_bytes: u64,
+        spare: Option<MemorySpool>,
     ) -> Result<Self, Error> {
         if container_bytes <= options.spool_memory_bytes {
+            if let Some(mut spare) = spare {
+                spare.clear();
+                return Ok(Self::Memory(spare));
+            }
             let bytes =
                 usize::try_from(container_bytes).expect("below a limit that fits in memory");
             return Ok(Self::Memory(MemorySpool::with_capacity(bytes)));
@@ -35,6 +40,15 @@ impl AnySpool {
         let file = disk.open(&path, Open::CreateNew).at(&path)?;
         disk.remove(&path).at(&path)?; // lives as long as it is open
         Ok(Self::File { file, end: 0 })
+    }
+}
+
+impl From<AnySpool> for Option<MemorySpool> {
+    fn from(spool: AnySpool) -> Self {
+        match spool {
+            AnySpool::Memory(memory) => Some(memory),
+            AnySpool::File { .. } => None,
+        }
     }
 }
 
