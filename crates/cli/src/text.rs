@@ -89,6 +89,18 @@ pub(crate) fn count(number: u64, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
+/// An error and its causes in one line; a cause that its error quotes already is not said again.
+pub(crate) fn error_line(error: &anyhow::Error) -> String {
+    let mut line = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        if !line.contains(&cause) {
+            line = format!("{line}: {cause}");
+        }
+    }
+    line
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,5 +121,12 @@ mod tests {
         for bytes in [&b"key"[..], b"0x41", b"\x00\xff", b"", b"a\nb"] {
             assert_eq!(parse_bytes(&show_bytes(bytes)).unwrap(), bytes);
         }
+    }
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let cause = std::io::Error::other("no such file");
+        let error = anyhow::Error::new(cause).context("a.era1: no such file").context("import");
+        assert_eq!(error_line(&error), "import: a.era1: no such file");
     }
 }

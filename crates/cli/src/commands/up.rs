@@ -75,7 +75,7 @@ fn serve(args: &[String], session: &Session, io: &mut Io) -> u8 {
     match ran {
         Ok(exit) => exit.code(),
         Err(error) => {
-            io.note(format!("error: {error:#}"));
+            io.note(format!("error: {}", crate::text::error_line(&error)));
             ERROR_CODE
         }
     }

@@ -136,7 +136,7 @@ impl Shared {
         let (request, stdin) = match read_request(&mut &*stream) {
             Ok(request) => request,
             Err(error) => {
-                sink.note(&format!("error: {error:#}"));
+                sink.note(&format!("error: {}", crate::text::error_line(&error)));
                 Frame::End(ERROR_CODE).write(&mut sink.out)?;
                 return Ok(sink.out.flush()?);
             }
