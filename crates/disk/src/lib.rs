@@ -1,12 +1,13 @@
 //! The small synchronous door to files.
 //!
 //! Everything at rest goes through [`Disk`], so that tests can put a disk in its place that tears, loses and flips
-//! bytes. [`RealDisk`] is the file system. Paths are the caller's; no method follows or creates links.
+//! bytes ([`faulty`]). [`RealDisk`] is the file system. Paths are the caller's; no method follows or creates links.
 //!
 //! Durability: `write_all_at` promises nothing until [`File::sync_data`] returned; `rename` and `create` promise
 //! nothing until [`Disk::sync_dir`] returned. After a failed sync the file's state is unknown: the caller gives the
 //! handle up and never syncs it again.
 
+pub mod faulty;
 mod real;
 
 pub use real::RealDisk;
@@ -62,6 +63,9 @@ pub trait File: Send + Sync + Debug {
     fn punch_hole(&self, offset: u64, bytes: u64) -> io::Result<()>;
     /// Bytes of disk that the file takes up, holes not counted.
     fn allocated_bytes(&self) -> io::Result<u64>;
+    /// Drops what memory keeps of synced bytes, as far as the system does: reads then see what the medium has. After a
+    /// sync that failed, in this process or an earlier one, memory may show bytes that were never written.
+    fn drop_cached(&self) -> io::Result<()>;
 
     /// Fills `buf`.
     ///
@@ -85,6 +89,26 @@ pub trait File: Send + Sync + Debug {
 
 /// Held while the lock is; released by dropping it, or by the end of the process.
 pub trait Lock: Send + Sync + Debug {}
+
+/// Creates a folder and those above it, so that a crash does not take them away with all that is synced inside.
+///
+/// # Errors
+/// Those of the disk.
+pub fn create_dir_durable(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+    let mut missing = Vec::new();
+    for folder in dir.ancestors().filter(|folder| !folder.as_os_str().is_empty()) {
+        if disk.exists(folder)? {
+            break;
+        }
+        missing.push(folder);
+    }
+    disk.create_dir_all(dir)?;
+    for folder in missing {
+        let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
+        disk.sync_dir(parent.unwrap_or(Path::new(".")))?;
+    }
+    Ok(())
+}
 
 /// Writes a small file whole: beside, synced, renamed into place. Afterwards the old or the new content is there.
 ///

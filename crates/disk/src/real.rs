@@ -1,7 +1,7 @@
 //! The file system as a [`Disk`].
 
 use crate::{Disk, File, Lock, Open};
-use rustix::fs::{FallocateFlags, fallocate};
+use rustix::fs::{Advice, FallocateFlags, fadvise, fallocate};
 use std::{
     fs::{self, OpenOptions, TryLockError},
     io,
@@ -129,6 +129,10 @@ impl File for RealFile {
 
     fn allocated_bytes(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.blocks() * 512)
+    }
+
+    fn drop_cached(&self) -> io::Result<()> {
+        Ok(fadvise(&self.0, 0, None, Advice::DontNeed)?)
     }
 }
 

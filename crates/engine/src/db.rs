@@ -5,7 +5,7 @@ use crate::{
     error::{At, Error},
     indexing::{insert, open_index},
     lake::{Connect, Lake, Trace},
-    local::{self, Active, Kind, LocalFiles, create_folder},
+    local::{self, Active, Kind, LocalFiles},
     manifest::Manifest,
     options::Options,
     placement::ring,
@@ -17,7 +17,7 @@ use prunedb_core::{
     ContainerId, LakeId, TableId, Term,
     units::{CONTAINER_BYTES_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX},
 };
-use prunedb_disk::{Disk, Lock};
+use prunedb_disk::{Disk, Lock, create_dir_durable};
 use prunedb_format::{
     container::{TABLE_NAME_BYTES_MAX, TableKind, TableName},
     head::HeadBody,
@@ -170,7 +170,7 @@ impl Db {
     ) -> Result<Manifest, Error> {
         let dir = &options.metadata_dir;
         for dir in [&options.data_dir, dir] {
-            create_folder(&**disk, dir)?;
+            create_dir_durable(&**disk, dir).at(dir)?;
         }
         if Manifest::exists(&**disk, dir)? {
             return Err(Error::AlreadyADatabase { path: dir.clone() });
@@ -388,7 +388,7 @@ impl Inner {
         if secret.lake_id() != state.lake {
             return Err(Error::WrongSecret { expected: state.lake, found: secret.lake_id() });
         }
-        create_folder(&*disk, &options.data_dir)?;
+        create_dir_durable(&*disk, &options.data_dir).at(&options.data_dir)?;
         let lake = Lake::new(secret, runtime, &state.body.nodes, state.body.groups, connect);
         let files = Arc::new(LocalFiles::open(Arc::clone(&disk), &options.data_dir, lake.id)?);
         let index = Arc::new(open_index(&disk, dir, &lake)?);

@@ -2,14 +2,14 @@
 
 use crate::{
     db::{Inner, Table},
-    error::Error,
+    error::{At, Error},
     lake::{Lake, Trace},
-    local::{Kind, create_folder},
+    local::Kind,
     progress::{Job, OnProgress},
     record::Record,
 };
 use prunedb_core::{ContainerId, TableId};
-use prunedb_disk::Disk;
+use prunedb_disk::{Disk, create_dir_durable};
 use prunedb_format::container::TableKind;
 use prunedb_index::{Index, Location, Seed};
 use std::{
@@ -32,7 +32,7 @@ pub(crate) fn insert(index: &Index, table: TableId, kind: TableKind, key: &[u8],
 
 pub(crate) fn open_index(disk: &Arc<dyn Disk>, dir: &Path, lake: &Lake) -> Result<Index, Error> {
     let dir = dir.join(INDEX_DIR);
-    create_folder(&**disk, &dir)?;
+    create_dir_durable(&**disk, &dir).at(&dir)?;
     let seed = Seed::new(*lake.secret.index_seed());
     let options = prunedb_index::Options::default();
     match Index::open(Arc::clone(disk), &dir, &seed, options) {

@@ -4,12 +4,11 @@
 
 mod common;
 
-use common::{
-    World,
-    crash::{CrashDisk, Unsynced},
-    quiet, value,
+use common::{World, quiet, value};
+use prunedb_disk::{
+    Disk,
+    faulty::{FaultyDisk, Unsynced},
 };
-use prunedb_disk::Disk;
 use prunedb_engine::{Db, Depth, Error, TableKind};
 use std::{path::Path, sync::Arc};
 
@@ -21,7 +20,7 @@ fn world() -> World {
     world
 }
 
-fn disk(disk: &CrashDisk) -> Arc<dyn Disk> {
+fn disk(disk: &FaultyDisk) -> Arc<dyn Disk> {
     Arc::new(disk.clone())
 }
 
@@ -55,7 +54,7 @@ fn put(db: &Db, seen: &mut Acknowledged, count: u64) -> Result<(), Error> {
 }
 
 /// A life: puts, seals, offloads, evictions, reads through the cache, a clean stop, and all that again.
-fn live(world: &World, on: &CrashDisk, seen: &mut Acknowledged) -> Result<(), Error> {
+fn live(world: &World, on: &FaultyDisk, seen: &mut Acknowledged) -> Result<(), Error> {
     let nodes = world.stores.keys().cloned().collect();
     Db::create(&disk(on), &world.options(dir()), world.secret().lake_id(), nodes)?;
     seen.created = true;
@@ -104,11 +103,11 @@ fn check(db: &Db, seen: &Acknowledged) -> u64 {
 fn crash_after(world: &mut World, count: u64, unsynced: Unsynced) {
     world.empty_nodes();
     let world = &*world;
-    let on = CrashDisk::default();
+    let on = FaultyDisk::default();
     on.die_after(count);
     let mut seen = Acknowledged::default();
     let end = live(world, &on, &mut seen);
-    let on = on.crash(unsynced);
+    let on = on.crashed(unsynced);
     let context = format!("{count} {unsynced:?} {end:?} {seen:?}");
     let db = match world.open_on(disk(&on), dir()) {
         Ok(db) => db,
@@ -131,8 +130,7 @@ fn crash_after(world: &mut World, count: u64, unsynced: Unsynced) {
     assert!(db.verify(Depth::Deep, &mut quiet()).unwrap().is_healthy(), "{context}");
     drop(db);
     // and the lake alone gives all of it back
-    let empty = CrashDisk::default();
-    empty.die_after(u64::MAX);
+    let empty = FaultyDisk::default();
     let (db, _) = world.recover_on(disk(&empty), dir(), &mut quiet()).unwrap();
     check(&db, &more);
 }
@@ -140,8 +138,7 @@ fn crash_after(world: &mut World, count: u64, unsynced: Unsynced) {
 #[test]
 fn a_crash_at_any_operation_loses_nothing_acknowledged() {
     let mut world = world();
-    let on = CrashDisk::default();
-    on.die_after(u64::MAX);
+    let on = FaultyDisk::default();
     let mut seen = Acknowledged::default();
     live(&world, &on, &mut seen).unwrap();
     let operations = on.operations();
@@ -152,7 +149,7 @@ fn a_crash_at_any_operation_loses_nothing_acknowledged() {
         let unsynced = match sample % 3 {
             0 => Unsynced::Lost,
             1 => Unsynced::Kept,
-            _ => Unsynced::Some(sample),
+            _ => Unsynced::Torn(sample),
         };
         crash_after(&mut world, count, unsynced);
     }
@@ -162,8 +159,7 @@ fn a_crash_at_any_operation_loses_nothing_acknowledged() {
 fn a_container_that_could_not_be_created_is_created_by_the_next_put() {
     let world = world();
     for step in 0..8 {
-        let on = CrashDisk::default();
-        on.die_after(u64::MAX);
+        let on = FaultyDisk::default();
         let nodes = world.stores.keys().cloned().collect();
         let lake = world.secret().lake_id();
         Db::create(&disk(&on), &world.options(dir()), lake, nodes).unwrap();
@@ -184,8 +180,7 @@ fn a_container_that_could_not_be_created_is_created_by_the_next_put() {
 #[test]
 fn a_long_put_of_small_records_is_scanned_in_a_few_reads() {
     let world = world();
-    let on = CrashDisk::default();
-    on.die_after(u64::MAX);
+    let on = FaultyDisk::default();
     let nodes = world.stores.keys().cloned().collect();
     Db::create(&disk(&on), &world.options(dir()), world.secret().lake_id(), nodes).unwrap();
     let db = world.open_on(disk(&on), dir()).unwrap();

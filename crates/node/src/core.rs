@@ -16,7 +16,7 @@ use crate::{
 };
 use bytes::Bytes;
 use prunedb_core::{Digest, LakeId, ShardId, Term};
-use prunedb_disk::{Disk, Lock, Open};
+use prunedb_disk::{Disk, Lock, Open, create_dir_durable};
 use std::{
     ops::Bound,
     path::PathBuf,
@@ -80,7 +80,7 @@ impl Node {
             move |source| OpenError::Disk { doing, dir, source }
         };
         let (segments_dir, lakes_dir) = (dir.join("segments"), dir.join("lakes"));
-        disk.create_dir_all(&dir).map_err(failed("create folders"))?;
+        create_dir_durable(&*disk, &dir).map_err(failed("create folders"))?;
         let held = disk.lock(&dir.join("lock")).map_err(failed("lock the folder"))?;
         let held = held.ok_or(OpenError::InUse { dir: dir.clone() })?;
         disk.create_dir_all(&segments_dir).map_err(failed("create folders"))?;

@@ -2,8 +2,6 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
-pub(crate) mod crash;
-
 use prunedb_codec::Key;
 use prunedb_core::{ContainerId, Policy, ShardId, ShardIndex};
 use prunedb_disk::{Disk, RealDisk};

@@ -102,6 +102,9 @@ impl File for DyingFile {
     fn allocated_bytes(&self) -> io::Result<u64> {
         self.file.allocated_bytes()
     }
+    fn drop_cached(&self) -> io::Result<()> {
+        self.file.drop_cached()
+    }
 }
 
 /// Ten containers, each flushed, with merges between; stops at the first error. The containers that were filled.

@@ -1,19 +1,18 @@
 //! A disk that fails while the node runs.
 
-use crate::{memory_disk::MemoryDisk, support::*};
+use crate::support::*;
 use prunedb_core::{Term, units::LEAF_BYTES};
 use prunedb_node::{Damage, NodeError, PutMode};
-use std::sync::atomic::Ordering;
 
 #[test]
 fn a_failed_sync_poisons_the_segment_and_nothing_else() {
-    let disk = MemoryDisk::default();
+    let disk = FaultyDisk::default();
     let node = open(&disk);
     let shard = bytes(1, 50_000);
     put(&node, id(0), 1, &shard).unwrap();
     let mut waiting = node.put(id(1), Term(1), 50_000, PutMode::IfAbsent).unwrap();
     waiting.write(0, &shard).unwrap();
-    disk.faults.sync.store(true, Ordering::SeqCst);
+    disk.set_faults(|faults| faults.syncs = 1);
     let failed = put(&node, id(2), 1, &shard);
     assert!(matches!(failed, Err(NodeError::Disk { .. })), "{failed:?}");
     // the disk says that all is well now, but what it lost it does not tell
@@ -25,7 +24,7 @@ fn a_failed_sync_poisons_the_segment_and_nothing_else() {
     put(&node, id(2), 1, &shard).unwrap();
     assert!(disk.has("/node/segments/00000001.seg"));
     for seed in 0..20 {
-        let node = open(&disk.crashed(seed));
+        let node = open(&disk.crashed(Unsynced::Torn(seed)));
         assert_eq!(get(&node, id(0)).unwrap(), shard);
         assert_eq!(get(&node, id(2)).unwrap(), shard);
         // whole, or not there, or known to be bad: another try always gives a good one
@@ -39,10 +38,10 @@ fn a_full_disk_is_an_answer_whenever_it_comes() {
     let shard = bytes(1, 700_000);
     let mut refused = 0;
     for writes in 0..12 {
-        let disk = MemoryDisk::default();
+        let disk = FaultyDisk::default();
         let node = open(&disk);
         put(&node, id(0), 0, &shard).unwrap();
-        disk.faults.writes.store(writes, Ordering::SeqCst);
+        disk.set_faults(|faults| faults.writes_left = writes);
         match put(&node, id(1), 1, &shard) {
             Ok(()) => break,
             Err(NodeError::Full { .. }) => refused += 1,
@@ -51,10 +50,10 @@ fn a_full_disk_is_an_answer_whenever_it_comes() {
         let used = node.space().unwrap().used_bytes;
         assert_eq!(get(&node, id(0)).unwrap(), shard);
         assert!(node.stat(id(1)).is_none());
-        disk.faults.writes.store(i64::MAX, Ordering::SeqCst);
+        disk.set_faults(|faults| faults.writes_left = u64::MAX);
         put(&node, id(1), 1, &shard).unwrap();
         assert!(node.space().unwrap().used_bytes > used);
-        let node = open(&disk.crashed(1));
+        let node = open(&disk.crashed(Unsynced::Torn(1)));
         assert_eq!(get(&node, id(0)).unwrap(), shard);
         assert_eq!(get(&node, id(1)).unwrap(), shard);
     }
@@ -64,7 +63,7 @@ fn a_full_disk_is_an_answer_whenever_it_comes() {
 
 #[test]
 fn capacity_is_kept_and_comes_back() {
-    let disk = MemoryDisk::default();
+    let disk = FaultyDisk::default();
     let mut config = config();
     config.capacity_bytes = 1_000_000;
     let node = open_with(config, &disk);
@@ -89,16 +88,16 @@ fn capacity_is_kept_and_comes_back() {
 
 #[test]
 fn the_rest_of_the_disk_is_left_to_others() {
-    let disk = MemoryDisk::default();
+    let disk = FaultyDisk::default();
     let node = open(&disk);
     let reserve = node.config().reserve_bytes;
-    disk.faults.free.store(reserve + 100_000, Ordering::SeqCst);
+    disk.set_free_bytes(reserve + 110_000);
     let shard = bytes(1, 90_000);
     let upload = node.put(id(0), Term(1), 90_000, PutMode::IfAbsent).unwrap();
     assert!(matches!(put(&node, id(1), 1, &shard), Err(NodeError::Full { .. })));
     drop(upload);
     put(&node, id(1), 1, &shard).unwrap();
-    disk.faults.free.store(0, Ordering::SeqCst);
+    disk.set_free_bytes(0);
     assert!(matches!(put(&node, id(2), 1, &shard), Err(NodeError::Full { .. })));
     assert_eq!(get(&node, id(1)).unwrap(), shard);
     let space = node.space().unwrap();
@@ -108,7 +107,7 @@ fn the_rest_of_the_disk_is_left_to_others() {
 
 #[test]
 fn damage_is_told_with_its_place_and_touches_only_its_block() {
-    let disk = MemoryDisk::default();
+    let disk = FaultyDisk::default();
     let node = open(&disk);
     let shard = bytes(1, 100_000);
     put(&node, id(0), 1, &shard).unwrap();
@@ -124,13 +123,13 @@ fn damage_is_told_with_its_place_and_touches_only_its_block() {
     assert_eq!(node.get(id(0), 0, 2 * 16_384).unwrap(), shard[..2 * LEAF_BYTES]);
     assert_eq!(node.get(id(0), 3 * leaf, 16_384).unwrap(), shard[3 * LEAF_BYTES..4 * LEAF_BYTES]);
     assert!(node.get(id(0), 3 * leaf - 1, 1).is_err());
-    disk.faults.read.store(true, Ordering::SeqCst);
+    disk.set_faults(|faults| faults.reads_one_in = 1);
     assert!(matches!(node.get(id(0), 0, 1), Err(NodeError::Damaged { .. })));
 }
 
 #[test]
 fn a_block_in_anothers_place_is_damage() {
-    let disk = MemoryDisk::default();
+    let disk = FaultyDisk::default();
     let node = open(&disk);
     let shard = bytes(1, 2 * LEAF_BYTES);
     put(&node, id(0), 1, &shard).unwrap();
@@ -140,7 +139,7 @@ fn a_block_in_anothers_place_is_damage() {
     let stride = LEAF_BYTES + 4;
     let first = PAGE + 256;
     segment.copy_within(first..first + stride, first + stride);
-    disk.put_file(FIRST.as_ref(), segment);
+    disk.put_file(FIRST, segment);
     let node = open(&disk);
     let got = node.get(id(0), 0, 2 * 16_384);
     assert!(matches!(got, Err(NodeError::Damaged { offset: 16_384, .. })), "{got:?}");
@@ -148,7 +147,7 @@ fn a_block_in_anothers_place_is_damage() {
 
 #[test]
 fn a_disk_that_cannot_be_read_at_start_loses_nothing() {
-    let disk = MemoryDisk::default();
+    let disk = FaultyDisk::default();
     let node = open(&disk);
     let shard = bytes(1, 50_000);
     put(&node, id(0), 1, &shard).unwrap();
@@ -156,12 +155,12 @@ fn a_disk_that_cannot_be_read_at_start_loses_nothing() {
     open_upload.write(0, &shard[..20_000]).unwrap();
     let disk = disk.killed();
     let before = disk.file(FIRST);
-    disk.faults.read.store(true, Ordering::SeqCst);
+    disk.set_faults(|faults| faults.reads_one_in = 1);
     // what is kept per lake is not there either, but that is reported, not fatal
     let broken = open(&disk);
     assert!(broken.report().damage.contains(&Damage::NotASegment { segment: 0, version: None }));
     drop(broken);
-    disk.faults.read.store(false, Ordering::SeqCst);
+    disk.set_faults(|faults| faults.reads_one_in = 0);
     assert_eq!(disk.file(FIRST), before, "nothing was cut or dropped");
     let node = open(&disk);
     assert_eq!(get(&node, id(0)).unwrap(), shard);
@@ -169,7 +168,7 @@ fn a_disk_that_cannot_be_read_at_start_loses_nothing() {
 
 #[test]
 fn limits_refuse_and_the_next_one_goes_on() {
-    let disk = MemoryDisk::default();
+    let disk = FaultyDisk::default();
     let mut config = config();
     (config.uploads_max, config.lakes_max) = (2, 2);
     let node = open_with(config, &disk);

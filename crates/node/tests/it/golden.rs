@@ -2,7 +2,7 @@
 //!
 //! `RUSTFLAGS="--cfg bless" cargo test -p prunedb-node golden` writes them anew: a new format needs a new version.
 
-use crate::{memory_disk::MemoryDisk, support::*};
+use crate::support::*;
 use prunedb_core::Term;
 use prunedb_node::{Head, NodeError, PutMode};
 use std::path::{Path, PathBuf};
@@ -19,8 +19,8 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 /// A committed shard of one block, one of two blocks, a deleted one, and an upload that never ended.
-fn written() -> MemoryDisk {
-    let disk = MemoryDisk::default();
+fn written() -> FaultyDisk {
+    let disk = FaultyDisk::default();
     let node = open(&disk);
     put(&node, id(0), 3, &bytes(0, 100)).unwrap();
     put(&node, id(1), 3, &bytes(1, 16_385)).unwrap();
@@ -49,9 +49,9 @@ fn golden_bytes_are_written() {
 
 #[test]
 fn golden_bytes_are_read() {
-    let disk = MemoryDisk::default();
+    let disk = FaultyDisk::default();
     for (name, path) in FILES {
-        disk.put_file(path.as_ref(), std::fs::read(fixture(name)).unwrap());
+        disk.put_file(path, std::fs::read(fixture(name)).unwrap());
     }
     let node = open(&disk);
     assert_eq!(node.report().damage, []);

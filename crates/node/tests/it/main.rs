@@ -3,7 +3,6 @@
 
 mod faults;
 mod golden;
-mod memory_disk;
 mod model;
 mod recovery;
 mod support;

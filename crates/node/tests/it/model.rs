@@ -1,16 +1,10 @@
 //! The node against a plain map, through restarts, kills and losses of power.
 
-use crate::{
-    memory_disk::MemoryDisk,
-    support::{LAKE, bytes, config, get, id, name, open_with, put_as},
-};
+use crate::support::{FaultyDisk, LAKE, Unsynced, bytes, config, get, id, name, open_with, put_as};
 use proptest::{collection::vec, prelude::*};
 use prunedb_core::Term;
 use prunedb_node::{Head, Node, NodeError, PutMode, Upload};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::atomic::Ordering,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -78,7 +72,7 @@ fn shard(number: u32, seed: u64) -> Vec<u8> {
 }
 
 struct Running {
-    disk: MemoryDisk,
+    disk: FaultyDisk,
     node: Node,
     uploads: Vec<(u32, u64, Upload)>,
 }
@@ -99,7 +93,7 @@ fn small() -> prunedb_node::NodeConfig {
 }
 
 impl Running {
-    fn on(disk: MemoryDisk, model: &mut Model) -> Self {
+    fn on(disk: FaultyDisk, model: &mut Model) -> Self {
         let node = open_with(small(), &disk);
         for (number, seed) in std::mem::take(&mut model.maybe) {
             let shard = shard(number, seed);
@@ -134,7 +128,7 @@ impl Running {
 
 fn run(steps: Vec<Step>) {
     let mut model = Model::default();
-    let mut it = Running::on(MemoryDisk::default(), &mut model);
+    let mut it = Running::on(FaultyDisk::default(), &mut model);
     for step in steps {
         match step {
             Step::Put { number, seed, mode } => {
@@ -194,15 +188,17 @@ fn run(steps: Vec<Step>) {
                 it = Running::on(disk, &mut model);
             }
             Step::Kill => it = Running::on(it.disk.killed(), &mut model),
-            Step::Crash { seed } => it = Running::on(it.disk.crashed(seed), &mut model),
+            Step::Crash { seed } => {
+                it = Running::on(it.disk.crashed(Unsynced::Torn(seed)), &mut model)
+            }
             Step::FailSync { number, seed } => {
                 if model.shards.contains_key(&number) {
                     continue;
                 }
-                it.disk.faults.sync.store(true, Ordering::SeqCst);
+                it.disk.set_faults(|faults| faults.syncs = 1);
                 let shard = shard(number, seed);
                 let put = put_as(&it.node, id(number), model.term, &shard, PutMode::IfAbsent);
-                it.disk.faults.sync.store(false, Ordering::SeqCst);
+                it.disk.set_faults(|faults| faults.syncs = 0);
                 // the fault may hit the creation of a segment instead
                 assert!(matches!(put, Err(NodeError::Disk { .. })), "{put:?}");
                 model.maybe.insert((number, seed));

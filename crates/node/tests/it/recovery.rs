@@ -1,12 +1,12 @@
 //! What is there after a crash, and after damage.
 
-use crate::{memory_disk::MemoryDisk, support::*};
+use crate::support::*;
 use prunedb_core::Term;
 use prunedb_node::{Damage, NodeError, PutMode};
 
 /// Three small shards, a page each, behind the header page.
-fn three() -> (MemoryDisk, Vec<Vec<u8>>) {
-    let disk = MemoryDisk::default();
+fn three() -> (FaultyDisk, Vec<Vec<u8>>) {
+    let disk = FaultyDisk::default();
     let node = open(&disk);
     let shards: Vec<Vec<u8>> = (0..3).map(|seed| bytes(seed, 20)).collect();
     for (number, shard) in (0..).zip(&shards) {
@@ -19,7 +19,7 @@ fn three() -> (MemoryDisk, Vec<Vec<u8>>) {
 
 #[test]
 fn reopening_finds_everything() {
-    let disk = MemoryDisk::default();
+    let disk = FaultyDisk::default();
     let mut config = config();
     config.segment_bytes = 500_000;
     let shards: Vec<Vec<u8>> =
@@ -30,7 +30,12 @@ fn reopening_finds_everything() {
     }
     let (list, space) = (node.list(LAKE, None, 100), node.space().unwrap());
     drop(node);
-    for disk in [disk.clone(), disk.killed(), disk.crashed(1), disk.crashed(2)] {
+    for disk in [
+        disk.clone(),
+        disk.killed(),
+        disk.crashed(Unsynced::Torn(1)),
+        disk.crashed(Unsynced::Torn(2)),
+    ] {
         let node = open_with(config.clone(), &disk);
         assert_eq!(node.report().damage, []);
         assert_eq!((node.report().shards, node.report().segments), (7, 3));
@@ -48,7 +53,7 @@ fn a_segment_cut_anywhere_in_its_last_record_keeps_the_others() {
     let (disk, shards) = three();
     let whole = disk.file(FIRST);
     for cut in 3 * PAGE..4 * PAGE {
-        disk.put_file(FIRST.as_ref(), whole[..cut].to_vec());
+        disk.put_file(FIRST, whole[..cut].to_vec());
         let node = open(&disk);
         assert_eq!(node.report().damage, [], "cut at {cut}");
         assert_eq!(get(&node, id(0)).unwrap(), shards[0]);
@@ -64,7 +69,7 @@ fn a_segment_cut_anywhere_in_its_last_record_keeps_the_others() {
 
 #[test]
 fn no_flipped_byte_costs_more_than_its_own_shard() {
-    let disk = MemoryDisk::default();
+    let disk = FaultyDisk::default();
     let node = open(&disk);
     let sizes = [20, 40_000, 100, 16_384];
     for (number, size) in (0..).zip(sizes) {
@@ -76,7 +81,7 @@ fn no_flipped_byte_costs_more_than_its_own_shard() {
     let offsets = (0..whole.len()).filter(|at| at % PAGE < 300 || at % PAGE > 3960 || at % 61 == 0);
     let mut recovered = 0;
     for at in offsets {
-        disk.put_file(FIRST.as_ref(), whole.clone());
+        disk.put_file(FIRST, whole.clone());
         disk.flip(FIRST, at, 0x40);
         let node = open(&disk);
         let mut bad = 0;
@@ -118,7 +123,7 @@ fn a_record_without_header_and_trailer_is_skipped() {
     let (disk, shards) = three();
     let mut bytes = disk.file(FIRST);
     bytes[PAGE..2 * PAGE].fill(0xaa);
-    disk.put_file(FIRST.as_ref(), bytes);
+    disk.put_file(FIRST, bytes);
     let node = open(&disk);
     let page = PAGE as u64;
     let damage = Damage::Header { segment: 0, offset: page, bytes: page, recovered: None };
@@ -153,7 +158,7 @@ fn a_lost_segment_header_is_replaced_by_any_record() {
     let (disk, shards) = three();
     let mut bytes = disk.file(FIRST);
     bytes[..PAGE].fill(0);
-    disk.put_file(FIRST.as_ref(), bytes);
+    disk.put_file(FIRST, bytes);
     let node = open(&disk);
     assert_eq!(node.report().damage, [Damage::SegmentHeader { segment: 0 }]);
     for (number, shard) in (0..).zip(&shards) {
@@ -170,10 +175,10 @@ fn foreign_files_are_left_alone() {
     covered.extend_from_slice(&newer[16..64]);
     let crc = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, &covered);
     newer[12..16].copy_from_slice(&u32::try_from(crc).unwrap().to_le_bytes());
-    disk.put_file("/node/segments/00000005.seg".as_ref(), newer.clone());
-    disk.put_file("/node/segments/00000006.seg".as_ref(), vec![9; 10_000]);
-    disk.put_file("/node/segments/00000007.seg".as_ref(), vec![0; 64]);
-    disk.put_file("/node/segments/7.seg".as_ref(), vec![1]);
+    disk.put_file("/node/segments/00000005.seg", newer.clone());
+    disk.put_file("/node/segments/00000006.seg", vec![9; 10_000]);
+    disk.put_file("/node/segments/00000007.seg", vec![0; 64]);
+    disk.put_file("/node/segments/7.seg", vec![1]);
     let node = open(&disk);
     let segments = [(5, Some(2)), (6, None)];
     let damage = segments.map(|(segment, version)| Damage::NotASegment { segment, version });
@@ -194,7 +199,7 @@ fn bytes_of_a_shard_never_pass_for_a_record() {
     fake.extend_from_slice(&disk.file(FIRST)[PAGE..4 * PAGE]);
     let mut config = config();
     config.mark_seed = Some([8; 32]);
-    let other = MemoryDisk::default();
+    let other = FaultyDisk::default();
     let victim = open_with(config.clone(), &other);
     put(&victim, id(10), 1, &fake).unwrap();
     put(&victim, id(11), 1, b"behind").unwrap();
@@ -209,7 +214,7 @@ fn bytes_of_a_shard_never_pass_for_a_record() {
 
 #[test]
 fn uploads_that_were_never_committed_are_dropped() {
-    let disk = MemoryDisk::default();
+    let disk = FaultyDisk::default();
     let node = open(&disk);
     let shard = bytes(1, 600_000);
     let begin = |number| {
@@ -250,7 +255,7 @@ fn a_delete_survives_a_crash_before_its_hole() {
     let mut bytes = before;
     let mark = 2 * PAGE + 128..2 * PAGE + 192;
     bytes[mark.clone()].copy_from_slice(&after[mark]);
-    disk.put_file(FIRST.as_ref(), bytes);
+    disk.put_file(FIRST, bytes);
     let node = open(&disk);
     assert_eq!(node.report().damage, []);
     assert!(node.stat(id(1)).is_none());
@@ -259,7 +264,7 @@ fn a_delete_survives_a_crash_before_its_hole() {
 
 #[test]
 fn a_replaced_copy_never_comes_back() {
-    let disk = MemoryDisk::default();
+    let disk = FaultyDisk::default();
     let node = open(&disk);
     let shard = bytes(1, 50_000);
     put(&node, id(0), 1, &shard).unwrap();
@@ -273,12 +278,12 @@ fn a_replaced_copy_never_comes_back() {
     assert_eq!(get(&node, id(0)).unwrap(), shard);
     assert_eq!(node.space().unwrap().used_bytes, used + PAGE as u64);
     for seed in 0..20 {
-        let crashed = disk.crashed(seed);
+        let crashed = disk.crashed(Unsynced::Torn(seed));
         let again = open(&crashed);
         assert_eq!(get(&again, id(0)).unwrap(), shard);
         assert!(again.delete(id(0), Term(1)).unwrap());
         drop(again);
-        let again = open(&crashed.crashed(seed));
+        let again = open(&crashed.crashed(Unsynced::Torn(seed)));
         assert!(again.stat(id(0)).is_none(), "seed {seed}");
         assert_eq!(get(&again, id(1)).unwrap(), shard);
     }
@@ -286,7 +291,7 @@ fn a_replaced_copy_never_comes_back() {
 
 #[test]
 fn a_segment_where_nothing_counts_is_removed() {
-    let disk = MemoryDisk::default();
+    let disk = FaultyDisk::default();
     let mut config = config();
     config.segment_bytes = 100_000;
     let node = open_with(config.clone(), &disk);
@@ -307,13 +312,13 @@ fn a_segment_where_nothing_counts_is_removed() {
 #[test]
 fn fences_and_heads_survive() {
     use prunedb_node::Head;
-    let disk = MemoryDisk::default();
+    let disk = FaultyDisk::default();
     let node = open(&disk);
     let head = Head { term: Term(3), number: 8, bytes: bytes(1, 70_000).into() };
     node.put_head(LAKE, &head).unwrap();
     node.fence(LAKE, Term(7)).unwrap();
     put(&node, id(0), 9, b"shard").unwrap();
-    let disk = disk.crashed(3);
+    let disk = disk.crashed(Unsynced::Torn(3));
     let node = open(&disk);
     assert_eq!(node.head(LAKE).unwrap(), Some(head));
     let late = put(&node, id(1), 8, b"late");
@@ -337,7 +342,7 @@ fn fences_and_heads_survive() {
 
 #[test]
 fn a_folder_has_one_node() {
-    let disk = MemoryDisk::default();
+    let disk = FaultyDisk::default();
     let node = open(&disk);
     let second = prunedb_node::Node::open(config(), std::sync::Arc::new(disk.clone()));
     assert!(matches!(second, Err(prunedb_node::OpenError::InUse { .. })));
@@ -347,7 +352,7 @@ fn a_folder_has_one_node() {
 
 #[test]
 fn a_damaged_copy_that_was_noticed_is_as_good_as_none() {
-    let disk = MemoryDisk::default();
+    let disk = FaultyDisk::default();
     let node = open(&disk);
     let shard = bytes(1, 50_000);
     put(&node, id(0), 1, &shard).unwrap();
@@ -366,7 +371,7 @@ fn a_damaged_copy_that_was_noticed_is_as_good_as_none() {
 
 #[test]
 fn the_last_commits_are_read_whole_after_a_crash_but_not_after_a_stop() {
-    let disk = MemoryDisk::default();
+    let disk = FaultyDisk::default();
     let node = open(&disk);
     let shard = bytes(1, 50_000);
     put(&node, id(0), 1, &shard).unwrap();

@@ -1,7 +1,7 @@
 //! Small helpers of all tests.
 
-use crate::memory_disk::MemoryDisk;
 use prunedb_core::{ContainerId, Digest, LakeId, ShardId, ShardIndex, Term};
+pub(crate) use prunedb_disk::faulty::{Chance, FaultyDisk, Unsynced};
 use prunedb_node::{Node, NodeConfig, NodeError, PutMode};
 use std::sync::Arc;
 
@@ -15,11 +15,11 @@ pub(crate) fn config() -> NodeConfig {
     config
 }
 
-pub(crate) fn open(disk: &MemoryDisk) -> Node {
+pub(crate) fn open(disk: &FaultyDisk) -> Node {
     open_with(config(), disk)
 }
 
-pub(crate) fn open_with(config: NodeConfig, disk: &MemoryDisk) -> Node {
+pub(crate) fn open_with(config: NodeConfig, disk: &FaultyDisk) -> Node {
     Node::open(config, Arc::new(disk.clone())).unwrap()
 }
 

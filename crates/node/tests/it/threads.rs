@@ -1,16 +1,13 @@
 //! Many threads on one node: no deadlock, no false damage, no commit behind a fence.
 
-use crate::{
-    memory_disk::{Chance, MemoryDisk},
-    support::*,
-};
+use crate::support::*;
 use prunedb_core::{LakeId, ShardId, Term};
 use prunedb_node::{NodeError, PutMode};
 use std::thread;
 
 #[test]
 fn readers_never_see_what_writers_are_doing() {
-    let disk = MemoryDisk::default();
+    let disk = FaultyDisk::default();
     let mut config = config();
     config.segment_bytes = 300_000;
     let node = open_with(config.clone(), &disk);
@@ -20,11 +17,11 @@ fn readers_never_see_what_writers_are_doing() {
         for seed in 0..6 {
             let (node, shards) = (&node, &shards);
             scope.spawn(move || {
-                let mut chance = Chance(seed);
+                let mut chance = Chance::new(seed);
                 for _ in 0..150 {
-                    let number = u32::try_from(chance.next() % 4).unwrap();
+                    let number = u32::try_from(chance.bits() % 4).unwrap();
                     let shard = &shards[number as usize];
-                    let done = match chance.next() % 6 {
+                    let done = match chance.bits() % 6 {
                         0 => node.delete(id(number), Term(1)).map(drop),
                         1 => put_as(node, id(number), 1, shard, PutMode::Replace),
                         2 | 3 => put(node, id(number), 1, shard),
@@ -53,7 +50,7 @@ fn readers_never_see_what_writers_are_doing() {
 
 #[test]
 fn nothing_appears_behind_a_fence() {
-    let disk = MemoryDisk::default();
+    let disk = FaultyDisk::default();
     let node = open(&disk);
     for round in 0..20_u8 {
         let lake = LakeId([round; 16]);
