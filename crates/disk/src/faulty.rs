@@ -33,6 +33,9 @@ use std::{
 };
 use trace::{Step, Trace};
 
+/// What a disk holds before it is told otherwise.
+const CAPACITY_BYTES: u64 = 1 << 40;
+
 /// A disk in memory. Clones are the same disk; see the module's text.
 #[derive(Debug, Clone)]
 pub struct FaultyDisk(Arc<Mutex<State>>);
@@ -139,7 +142,7 @@ impl FaultyDisk {
             synced: Names::default(),
             since: Vec::new(),
             locks: BTreeSet::new(),
-            capacity_bytes: 1 << 40,
+            capacity_bytes: CAPACITY_BYTES,
             faults: Faults::default(),
             chance: Chance::new(seed),
             operations: 0,
@@ -291,6 +294,7 @@ impl State {
     fn healthy(&self) -> Self {
         Self {
             locks: BTreeSet::new(),
+            capacity_bytes: CAPACITY_BYTES,
             faults: Faults::default(),
             operations: 0,
             dies_at: u64::MAX,

@@ -90,22 +90,23 @@ pub trait File: Send + Sync + Debug {
 /// Held while the lock is; released by dropping it, or by the end of the process.
 pub trait Lock: Send + Sync + Debug {}
 
-/// Creates a folder and those above it, so that a crash does not take them away with all that is synced inside.
+/// Creates a folder and those above it, so that a crash does not take them away with all that is synced inside. Those
+/// that were there are synced, too, where that is allowed: whoever made them may have died before.
 ///
 /// # Errors
 /// Those of the disk.
 pub fn create_dir_durable(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
-    let mut missing = Vec::new();
+    let mut folders = Vec::new();
     for folder in dir.ancestors().filter(|folder| !folder.as_os_str().is_empty()) {
-        if disk.exists(folder)? {
-            break;
-        }
-        missing.push(folder);
+        folders.push((folder, disk.exists(folder)?));
     }
     disk.create_dir_all(dir)?;
-    for folder in missing {
+    for (folder, was_there) in folders {
         let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
-        disk.sync_dir(parent.unwrap_or(Path::new(".")))?;
+        match disk.sync_dir(parent.unwrap_or(Path::new("."))) {
+            Err(error) if !was_there => return Err(error),
+            _ => {}
+        }
     }
     Ok(())
 }

@@ -388,7 +388,11 @@ impl Inner {
         if secret.lake_id() != state.lake {
             return Err(Error::WrongSecret { expected: state.lake, found: secret.lake_id() });
         }
-        create_dir_durable(&*disk, &options.data_dir).at(&options.data_dir)?;
+        // the manifest's name, where the process that gave it ended before it was durable: it counts from here on
+        disk.sync_dir(dir).at(dir)?;
+        if !disk.exists(&options.data_dir).at(&options.data_dir)? {
+            create_dir_durable(&*disk, &options.data_dir).at(&options.data_dir)?;
+        }
         let lake = Lake::new(secret, runtime, &state.body.nodes, state.body.groups, connect);
         let files = Arc::new(LocalFiles::open(Arc::clone(&disk), &options.data_dir, lake.id)?);
         let index = Arc::new(open_index(&disk, dir, &lake)?);

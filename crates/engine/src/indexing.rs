@@ -32,7 +32,9 @@ pub(crate) fn insert(index: &Index, table: TableId, kind: TableKind, key: &[u8],
 
 pub(crate) fn open_index(disk: &Arc<dyn Disk>, dir: &Path, lake: &Lake) -> Result<Index, Error> {
     let dir = dir.join(INDEX_DIR);
-    create_dir_durable(&**disk, &dir).at(&dir)?;
+    if !disk.exists(&dir).at(&dir)? {
+        create_dir_durable(&**disk, &dir).at(&dir)?;
+    }
     let seed = Seed::new(*lake.secret.index_seed());
     let options = prunedb_index::Options::default();
     match Index::open(Arc::clone(disk), &dir, &seed, options) {

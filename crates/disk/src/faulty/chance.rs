@@ -25,6 +25,15 @@ impl Chance {
         if end == 0 { 0 } else { bits % end }
     }
 
+    /// One of some things.
+    ///
+    /// # Panics
+    /// Where there are none.
+    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        let nth = self.below(from.len() as u64);
+        &from[usize::try_from(nth).expect("below a length")]
+    }
+
     /// True once in `count` times; never for 0, and nothing is spent then.
     pub const fn one_in(&mut self, count: u64) -> bool {
         count > 0 && self.below(count) == 0

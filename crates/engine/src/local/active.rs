@@ -9,7 +9,7 @@ use prunedb_format::{
     container::{ContainerHeader, FooterBuilder, HEADER_BYTES, RecordView, TableName},
     local::{LOCAL_HEADER_BYTES, LocalSlot},
 };
-use std::{path::PathBuf, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc};
 
 /// An active container: what is in its file, and what its footer will say.
 #[derive(Debug)]
@@ -87,11 +87,18 @@ impl Active {
             ..LOCAL_HEADER => None,
             _ => {
                 file.read_exact_at(&mut header, 0).at(&path)?;
-                match LocalSlot::newest(&header) {
-                    // no record was ever written: a create that a crash cut short
-                    Err(_) if length <= file_offset(HEADER_BYTES as u64) => None,
-                    slot => Some(slot.at(&path)?),
+                let mut slot = Some(LocalSlot::newest(&header));
+                // no record was ever written: a create that a crash cut short, in any order
+                if length <= file_offset(HEADER_BYTES as u64) {
+                    let mut found = [0; HEADER_BYTES];
+                    file.read_at(&mut found, LOCAL_HEADER).at(&path)?;
+                    let torn = matches!(
+                        ContainerHeader::decode(&found),
+                        Err(FormatError::Magic { .. } | FormatError::Checksum { .. })
+                    );
+                    slot = slot.filter(|slot| slot.is_ok() && !torn);
                 }
+                slot.transpose().at(&path)?
             }
         };
         // the file was created, but its first sync never returned: nothing in it was acknowledged
@@ -122,8 +129,9 @@ impl Active {
         if cut_bytes > 0 {
             file.set_len(file_offset(put_end)).at(&path)?;
         }
-        // what a killed process wrote but never synced counts as durable from here on, so it has to be
-        file.sync_data().at(&path)?;
+        // what counts as durable from here on has to be: an earlier process may never have synced it, or its sync failed,
+        // and then memory shows bytes that no sync will write, unless they are written again
+        rewrite(&*file, slot.durable_bytes, put_end).and_then(|()| file.sync_data()).at(&path)?;
         let active = Self {
             id,
             file: Arc::clone(&file),
@@ -182,6 +190,18 @@ impl Active {
         files.seal(self.id.number)?;
         Ok(self.id.number)
     }
+}
+
+/// Writes container bytes of a file once more.
+fn rewrite(file: &dyn File, mut at: u64, end: u64) -> io::Result<()> {
+    let mut buffer = vec![0; 64 << 10];
+    while at < end {
+        let bytes = usize::try_from(end - at).map_or(buffer.len(), |left| left.min(buffer.len()));
+        file.read_exact_at(&mut buffer[..bytes], file_offset(at))?;
+        file.write_all_at(&buffer[..bytes], file_offset(at))?;
+        at += bytes as u64;
+    }
+    Ok(())
 }
 
 const LOCAL_HEADER: u64 = LOCAL_HEADER_BYTES as u64;

@@ -58,6 +58,8 @@ impl LocalFiles {
     /// Looks at the folder. Where a crash left two files of one container, the lesser one goes.
     pub(crate) fn open(disk: Arc<dyn Disk>, dir: &Path, lake: LakeId) -> Result<Self, Error> {
         let files = Self { disk, dir: dir.into(), lake, state: Mutex::default() };
+        // what passes for sealed is offloaded, and must not be active again after a crash
+        files.disk.sync_dir(dir).at(dir)?;
         let mut kinds: BTreeMap<u32, Kind> = BTreeMap::new();
         for name in files.disk.list(dir).at(dir)? {
             let Some((number, kind)) = parse_name(&name) else { continue };

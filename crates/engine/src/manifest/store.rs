@@ -120,7 +120,11 @@ impl Store {
     pub(super) fn open(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Self, Error> {
         let path = dir.join(FILE);
         match disk.open(&path, Open::ReadWrite) {
-            Ok(file) => Self::with(path, file),
+            Ok(file) => {
+                // where a sync of an earlier process failed, memory may show pages that the disk never got
+                file.sync_data().and_then(|()| file.drop_cached()).at(&path)?;
+                Self::with(path, file)
+            }
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 Err(Error::NotADatabase { path: dir.into() })
             }

@@ -1,10 +1,6 @@
-//! The machine dies at any step, and comes up again: nothing acknowledged is lost, nothing is invented, work goes on.
+//! One life that ends at any of its steps, and what it must leave.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-mod common;
-
-use common::{World, quiet, value};
+use crate::common::{World, quiet, value};
 use prunedb_disk::{
     Disk,
     faulty::{FaultyDisk, Unsynced},
