@@ -1,10 +1,9 @@
 //! The stages behind the erasure code, each alone in the cache, then all of them as a container goes through them.
 
 use crate::{Meter, shards::fill_random};
-use bytes::BytesMut;
 use prunedb_codec::{
     CodecVersion, CodedStream, EncodedContainer, Encoder, LakeKey, LakeSecret, MemorySpool, Opener,
-    ReadAt, RowHasher, Spool, StreamParams, compress,
+    ReadAt, RowHasher, ShardBuffers, Spool, StreamParams, compress,
 };
 use prunedb_core::{
     ContainerId, ContainerKind, Digest, Generation, Policy,
@@ -58,12 +57,11 @@ impl Coding {
             let opener = Opener::new(&self.key, self.params, stream_of(STREAM_BYTES as u64))
                 .expect("the key is that of the parameters");
             let payloads = vec![vec![5; LEAF_BYTES - TAG_BYTES]; self.params.policy.data_shards()];
-            let mut row = vec![Vec::with_capacity(LEAF_BYTES); shards];
+            let mut row = self.ring();
             move || {
                 for _ in 0..rows {
-                    let leaves = self.params.policy.shards().zip(&mut row);
+                    let leaves = self.params.policy.shards().zip(row.runs_mut());
                     for ((shard, leaf), payload) in leaves.zip(payloads.iter().cycle()) {
-                        leaf.clear();
                         opener
                             .seal_leaves(shard, 1, black_box(payload), leaf)
                             .expect("a leaf of it");
@@ -79,15 +77,16 @@ impl Coding {
         meter.gbps(rows * shards * LEAF_BYTES, || {
             let opener = Opener::new(&self.key, self.params, stream_of(STREAM_BYTES as u64))
                 .expect("the key is that of the parameters");
-            let mut row = vec![Vec::new(); shards];
-            for (shard, leaf) in self.params.policy.shards().zip(&mut row) {
+            let mut row = self.ring();
+            for (shard, leaf) in self.params.policy.shards().zip(row.runs_mut()) {
                 let payload = [5; LEAF_BYTES - TAG_BYTES];
                 opener.seal_leaves(shard, 1, &payload, leaf).expect("a leaf of it");
             }
             let mut payload = Vec::with_capacity(LEAF_BYTES);
             move || {
                 for _ in 0..rows {
-                    for (shard, leaf) in self.params.policy.shards().zip(&row) {
+                    for shard in self.params.policy.shards() {
+                        let leaf = row.run(shard.as_usize());
                         payload.clear();
                         opener.open_leaves(shard, 1, leaf, &mut payload).expect("its own leaf");
                     }
@@ -100,12 +99,12 @@ impl Coding {
     pub fn hash_gbps(&self, meter: Meter) -> f64 {
         let (shards, rows) = self.rows_of_a_run();
         meter.gbps(rows * shards * LEAF_BYTES, || {
-            let row = vec![vec![7; LEAF_BYTES]; shards];
+            let row = self.ring();
             move || {
                 let mut hasher = RowHasher::new(shards, rows as u64, LEAF_BYTES);
                 for _ in 0..rows {
-                    for (shard, leaf) in black_box(&row).iter().enumerate() {
-                        hasher.leaf(shard, leaf);
+                    for shard in 0..shards {
+                        hasher.leaf(shard, black_box(&row).run(shard));
                     }
                     hasher.end_row();
                 }
@@ -118,12 +117,12 @@ impl Coding {
     pub fn hasher_gbps(&self, meter: Meter) -> f64 {
         let (shards, rows) = self.rows_of_a_run();
         meter.gbps(rows * shards * LEAF_BYTES, || {
-            let row = vec![vec![7; LEAF_BYTES]; shards];
+            let row = self.ring();
             move || {
                 let mut hashers = vec![blake3::Hasher::new(); shards];
                 for _ in 0..rows {
-                    for (hasher, leaf) in hashers.iter_mut().zip(black_box(&row)) {
-                        hasher.update(leaf);
+                    for (shard, hasher) in hashers.iter_mut().enumerate() {
+                        hasher.update(black_box(&row).run(shard));
                     }
                 }
                 black_box(hashers.iter().map(blake3::Hasher::finalize).collect::<Vec<_>>());
@@ -162,9 +161,9 @@ impl Coding {
         })
     }
 
-    /// One buffer for each shard; encoding a row at a time, each holds a leaf.
-    pub(crate) fn ring(&self) -> Vec<BytesMut> {
-        vec![BytesMut::new(); self.params.policy.total_shards()]
+    /// One leaf for each shard.
+    pub(crate) fn ring(&self) -> ShardBuffers {
+        ShardBuffers::new(self.params.policy.total_shards(), LEAF_BYTES)
     }
 
     /// Codes a stream; nobody takes the leaves.
@@ -172,13 +171,15 @@ impl Coding {
         &self,
         spool: &dyn ReadAt,
         stream: CodedStream,
-        ring: &mut [BytesMut],
+        ring: &mut ShardBuffers,
     ) -> EncodedContainer {
         let mut encoder = Encoder::new(&self.key, self.params, stream, self.code.clone())
             .expect("key, code and parameters are of one policy");
+        let mut ring: Vec<_> = ring.runs_mut().collect();
         for row in 0..encoder.layout().leaves_per_shard() {
-            ring.iter_mut().for_each(BytesMut::clear);
-            encoder.encode_rows(spool, row..row + 1, ring).expect("rows in order, from memory");
+            encoder
+                .encode_rows(spool, row..row + 1, &mut ring)
+                .expect("rows in order, from memory");
         }
         encoder.finish().expect("every row")
     }

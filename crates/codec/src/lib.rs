@@ -10,6 +10,7 @@
 //!
 //! Only symmetric primitives protect data at rest: AES-256 and BLAKE3.
 
+mod buffers;
 mod compress;
 mod decode;
 mod encode;
@@ -22,7 +23,6 @@ mod leaf;
 mod open;
 mod params;
 mod rebuild;
-mod row;
 mod spool;
 #[cfg(test)]
 mod testing;
@@ -30,6 +30,7 @@ mod testing;
 mod tests;
 mod version;
 
+pub use buffers::ShardBuffers;
 pub use compress::{CompressError, compress};
 pub use decode::{DamagedLeaf, DecodeError, DecodedContainer, StreamDecoder, decode_container};
 pub use encode::{EncodeError, EncodedContainer, Encoder};

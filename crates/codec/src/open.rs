@@ -122,27 +122,32 @@ impl Opener {
         Ok(())
     }
 
-    /// Seals whole payloads of one shard, from `first_leaf` on, and appends the leaves to `out`: the bytes that the encoder
-    /// made, where the payloads are the same.
+    /// Seals whole payloads of one shard, from `first_leaf` on, into as many leaves: the bytes that the encoder made, where
+    /// the payloads are the same.
     ///
     /// Before such leaves go anywhere, the shard's hash must be compared with its name: a leaf number is a nonce, and must
     /// never seal two different payloads.
     ///
     /// # Errors
     /// [`OpenError::Range`] and [`OpenError::Length`] where the container has no such leaves.
+    ///
+    /// # Panics
+    /// Where `sealed` has not room for exactly these leaves.
     pub fn seal_leaves(
         &self,
         shard: ShardIndex,
         first_leaf: u64,
         payloads: &[u8],
-        out: &mut Vec<u8>,
+        sealed: &mut [u8],
     ) -> Result<(), OpenError> {
         let (leaf_bytes, payload_bytes) = (self.layout.leaf_bytes(), self.layout.payload_bytes());
         let key = self.leaf_key(shard, first_leaf, payloads.len(), payload_bytes)?;
-        let start = out.len();
-        out.resize(start + payloads.len() / payload_bytes * leaf_bytes, 0);
-        let leaves =
-            payloads.chunks_exact(payload_bytes).zip(out[start..].chunks_exact_mut(leaf_bytes));
+        assert_eq!(
+            sealed.len(),
+            payloads.len() / payload_bytes * leaf_bytes,
+            "room for the leaves"
+        );
+        let leaves = payloads.chunks_exact(payload_bytes).zip(sealed.chunks_exact_mut(leaf_bytes));
         for (leaf, (payload, sealed)) in (first_leaf..).zip(leaves) {
             key.seal(leaf, payload, sealed);
         }

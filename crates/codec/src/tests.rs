@@ -3,7 +3,6 @@
 mod golden;
 
 use crate::{testing::sample_bytes, *};
-use bytes::BytesMut;
 use proptest::{prelude::*, sample::subsequence};
 use prunedb_core::{ContainerId, ContainerKind, Digest, Generation, Policy, ShardIndex};
 use prunedb_erasure::ReedSolomon;
@@ -16,7 +15,7 @@ struct Sealed {
     table: FrameTable,
     opener: Opener,
     code: Arc<ReedSolomon>,
-    shards: Vec<BytesMut>,
+    shards: Vec<Vec<u8>>,
     made: EncodedContainer,
 }
 
@@ -49,11 +48,16 @@ fn seal(
         compress(&bytes, length, container.kind, params.codec, threads, &mut spool).unwrap();
     let code = code_of(policy);
     let mut encoder = Encoder::new(&key, params, stream, code.clone()).unwrap();
-    let mut shards = vec![BytesMut::new(); policy.total_shards()];
+    let mut shards = vec![Vec::new(); policy.total_shards()];
     let rows = encoder.layout().leaves_per_shard();
     while encoder.next_row() < rows {
-        let next = encoder.next_row();
-        encoder.encode_rows(&spool, next..rows.min(next + rows_at_once), &mut shards).unwrap();
+        let next = encoder.next_row()..rows.min(encoder.next_row() + rows_at_once);
+        let run_bytes =
+            usize::try_from(next.end - next.start).unwrap() * encoder.layout().leaf_bytes();
+        let mut leaves = ShardBuffers::new(policy.total_shards(), run_bytes);
+        let mut runs: Vec<_> = leaves.runs_mut().collect();
+        encoder.encode_rows(&spool, next, &mut runs).unwrap();
+        shards.iter_mut().zip(runs).for_each(|(shard, run)| shard.extend_from_slice(run));
     }
     let made = encoder.finish().unwrap();
     Sealed { bytes, table, opener: Opener::new(&key, params, stream).unwrap(), code, shards, made }
@@ -120,7 +124,7 @@ fn a_flipped_bit_in_any_leaf_is_found_with_its_place() {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             let start = usize::try_from(leaf).unwrap() * layout.leaf_bytes();
             let at = start + usize::try_from(random >> 33).unwrap() % layout.leaf_bytes();
-            let mut bad = sealed.shards[index].to_vec();
+            let mut bad = sealed.shards[index].clone();
             bad[at] ^= 1 << (random >> 30 & 7);
             let mut out = vec![1, 2, 3];
             let found = sealed.opener.open_leaves(shard(index), 0, &bad, &mut out);
@@ -239,7 +243,7 @@ fn misuse_is_refused() {
     assert!(matches!(Encoder::new(&key, params, stream, wrong), Err(EncodeError::Code { .. })));
     let mut encoder = Encoder::new(&key, params, stream, sealed.code.clone()).unwrap();
     let empty: Vec<u8> = Vec::new();
-    let mut out = vec![BytesMut::new(); 3];
+    let mut out = vec![vec![7; leaf]; 3];
     #[expect(clippy::reversed_empty_ranges, reason = "a caller's mistake")]
     for rows in [1..2, 0..leaves + 1, 0u64..0u64.wrapping_sub(1), 1..0] {
         let refused = encoder.encode_rows(&empty, rows, &mut out);
@@ -247,9 +251,13 @@ fn misuse_is_refused() {
     }
     let refused = encoder.encode_rows(&empty, 0..1, &mut out[..2]);
     assert!(matches!(refused, Err(EncodeError::Outputs { found: 2, .. })));
+    let refused = encoder.encode_rows(&empty, 0..2, &mut out);
+    assert!(
+        matches!(refused, Err(EncodeError::OutputLength { shard: ShardIndex(0), expected, .. }) if expected == 2 * leaf)
+    );
     let refused = encoder.encode_rows(&empty, 0..1, &mut out);
     assert!(matches!(refused, Err(EncodeError::Spool { offset: 0, .. })));
-    assert!(out.iter().all(|shard| shard.is_empty()));
+    assert!(out.iter().all(|shard| *shard == vec![7; leaf]));
     assert!(matches!(encoder.finish(), Err(EncodeError::Rows { .. })));
 
     let code = &sealed.code;
@@ -310,7 +318,7 @@ proptest! {
             rebuilt.extend_from_slice(&lost[piece.skip..][..piece.take]);
 
             // sealing it again gives the bytes that were lost: repair
-            let mut resealed = Vec::new();
+            let mut resealed = vec![0; range.len()];
             opener.seal_leaves(piece.shard, piece.first_leaf, &lost, &mut resealed).unwrap();
             prop_assert!(resealed == sealed.shards[own][range.clone()]);
         }

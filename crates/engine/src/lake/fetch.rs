@@ -185,7 +185,8 @@ impl Shards {
         first_leaf: u64,
         payload: &[u8],
     ) -> Result<Vec<u8>, Error> {
-        let mut sealed = Vec::with_capacity(payload.len() + payload.len() / 128);
+        let layout = self.0.opener.layout();
+        let mut sealed = vec![0; payload.len() / layout.payload_bytes() * layout.leaf_bytes()];
         self.0
             .opener
             .seal_leaves(shard, first_leaf, payload, &mut sealed)

@@ -4,16 +4,15 @@
 
 use super::{Lake, Node, shard_failure, within, write_threshold};
 use crate::error::{Error, Failure, Failures};
-use bytes::{Bytes, BytesMut};
-use prunedb_codec::{EncodedContainer, Encoder, Spool, StreamParams};
+use bytes::Bytes;
+use prunedb_codec::{EncodedContainer, Encoder, ShardBuffers, Spool, StreamParams};
 use prunedb_core::{Digest, ShardId, ShardIndex, Term};
 use prunedb_store::{PutMode, StoreError};
+use std::sync::Arc;
 use tokio::{sync::mpsc, task::JoinSet};
 
 /// Bytes of all shards together that are encoded and handed over at once.
 const CHUNK_BYTES: usize = 4 << 20;
-/// Room for the chunks of all shards together that are being encoded, wait, or are on their way.
-const BUFFERED_BYTES: usize = (CHUNKS_WAITING + 2) * CHUNK_BYTES;
 /// Chunks that wait for each node.
 const CHUNKS_WAITING: usize = 2;
 
@@ -60,23 +59,27 @@ pub(crate) fn upload(
         uploads.spawn_on(task, &lake.runtime);
     }
     let total = params.policy.total_shards();
-    // room for the chunks on their way: a buffer takes it back when they are sent, so memory is touched once
-    let shard_bytes = usize::try_from(layout.shard_bytes()).unwrap_or(usize::MAX);
-    let room = (BUFFERED_BYTES / total).min(shard_bytes);
-    let mut buffers: Vec<BytesMut> = (0..total).map(|_| BytesMut::with_capacity(room)).collect();
     let chunk_rows = (CHUNK_BYTES / (total * layout.leaf_bytes())).max(1) as u64;
+    let chunk_rows = chunk_rows.min(layout.leaves_per_shard());
+    let mut chunks = Chunks::new(total, shard_run(chunk_rows, layout.leaf_bytes()));
     let mut row = 0;
     while row < layout.leaves_per_shard() {
         let rows = row..(row + chunk_rows).min(layout.leaves_per_shard());
         row = rows.end;
-        encoder.encode_rows(spool, rows, &mut buffers).map_err(codec)?;
-        for (sender, buffer) in senders.iter_mut().zip(&mut buffers) {
-            let chunk = buffer.split().freeze();
+        let run_bytes = shard_run(rows.end - rows.start, layout.leaf_bytes());
+        let mut chunk = chunks.unused();
+        let buffers = Arc::get_mut(&mut chunk).expect("nobody else has an unused one");
+        let mut runs: Vec<_> = buffers.runs_mut().map(|run| &mut run[..run_bytes]).collect();
+        encoder.encode_rows(spool, rows, &mut runs).map_err(codec)?;
+        for (shard, sender) in senders.iter_mut().enumerate() {
+            let run = Run { chunk: chunk.clone(), shard };
+            let chunk = Bytes::from_owner(run).slice(..run_bytes);
             // a task that ended has said why, and the others go on
             if sender.as_ref().is_some_and(|s| s.blocking_send(Message::Bytes(chunk)).is_err()) {
                 *sender = None;
             }
         }
+        chunks.keep(chunk);
         if senders.iter().flatten().count() < write_threshold(params.policy) {
             break; // hopeless: what the tasks say is collected below
         }
@@ -110,6 +113,53 @@ pub(crate) fn upload(
                 failures: Failures(failures),
             })
         }
+    }
+}
+
+/// Sealed bytes of so many leaves of a shard.
+fn shard_run(leaves: u64, leaf_bytes: usize) -> usize {
+    usize::try_from(leaves).expect("bounded by the largest container") * leaf_bytes
+}
+
+/// Buffers of one shape that go round: a chunk's is used again once its last shard is sent, so memory is touched once.
+struct Chunks {
+    shards: usize,
+    run_bytes: usize,
+    kept: Vec<Arc<ShardBuffers>>,
+}
+
+impl Chunks {
+    fn new(shards: usize, run_bytes: usize) -> Self {
+        Self { shards, run_bytes, kept: Vec::new() }
+    }
+
+    /// Buffers that nobody else holds.
+    fn unused(&mut self) -> Arc<ShardBuffers> {
+        let unused = self.kept.iter_mut().position(|chunk| Arc::get_mut(chunk).is_some());
+        match unused {
+            Some(at) => self.kept.swap_remove(at),
+            None => Arc::new(ShardBuffers::new(self.shards, self.run_bytes)),
+        }
+    }
+
+    /// Takes buffers that are on their way; as many as can be on their way are kept.
+    fn keep(&mut self, chunk: Arc<ShardBuffers>) {
+        if self.kept.len() == CHUNKS_WAITING + 2 {
+            self.kept.remove(0);
+        }
+        self.kept.push(chunk);
+    }
+}
+
+/// One shard's leaves of a chunk.
+struct Run {
+    chunk: Arc<ShardBuffers>,
+    shard: usize,
+}
+
+impl AsRef<[u8]> for Run {
+    fn as_ref(&self) -> &[u8] {
+        self.chunk.run(self.shard)
     }
 }
 
