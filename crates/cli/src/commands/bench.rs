@@ -17,8 +17,8 @@ pub(crate) enum Bench {
     #[command(
         after_help = "Example:\n  prunedb bench codec --policy 16+4 --policy 20+80 --json\n\n\
         Thread CPU time, the best of several runs; GB are 10^9 bytes of input, for seal and hash of shards.\n\
-        With PRUNEDB_CORPUS set, its Ethereum blocks are what is compressed. PRUNEDB_KERNEL chooses the erasure code's\n\
-        instructions."
+        With PRUNEDB_CORPUS set, its Ethereum blocks are what is compressed.\n\
+        PRUNEDB_KERNEL chooses the erasure code's instructions."
     )]
     Codec(BenchCodec),
 }

@@ -3,8 +3,9 @@
 use crate::common::{clean_command, output};
 use std::path::Path;
 
-const COMMANDS: [&str; 23] = [
+const COMMANDS: [&str; 24] = [
     "",
+    "bench codec",
     "demo",
     "init",
     "up",
