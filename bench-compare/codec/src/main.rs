@@ -8,6 +8,7 @@
 //! Every row measures ours and then each peer, one after another, on one core, by the same lines of `prunedb-bench`, and
 //! all rows several times over: the clock of a machine may drift.
 
+mod kernels;
 mod markdown;
 mod peers;
 mod plot;
@@ -17,6 +18,7 @@ mod table;
 
 use anyhow::Context;
 use clap::Parser;
+use kernels::OnKernel;
 use prunedb_bench::{Meter, Report, peak, report};
 use prunedb_core::Policy;
 use race::{Race, race};
@@ -51,6 +53,8 @@ struct Comparison {
     stages: Report,
     /// ours beside each peer
     races: Vec<Race>,
+    /// our encoder on each kernel
+    kernels: Vec<OnKernel>,
 }
 
 /// Rounds of all races: a machine that is slow for a while is slow for everybody.
@@ -85,11 +89,14 @@ fn main() -> anyhow::Result<()> {
     }
     let meter = Meter { runs: meter.runs.div_ceil(ROUNDS), ..meter };
     let mut races = races(meter, &policies)?;
+    let mut kernels = kernels::measure(meter, &policies);
     for _ in 1..ROUNDS {
         let again = self::races(meter, &policies)?;
         races = races.into_iter().zip(&again).map(|(race, again)| race.best_of(again)).collect();
+        let again = kernels::measure(meter, &policies);
+        kernels = kernels.into_iter().zip(&again).map(|(one, again)| one.best_of(again)).collect();
     }
-    let comparison = Comparison { stages, races };
+    let comparison = Comparison { stages, races, kernels };
     if let Some(folder) = args.markdown {
         return markdown::write(&comparison, &folder);
     }

@@ -1,6 +1,6 @@
 //! The tables of `docs/benchmarks/codec.md`.
 
-use crate::{Comparison, plot, race::Race};
+use crate::{Comparison, kernels::OnKernel, plot, race::Race};
 use anyhow::{Context, ensure};
 use prunedb_bench::{PolicyReport, Report, Stage};
 use std::{fmt::Write, fs, path::Path};
@@ -54,6 +54,27 @@ fn measured(comparison: &Comparison) -> String {
             let _ = writeln!(text, "{}", row(policy, &stage));
         }
         text += &peak(policy);
+    }
+    text + &kernels(&comparison.kernels)
+}
+
+/// What processors with fewer instructions get.
+fn kernels(measured: &[OnKernel]) -> String {
+    let mut text = String::from(
+        "\n## Other processors\nOur encoder on every kernel that this one has; data in cache, GB/s of it.\n\n\
+         | kernel | policy | matrix | FFT | FFT : matrix |\n| --- | --- | ---: | ---: | ---: |\n",
+    );
+    for OnKernel { kernel, policy, matrix_gbps, fft_gbps } in measured {
+        let _ = match fft_gbps {
+            Some(fft) => {
+                let ratio = fft / matrix_gbps;
+                writeln!(
+                    text,
+                    "| {kernel} | {policy} | {matrix_gbps:.2} | {fft:.2} | {ratio:.1}x |"
+                )
+            }
+            None => writeln!(text, "| {kernel} | {policy} | {matrix_gbps:.2} | none | |"),
+        };
     }
     text
 }

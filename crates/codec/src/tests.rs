@@ -5,7 +5,7 @@ mod golden;
 use crate::{testing::sample_bytes, *};
 use proptest::{prelude::*, sample::subsequence};
 use prunedb_core::{ContainerId, ContainerKind, Digest, Generation, Policy, ShardIndex};
-use prunedb_erasure::ReedSolomon;
+use prunedb_erasure::{Kernel, ReedSolomon};
 use std::{num::NonZero, sync::Arc};
 use zeroize::Zeroizing;
 
@@ -40,13 +40,23 @@ fn seal(
     rows_at_once: u64,
 ) -> Sealed {
     let policy: Policy = policy.parse().unwrap();
+    seal_by(code_of(policy), bytes, policy, container, threads, rows_at_once)
+}
+
+fn seal_by(
+    code: Arc<ReedSolomon>,
+    bytes: Vec<u8>,
+    policy: Policy,
+    container: ContainerId,
+    threads: usize,
+    rows_at_once: u64,
+) -> Sealed {
     let (params, key) = (params(policy, container), secret().lake_key(Generation(1)));
     let mut spool = MemorySpool::default();
     let threads = NonZero::new(threads).unwrap();
     let length = bytes.len() as u64;
     let (table, stream) =
         compress(&bytes, length, container.kind, params.codec, threads, &mut spool).unwrap();
-    let code = code_of(policy);
     let mut encoder = Encoder::new(&key, params, stream, code.clone()).unwrap();
     let mut shards = vec![Vec::new(); policy.total_shards()];
     let rows = encoder.layout().leaves_per_shard();
@@ -96,6 +106,23 @@ fn the_bytes_depend_on_neither_threads_nor_steps() {
     let one = seal(bytes.clone(), "16+4", ContainerId::data(3), 1, 1);
     let other = seal(bytes, "16+4", ContainerId::data(3), 4, 1000);
     assert!(one.shards == other.shards && one.made == other.made && one.table == other.table);
+}
+
+#[test]
+fn every_kernel_makes_the_same_shards() {
+    for (policy, length) in [("16+4", 1_500_000), ("20+80", 1_400_000)] {
+        let (policy, bytes) = (policy.parse::<Policy>().unwrap(), sample_bytes(14, length));
+        let (p, q) = (policy.data_shards(), policy.parity_shards());
+        let mut made = Kernel::available().into_iter().map(|kernel| {
+            let code = Arc::new(ReedSolomon::with_kernel(p, q, kernel).unwrap());
+            let sealed = seal_by(code, bytes.clone(), policy, ContainerId::data(3), 1, 2);
+            (kernel, sealed.shards, sealed.made)
+        });
+        let (_, shards, names) = made.next().unwrap();
+        for (kernel, other_shards, other_names) in made {
+            assert!(shards == other_shards && names == other_names, "{policy} on {kernel}");
+        }
+    }
 }
 
 #[test]
