@@ -104,8 +104,8 @@ pub(crate) static AFFINE: [u64; 256] = {
     table
 };
 
-/// `NIBBLES[c]`: the products of `c` with 0..16, then with 0, 16, .. 240, as `pshufb` looks them up.
-#[cfg(any(target_arch = "x86_64", test))]
+/// `NIBBLES[c]`: the products of `c` with 0..16, then with 0, 16, .. 240, as `pshufb` and `tbl` look them up.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64", test))]
 pub(crate) static NIBBLES: [[u8; 32]; 256] = {
     let mut table = [[0; 32]; 256];
     let mut c = 0;

@@ -18,14 +18,16 @@ pub enum Kernel {
     Avx2,
     /// 16-byte vectors, products by two table lookups.
     Ssse3,
+    /// 16-byte vectors of ARM, products by two table lookups.
+    Neon,
     /// Portable Rust.
     Scalar,
 }
 
 impl Kernel {
-    /// Every kernel of this build, the fastest first.
-    pub const ALL: [Self; 5] =
-        [Self::Avx512Gfni, Self::Avx2Gfni, Self::Avx2, Self::Ssse3, Self::Scalar];
+    /// Every kernel, of whatever processor, the fastest first.
+    pub const ALL: [Self; 6] =
+        [Self::Avx512Gfni, Self::Avx2Gfni, Self::Avx2, Self::Ssse3, Self::Neon, Self::Scalar];
 
     /// The fastest that this processor has.
     pub fn detect() -> Self {
@@ -49,6 +51,8 @@ impl Kernel {
 
     /// Hands the vectors of this kernel to `job`.
     pub(crate) fn with_lanes<J: ForLanes>(self, job: J) -> Result<J::Output, Error> {
+        #[cfg(target_arch = "aarch64")]
+        use crate::lanes::Neon;
         #[cfg(target_arch = "x86_64")]
         use crate::lanes::{Avx2, Avx2Gfni, Avx512Gfni, Ssse3};
         let unavailable = Error::KernelUnavailable { kernel: self };
@@ -61,8 +65,9 @@ impl Kernel {
             Self::Avx2 => job.run(Avx2::detect().ok_or(unavailable)?),
             #[cfg(target_arch = "x86_64")]
             Self::Ssse3 => job.run(Ssse3::detect().ok_or(unavailable)?),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => job.run(Neon::detect().ok_or(unavailable)?),
             Self::Scalar => job.run(Scalar),
-            #[cfg(not(target_arch = "x86_64"))]
             _ => return Err(unavailable),
         })
     }
@@ -92,6 +97,7 @@ impl fmt::Display for Kernel {
             Self::Avx2Gfni => "avx2-gfni",
             Self::Avx2 => "avx2",
             Self::Ssse3 => "ssse3",
+            Self::Neon => "neon",
             Self::Scalar => "scalar",
         })
     }
@@ -117,7 +123,7 @@ mod tests {
         for kernel in Kernel::ALL {
             assert_eq!(kernel.to_string().parse(), Ok(kernel));
         }
-        for name in ["", "AVX2", "avx2 ", "neon"] {
+        for name in ["", "AVX2", "avx2 ", "sse"] {
             assert_eq!(name.parse::<Kernel>(), Err(Error::UnknownKernel { name: name.into() }));
         }
     }

@@ -10,12 +10,16 @@ mod avx2;
 mod avx2_gfni;
 #[cfg(target_arch = "x86_64")]
 mod avx512_gfni;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod ssse3;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) use self::{avx2::Avx2, avx2_gfni::Avx2Gfni, avx512_gfni::Avx512Gfni, ssse3::Ssse3};
+#[cfg(target_arch = "aarch64")]
+pub(crate) use neon::Neon;
 pub(crate) use scalar::Scalar;
 
 /// Arithmetic on a vector of field elements, one per byte.
