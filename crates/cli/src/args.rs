@@ -37,7 +37,9 @@ pub(crate) enum Command {
     /// Create a database: its folder, lake secret and configuration
     Init(Init),
     /// Run the database and its local nodes until Ctrl-C; other commands then talk to it
-    Up,
+    Up(Up),
+    /// As `up`, for redis clients
+    Serve(Serve),
     /// Run a storage node
     #[command(subcommand)]
     Node(Node),
@@ -104,6 +106,26 @@ pub(crate) struct Init {
     /// Storage nodes in the database's own folder and process
     #[arg(long, value_name = "COUNT")]
     pub(crate) local: Option<u16>,
+}
+
+#[derive(ClapArgs, Debug, Clone)]
+pub(crate) struct Up {
+    /// Serve redis clients (RESP) on this address, too; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) resp: Option<SocketAddr>,
+}
+
+#[derive(ClapArgs, Debug, Clone)]
+#[command(
+    after_help = "Examples:\n  prunedb serve\n  prunedb serve --resp 0.0.0.0:6379\n  redis-cli SET key value\n\n\
+    Commands: SET GET MGET MSET SETNX EXISTS SCAN SELECT INFO DBSIZE TYPE STRLEN PING ... A SET is answered when it is \
+    durable. Nothing is ever changed or deleted. A connection begins with the table `default`; SELECT takes a name, or a \
+    table's number. There is no password: whoever reaches the address reads and writes."
+)]
+pub(crate) struct Serve {
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:6379")]
+    pub(crate) resp: SocketAddr,
 }
 
 #[derive(Subcommand, Debug, Clone)]

@@ -71,7 +71,10 @@ fn run(args: Args) -> anyhow::Result<u8> {
             let dir = args.dir.as_ref().context("a node needs its folder: --dir DIR")?;
             commands::node::run(node, &io.path(dir), &runtime()?, &mut io)
         }
-        Command::Up => commands::up::run(&dir, &args.set, &runtime()?, &mut io),
+        Command::Up(up) => commands::up::run(up.resp, &dir, &args.set, &runtime()?, &mut io),
+        Command::Serve(serve) => {
+            commands::up::run(Some(serve.resp), &dir, &args.set, &runtime()?, &mut io)
+        }
         Command::Recover(recover) => {
             commands::recover::run(recover, &dir, &args.set, &runtime()?, &mut io)
         }
@@ -129,7 +132,7 @@ fn log_to_stderr(command: &Command) {
     let level = match command {
         // it stops and damages nodes on purpose
         Command::Demo(_) => "error",
-        Command::Up | Command::Node(_) => "warn,prunedb_engine=info",
+        Command::Up(_) | Command::Serve(_) | Command::Node(_) => "warn,prunedb_engine=info",
         _ => "warn",
     };
     let filter = tracing_subscriber::EnvFilter::try_from_default_env();

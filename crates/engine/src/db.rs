@@ -42,6 +42,11 @@ pub struct Table {
 pub type Tables = Vec<Table>;
 
 impl Table {
+    /// Its number: 1 and up, in the order of creation; the same wherever the lake is opened.
+    pub const fn id(&self) -> TableId {
+        self.id
+    }
+
     /// Its kind.
     pub const fn kind(&self) -> TableKind {
         self.kind
@@ -238,6 +243,11 @@ impl Db {
     pub fn table(&self, name: &str) -> Result<Table, Error> {
         let table = self.inner.manifest.table(name);
         table.map(Table::from).ok_or_else(|| Error::UnknownTable { name: name.into() })
+    }
+
+    /// The table of that number, where there is one.
+    pub fn table_by_id(&self, id: TableId) -> Option<Table> {
+        self.inner.manifest.table_by_id(id).map(Table::from)
     }
 
     /// The table of that name and kind; created, durably, where there is none.

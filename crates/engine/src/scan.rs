@@ -6,7 +6,7 @@ use crate::{
     lake::Trace,
     local::Kind,
 };
-use prunedb_format::container::TableKind;
+use prunedb_format::container::{RecordView, TableKind};
 use prunedb_index::Location;
 use std::{fmt, str::FromStr};
 
@@ -46,6 +46,20 @@ impl fmt::Display for Cursor {
     }
 }
 
+/// Never 0: no record starts at a container's first byte.
+impl From<Cursor> for u64 {
+    fn from(cursor: Cursor) -> Self {
+        Self::from(cursor.container) << 32 | Self::from(cursor.offset)
+    }
+}
+
+impl From<u64> for Cursor {
+    fn from(number: u64) -> Self {
+        let half = |n: u64| u32::try_from(n & u64::from(u32::MAX)).expect("32 bits");
+        Self { container: half(number >> 32), offset: half(number) }
+    }
+}
+
 impl FromStr for Cursor {
     type Err = CursorError;
 
@@ -65,25 +79,27 @@ impl Db {
     /// # Errors
     /// As [`Db::get`].
     pub fn scan(&self, table: &Table, from: Option<Cursor>, limit: usize) -> Result<Scan, Error> {
-        let mut out = Scan { entries: Vec::new(), next: None };
-        let mut trace = Trace::default();
-        for number in self.inner.scanned_containers(from)? {
-            let start = from.filter(|c| c.container == number).map_or(0, |c| c.offset);
-            for offset in self.inner.offsets(number, table, start)? {
-                if out.entries.len() == limit {
-                    out.next = Some(Cursor { container: number, offset });
-                    return Ok(out);
-                }
-                let at = Location { container: number, offset };
-                let record = self.inner.record(at, &mut trace)?;
-                let view = record.view();
-                let first = self.inner.find(table, view.key, &mut trace)?;
-                if first.is_some_and(|(place, _)| place == at) {
-                    out.entries.push(Entry { key: view.key.to_vec(), value: view.value.to_vec() });
-                }
-            }
-        }
-        Ok(out)
+        let mut entries = Vec::new();
+        let next = self.inner.walk(table, from, limit, &mut |record| {
+            entries.push(Entry { key: record.key.to_vec(), value: record.value.to_vec() });
+        })?;
+        Ok(Scan { entries, next })
+    }
+
+    /// As [`Self::scan`], without the values: what is held in memory does not depend on their lengths.
+    ///
+    /// # Errors
+    /// As [`Db::get`].
+    pub fn scan_keys(
+        &self,
+        table: &Table,
+        from: Option<Cursor>,
+        limit: usize,
+    ) -> Result<(Vec<Vec<u8>>, Option<Cursor>), Error> {
+        let mut keys = Vec::new();
+        let next =
+            self.inner.walk(table, from, limit, &mut |record| keys.push(record.key.to_vec()))?;
+        Ok((keys, next))
     }
 
     /// Up to `limit` records of a sequence from a position on, by position; gaps are skipped.
@@ -114,6 +130,35 @@ impl Db {
 }
 
 impl Inner {
+    /// Visits up to `limit` records in the order in which they were put; where to go on.
+    fn walk(
+        &self,
+        table: &Table,
+        from: Option<Cursor>,
+        limit: usize,
+        visit: &mut dyn FnMut(RecordView<'_>),
+    ) -> Result<Option<Cursor>, Error> {
+        let mut trace = Trace::default();
+        let mut visited = 0;
+        for number in self.scanned_containers(from)? {
+            let start = from.filter(|c| c.container == number).map_or(0, |c| c.offset);
+            for offset in self.offsets(number, table, start)? {
+                if visited == limit {
+                    return Ok(Some(Cursor { container: number, offset }));
+                }
+                let at = Location { container: number, offset };
+                let record = self.record(at, &mut trace)?;
+                let view = record.view();
+                let first = self.find(table, view.key, &mut trace)?;
+                if first.is_some_and(|(place, _)| place == at) {
+                    visit(view);
+                    visited += 1;
+                }
+            }
+        }
+        Ok(None)
+    }
+
     /// All data containers from a cursor on, oldest first.
     fn scanned_containers(&self, from: Option<Cursor>) -> Result<Vec<u32>, Error> {
         let first = from.map_or(0, |c| c.container);

@@ -131,6 +131,16 @@ impl Db {
         self.inner.status()
     }
 
+    /// The tables and how many records were put into each; asks no node.
+    ///
+    /// Cost: the manifest entry of each container.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn table_records(&self) -> Result<Vec<TableStatus>, Error> {
+        Ok(self.inner.table_statuses(&self.inner.container_statuses()?))
+    }
+
     /// Every data container, oldest first.
     ///
     /// # Errors
@@ -144,21 +154,7 @@ impl Inner {
     fn status(&self) -> Result<Status, Error> {
         let state = self.manifest.state();
         let containers = self.container_statuses()?;
-        let mut table_records: BTreeMap<String, u64> = BTreeMap::new();
-        for summary in containers.iter().flat_map(|c| &c.tables) {
-            *table_records.entry(summary.table.name.clone()).or_default() +=
-                u64::from(summary.records);
-        }
-        for (table, records) in self.writer.active_tables() {
-            if let Some(table) = self.manifest.table_by_id(table) {
-                *table_records.entry(table.name).or_default() += records;
-            }
-        }
-        let tables = self.manifest.tables().into_iter().map(|t| TableStatus {
-            records: table_records.get(&t.name).copied().unwrap_or(0),
-            name: t.name,
-            kind: t.kind,
-        });
+        let tables = self.table_statuses(&containers);
         let queue = self.queue.state.lock().unwrap_or_else(PoisonError::into_inner).failure.clone();
         Ok(Status {
             lake: self.lake.id,
@@ -176,9 +172,28 @@ impl Inner {
             lake_bytes: self.lake_bytes_of_containers()?,
             damaged_shards: self.manifest.damage()?.len() as u64,
             offload_failure: queue,
-            tables: tables.collect(),
+            tables,
             nodes: self.node_statuses(),
         })
+    }
+
+    fn table_statuses(&self, containers: &[ContainerStatus]) -> Vec<TableStatus> {
+        let mut table_records: BTreeMap<String, u64> = BTreeMap::new();
+        for summary in containers.iter().flat_map(|c| &c.tables) {
+            *table_records.entry(summary.table.name.clone()).or_default() +=
+                u64::from(summary.records);
+        }
+        for (table, records) in self.writer.active_tables() {
+            if let Some(table) = self.manifest.table_by_id(table) {
+                *table_records.entry(table.name).or_default() += records;
+            }
+        }
+        let tables = self.manifest.tables().into_iter().map(|t| TableStatus {
+            records: table_records.get(&t.name).copied().unwrap_or(0),
+            name: t.name,
+            kind: t.kind,
+        });
+        tables.collect()
     }
 
     fn node_statuses(&self) -> Vec<NodeStatus> {

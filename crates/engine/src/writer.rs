@@ -357,9 +357,13 @@ impl Writer {
         &'a self,
         mut state: MutexGuard<'a, State>,
     ) -> Result<MutexGuard<'a, State>, Error> {
+        let number = state.number;
         while !state.group.bytes.is_empty() || state.leading {
             state.check()?;
             state = self.sync_group(state)?;
+            if state.number != number {
+                return Ok(state); // somebody else sealed it; the next one is not full
+            }
         }
         let Some(active) = state.active.take() else { return Ok(state) };
         let observer = Arc::clone(&self.observer);

@@ -93,3 +93,29 @@ fn readers_scans_and_lists_see_everything_while_containers_move() {
         assert!(db.get(&table, &number.to_be_bytes()).unwrap() == Some(value(number, BYTES)));
     }
 }
+
+#[test]
+fn writers_that_meet_a_full_container_seal_it_once() {
+    let world = World::new("2+1", 4);
+    world.create().unwrap();
+    let db = world.open().unwrap();
+    let table = db.ensure_table("races", TableKind::Sequence).unwrap();
+    thread::scope(|scope| {
+        for writer in 0..8 {
+            let (db, table) = (&db, &table);
+            scope.spawn(move || {
+                for number in 0..300_u64 {
+                    let key = (writer * 1000 + number).to_be_bytes();
+                    db.put(table, &key, &value(number, BYTES)).unwrap();
+                }
+            });
+        }
+    });
+    let mut containers = db.containers().unwrap();
+    containers.pop();
+    assert!(containers.len() > 10, "{}", containers.len());
+    for container in containers {
+        let bytes = container.container_bytes;
+        assert!(bytes > world.container_bytes * 3 / 4, "{} has {bytes} bytes", container.id);
+    }
+}

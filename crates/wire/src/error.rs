@@ -56,6 +56,9 @@ pub enum FrameError {
     /// A line or bulk string that does not end in CR LF.
     #[error("CR LF is missing")]
     LineEnd,
+    /// Quotes of an inline command that are open, or have no blank behind them.
+    #[error("unbalanced quotes in request")]
+    Quotes,
     /// Not a whole number.
     #[error("not a number")]
     Number,

@@ -14,6 +14,7 @@
 pub mod answer;
 mod command;
 mod error;
+mod inline;
 mod number;
 mod refusal;
 mod reply;
@@ -22,9 +23,11 @@ mod token;
 
 pub use command::{Command, CommandError, PutMode, encode_data_head};
 pub use error::FrameError;
+pub use inline::{INLINE_BYTES_MAX, take_inline};
+pub use number::parse_u64;
 pub use refusal::Refusal;
 pub use reply::{Reply, ReplyDecoder};
-pub use request::RequestDecoder;
+pub use request::{RequestDecoder, put_array_head, put_bulk, put_bulk_head};
 pub use token::Limits;
 
 /// Ends every header line and every bulk string.

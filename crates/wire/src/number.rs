@@ -12,7 +12,7 @@ pub(crate) fn parse_i64(digits: &[u8]) -> Option<i64> {
 }
 
 /// An unsigned number, as in arguments.
-pub(crate) fn parse_u64(digits: &[u8]) -> Option<u64> {
+pub fn parse_u64(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || (digits[0] == b'0' && digits.len() > 1) {
         return None;
     }

@@ -74,24 +74,30 @@ impl RequestDecoder {
         self.tokens.missing(buffered)
     }
 
+    /// Bytes of the request that is not complete yet, with the argument that its last header announces: what it takes
+    /// up in memory once they came.
+    pub fn request_bytes(&self) -> usize {
+        self.tokens.message_bytes()
+    }
+
     /// Whether part of a request was taken.
     pub fn in_request(&self) -> bool {
         self.lacking > 0
     }
 }
 
-/// Writes `*count`.
-pub(crate) fn put_array_head(count: usize, out: &mut BytesMut) {
+/// Appends `*count`: so many elements must follow.
+pub fn put_array_head(count: usize, out: &mut BytesMut) {
     put_number_line(b'*', count as u64, out);
 }
 
-/// Writes `$bytes`; the bytes and [`CRLF`] must follow.
-pub(crate) fn put_bulk_head(bytes: usize, out: &mut BytesMut) {
+/// Appends `$bytes`: the bytes and [`CRLF`] must follow.
+pub fn put_bulk_head(bytes: usize, out: &mut BytesMut) {
     put_number_line(b'$', bytes as u64, out);
 }
 
-/// Writes a whole bulk string.
-pub(crate) fn put_bulk(bytes: &[u8], out: &mut BytesMut) {
+/// Appends a whole bulk string.
+pub fn put_bulk(bytes: &[u8], out: &mut BytesMut) {
     put_bulk_head(bytes.len(), out);
     out.put_slice(bytes);
     out.put_slice(CRLF);

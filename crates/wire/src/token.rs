@@ -65,6 +65,11 @@ impl Tokenizer {
         self.message_bytes = 0;
     }
 
+    /// Bytes of the current message so far, those of an announced bulk string counted.
+    pub(crate) fn message_bytes(&self) -> usize {
+        self.message_bytes
+    }
+
     /// Whether the bytes at the front of the buffer belong to a bulk string.
     pub(crate) fn in_bulk(&self) -> bool {
         self.bulk.is_some()

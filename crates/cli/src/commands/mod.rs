@@ -50,7 +50,8 @@ pub(crate) fn run(command: &Command, session: &Session, io: &mut Io) -> anyhow::
         Command::Prune(args) => prune::run(args, session, io),
         Command::Demo(_)
         | Command::Init(_)
-        | Command::Up
+        | Command::Up(_)
+        | Command::Serve(_)
         | Command::Node(_)
         | Command::Recover(_)
         | Command::Config

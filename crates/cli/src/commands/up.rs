@@ -1,4 +1,5 @@
-//! `prunedb up`: the database and its local nodes until Ctrl-C, and the socket for other commands.
+//! `prunedb up` and `prunedb serve`: the database and its local nodes until Ctrl-C, the socket for other commands, and
+//! the door for redis clients.
 
 use crate::{
     args::Args,
@@ -11,14 +12,16 @@ use crate::{
 };
 use anyhow::Context;
 use clap::Parser;
+use prunedb_server::{Server as RespServer, ServerConfig};
 use serde_json::json;
-use std::{path::Path, sync::Arc};
+use std::{net::SocketAddr, path::Path, sync::Arc};
 use tokio::{
     runtime::Runtime,
     signal::unix::{SignalKind, signal},
 };
 
 pub(crate) fn run(
+    resp: Option<SocketAddr>,
     dir: &Path,
     flags: &[String],
     runtime: &Runtime,
@@ -28,6 +31,12 @@ pub(crate) fn run(
     let session = Arc::new(Session::open(dir, config, runtime.handle(), true)?);
     let of_server = Arc::clone(&session);
     let server = Server::start(dir, Box::new(move |args, io| serve(args, &of_server, io)))?;
+    let clients = resp.map(|listen| {
+        let started = RespServer::start(ServerConfig::new(listen), session.db.clone());
+        runtime.block_on(started)
+    });
+    let clients = clients.transpose()?;
+    let resp = clients.as_ref().map(|clients| clients.local_addr().to_string());
     let nodes = session.config.nodes.addresses();
     let ports: Vec<String> =
         session.nodes.iter().flat_map(|n| n.ports()).map(ToString::to_string).collect();
@@ -38,6 +47,7 @@ pub(crate) fn run(
             "policy": session.config.policy.to_string(),
             "nodes": nodes,
             "local_ports": ports,
+            "resp": resp,
         }))?;
     } else {
         let lake = session.db.lake();
@@ -48,6 +58,9 @@ pub(crate) fn run(
                 count(ports.len() as u64, "node")
             ))?,
             _ => io.line(format_args!("{}", count(nodes.len() as u64, "node")))?,
+        }
+        if let Some(resp) = resp {
+            io.line(format_args!("redis clients at {resp}"))?;
         }
         io.line(format_args!("ready; Ctrl-C stops"))?;
     }
@@ -60,6 +73,9 @@ pub(crate) fn run(
             std::process::exit(i32::from(ERROR_CODE));
         }
     });
+    if let Some(clients) = clients {
+        runtime.block_on(clients.shutdown());
+    }
     server.stop();
     let session = Arc::into_inner(session).context("every command has ended")?;
     session.close()?;

@@ -3,12 +3,13 @@
 use crate::common::{clean_command, output};
 use std::path::Path;
 
-const COMMANDS: [&str; 24] = [
+const COMMANDS: [&str; 25] = [
     "",
     "bench codec",
     "demo",
     "init",
     "up",
+    "serve",
     "node run",
     "import ethereum",
     "export ethereum",

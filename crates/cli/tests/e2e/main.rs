@@ -17,4 +17,5 @@ mod full_disk;
 mod help;
 mod kv;
 mod nodes;
+mod resp;
 mod up;
