@@ -1,4 +1,4 @@
-//! Measures the codec: GB/s per core of each stage, beside what the machine itself can do.
+//! Measures the codec (GB/s per core of each stage) and the engine, beside what the machine itself can do.
 //!
 //! ```text
 //! Meter    thread CPU time, best of several runs, on one thread or on many at once
@@ -8,15 +8,18 @@
 //! peak     memory that a container's coding takes, in a process of its own
 //! shares   each stage beside the limit it is judged by
 //! report   all of it, for some policies: what `prunedb bench codec` prints
+//! engine   the Prune DB beside a raw append to a file: what `prunedb bench engine` prints
 //! ```
 //! Thread CPU time, so that other programs disturb little; all figures of a report are of one run, so that their shares
 //! hold on a machine whose clock drifts. GB are 10^9 bytes.
 
 pub mod codec;
+pub mod engine;
 pub mod erasure;
 pub mod limits;
 mod meter;
 pub mod peak;
+pub mod process;
 mod report;
 mod shards;
 mod shares;

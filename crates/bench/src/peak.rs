@@ -7,6 +7,7 @@
 
 use crate::{
     codec::{Coding, compress_into_memory},
+    process::{self, resident},
     shards::fill_random,
 };
 use prunedb_codec::ReadAt;
@@ -45,17 +46,6 @@ pub fn peak_bytes(policy: Policy, threads: NonZero<usize>) -> io::Result<u64> {
 /// # Errors
 /// Where it cannot be run or fails; the message is what it wrote to stderr.
 pub fn ask(command: &mut Command) -> io::Result<u64> {
-    let output = command.output()?;
-    let said = if output.status.success() { &output.stdout } else { &output.stderr };
-    let said = String::from_utf8_lossy(said);
-    said.trim().parse().map_err(|_| io::Error::other(said.trim()))
-}
-
-/// A line of the process's status, in bytes.
-fn resident(line: &str) -> io::Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let kilobytes =
-        status.lines().find_map(|text| text.strip_prefix(line)?.split_whitespace().next());
-    let kilobytes: Option<u64> = kilobytes.and_then(|text| text.parse().ok());
-    kilobytes.map(|kilobytes| kilobytes * 1024).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    let said = process::ask(command)?;
+    said.parse().map_err(|_| io::Error::other(said))
 }

@@ -29,7 +29,7 @@ impl Background {
     pub(crate) fn start(inner: Arc<Inner>) -> Self {
         {
             let mut state = inner.queue.state.lock().unwrap_or_else(PoisonError::into_inner);
-            (state.served, state.stop) = (true, false);
+            (state.served, state.stop) = (inner.options.offload, false);
         }
         let worker = Arc::clone(&inner);
         let thread = std::thread::Builder::new()
@@ -74,8 +74,9 @@ impl Inner {
                 if failures == 0 { TICK } else { RETRY_AFTER[failures.min(RETRY_AFTER.len()) - 1] };
             {
                 let state = self.queue.state.lock().unwrap_or_else(PoisonError::into_inner);
-                let idle =
-                    |s: &mut crate::db::QueueState| !s.stop && (failures > 0 || s.waiting == 0);
+                let idle = |s: &mut crate::db::QueueState| {
+                    !s.stop && (failures > 0 || !s.served || s.waiting == 0)
+                };
                 let (state, _timeout) = self
                     .queue
                     .changed
@@ -99,6 +100,9 @@ impl Inner {
     fn upkeep(&self) -> Result<(), Error> {
         let sealed = self.writer.seal_if_old(self.now(), self.options.seal_age).map(drop);
         let offloaded = loop {
+            if !self.options.offload {
+                break Ok(());
+            }
             match self.offload_next() {
                 Ok(Some(_)) if self.stopped() => return Ok(()),
                 Ok(Some(_)) => {}
@@ -108,8 +112,8 @@ impl Inner {
         };
         // what an earlier round could not publish is published now; tables alone can wait
         let published = match self.manifest.has_unpublished_container() {
-            Ok(true) => self.publish(),
-            Ok(false) => Ok(()),
+            Ok(true) if self.options.offload => self.publish(),
+            Ok(_) => Ok(()),
             Err(error) => Err(error),
         };
         let indexed = if self.index.stats().memtable_entries >= INDEX_RECORDS {

@@ -22,6 +22,8 @@ pub struct Options {
     pub cache_bytes: u64,
     /// coded streams up to this size are spooled in memory, larger ones in a file
     pub spool_memory_bytes: u64,
+    /// whether the background offloads what is sealed; `flush` and `evict` do so in any case
+    pub offload: bool,
     /// sealed containers that may wait for their offload before puts wait
     pub offload_queue: usize,
     /// threads that compress
@@ -46,6 +48,7 @@ impl Options {
             group_bytes: 4 << 20,
             cache_bytes: 10_000_000_000,
             spool_memory_bytes: 128 << 20,
+            offload: true,
             offload_queue: 4,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
         }

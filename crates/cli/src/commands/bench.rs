@@ -1,14 +1,12 @@
-//! `prunedb bench codec`: what each stage of coding costs on this machine, beside what the machine itself can do.
+//! `prunedb bench`: what this machine can do.
 
-use crate::{
-    io::{Exit, Io, Step},
-    text::size,
-};
-use anyhow::Context;
-use clap::{Args, Subcommand};
-use prunedb_bench::{Machine, Meter, Report, peak, report};
-use prunedb_core::Policy;
-use std::{num::NonZero, process::Command};
+mod codec;
+mod engine;
+
+use crate::io::{Exit, Io};
+use clap::Subcommand;
+pub(crate) use codec::BenchCodec;
+pub(crate) use engine::BenchEngine;
 
 /// What is measured.
 #[derive(Subcommand, Debug, Clone)]
@@ -21,86 +19,22 @@ pub(crate) enum Bench {
         PRUNEDB_KERNEL chooses the erasure code's instructions."
     )]
     Codec(BenchCodec),
-}
-
-#[derive(Args, Debug, Clone)]
-pub(crate) struct BenchCodec {
-    /// p+q, as often as wanted [default: 16+4 and 20+80]
-    #[arg(long, value_name = "P+Q")]
-    policy: Vec<Policy>,
-    /// Threads that do the same at once; the figures are per core
-    #[arg(long, default_value = "1")]
-    threads: NonZero<usize>,
-    /// Runs, of which the best counts
-    #[arg(long, default_value = "12")]
-    runs: NonZero<usize>,
-    /// Only say how much memory coding a container takes: what the command asks a process of its own
-    #[arg(long, hide = true)]
-    only_peak: bool,
+    /// Puts, reads, scans and reopening of the database on this disk, beside a raw append to a file
+    #[command(
+        after_help = "Example:\n  prunedb bench engine --mb 1024 --value-bytes 1024,16384 --dir /data --json\n\n\
+        Keys are 32 random bytes. Raw append: key and value into a buffer, which is written to one\n\
+        file and fdatasynced each time it holds --group-bytes; the database groups by the same number,\n\
+        writes its index, and offloads nothing. Both take turns. Cold: the system's cache of all files\n\
+        (posix_fadvise) was dropped before, the index's too; scan_mbps is cold. write_amp counts all\n\
+        files, in pages, from /proc/self/io. Each value size runs in a process of its own, and takes\n\
+        about four times --mb of disk."
+    )]
+    Engine(BenchEngine),
 }
 
 pub(crate) fn run(args: &Bench, io: &mut Io) -> anyhow::Result<Exit> {
-    let Bench::Codec(args) = args;
-    let mut policies = args.policy.clone();
-    if policies.is_empty() {
-        policies = vec![Policy::new(16, 4)?, Policy::new(20, 80)?];
+    match args {
+        Bench::Codec(args) => codec::run(args, io),
+        Bench::Engine(args) => engine::run(args, io),
     }
-    if args.only_peak {
-        let peak = peak::peak_bytes(policies[0], args.threads);
-        io.line(format_args!("{}", peak.context("cannot measure memory")?))?;
-        return Ok(Exit::Done);
-    }
-    let meter = Meter { threads: args.threads, runs: args.runs.get() };
-    let mut step =
-        |what: &str| io.sink.step(Step { what: format!("measuring {what}"), done: 0, total: 0 });
-    let mut report = report(meter, &policies, &mut step)?;
-    for (policy, report) in policies.into_iter().zip(&mut report.policies) {
-        match peak_bytes(policy, args.threads) {
-            Ok(bytes) => report.peak_bytes = Some(bytes),
-            Err(error) => io.note(format!("{policy}: peak memory was not measured: {error:#}")),
-        }
-    }
-    if io.json {
-        io.json(&report)?
-    } else {
-        write(&report, io)?
-    }
-    Ok(Exit::Done)
-}
-
-/// Peak memory is a process's: asks a new one.
-fn peak_bytes(policy: Policy, threads: NonZero<usize>) -> anyhow::Result<u64> {
-    let this = std::env::current_exe().context("cannot find this program")?;
-    let mut command = Command::new(this);
-    command.args(["bench", "codec", "--only-peak", "--policy", &policy.to_string()]);
-    Ok(peak::ask(command.args(["--threads", &threads.to_string()]))?)
-}
-
-fn write(report: &Report, io: &mut Io) -> anyhow::Result<()> {
-    let Machine { memcpy_gbps, affine_gbps, cpu, cores, threads, kernel, container, coded_share } =
-        &report.machine;
-    io.line(format_args!("{cpu}, {threads} of {cores} cores, {kernel}"))?;
-    io.line(format_args!("  {:20} {memcpy_gbps:8.2} GB/s copied", "memcpy, 1 GiB"))?;
-    io.line(format_args!("  {:20} {affine_gbps:8.2} GB/s", "products"))?;
-    for policy in &report.policies {
-        io.line(format_args!("\n{:25}GB/s per core", policy.policy.to_string()))?;
-        for stage in policy.stages(&report.machine) {
-            let share = match (stage.share(), &stage.limit) {
-                (Some(share), Some(limit)) => {
-                    format!("  {share:.2} of {} ({:.2})", limit.name, limit.gbps)
-                }
-                _ => String::new(),
-            };
-            io.line(format_args!("  {:20} {:8.2}{share}", stage.name, stage.gbps))?;
-        }
-        if let Some(bytes) = policy.peak_bytes {
-            let (bytes, container) = (size(bytes), size(peak::CONTAINER_BYTES));
-            io.line(format_args!(
-                "  {:20} {bytes} beside the coded stream of {container}",
-                "peak memory"
-            ))?;
-        }
-    }
-    io.note(format!("what was compressed: {container}, to {coded_share:.2} of their length"));
-    Ok(())
 }

@@ -3,7 +3,7 @@
 use crate::common::{clean_command, output};
 use std::path::Path;
 
-const COMMANDS: [&str; 25] = [
+const COMMANDS: [&str; 27] = [
     "",
     "bench codec",
     "demo",
@@ -29,6 +29,8 @@ const COMMANDS: [&str; 25] = [
     "prune",
     "recover",
     "config",
+    "bench",
+    "bench engine",
 ];
 
 #[test]
