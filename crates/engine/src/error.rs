@@ -225,12 +225,12 @@ pub enum Error {
     /// The index failed.
     #[error("index: {0}")]
     Index(#[from] prunedb_index::Error),
-    /// The local manifest failed.
-    #[error("local manifest {path}: {reason}", path = path.display())]
+    /// The local manifest is damaged.
+    #[error("the local manifest {path} is damaged ({reason}): keep the folder, what was not offloaded is only there; `prunedb recover` with another folder gives back what is in the lake", path = path.display())]
     Manifest {
         /// its file
         path: PathBuf,
-        /// what the store of it said
+        /// what is wrong with it
         reason: String,
     },
     /// No node has a head of this lake.

@@ -3,6 +3,7 @@
 //! It is this machine's copy of what the lake's manifest containers hold, plus what was not published yet. A
 //! transaction is durable when the call returns. RAM: the tables, the placement and a bounded cache of entries.
 
+mod pages;
 mod store;
 
 use crate::error::Error;

@@ -1,6 +1,6 @@
 //! The file behind the local manifest: redb, through the same `Disk` door as everything else.
 
-use super::State;
+use super::{State, pages::Pages};
 use crate::error::{At, Error};
 use prunedb_core::{ContainerId, ContainerKind, LakeId, Policy, ShardIndex, Term};
 use prunedb_disk::{Disk, File, Open};
@@ -8,14 +8,12 @@ use prunedb_format::{
     head::HeadBody,
     manifest::{ContainerEntry, Edit},
 };
-use redb::{
-    Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, WriteTransaction,
-};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use std::{
     collections::BTreeSet,
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 const FILE: &str = "manifest.redb";
@@ -84,6 +82,8 @@ pub(super) struct Batch<'a> {
 pub(super) struct Store {
     path: PathBuf,
     database: Database,
+    /// what failed first: redb says no more than that something did
+    failure: OnceLock<String>,
 }
 
 impl Store {
@@ -135,9 +135,9 @@ impl Store {
     fn with(path: PathBuf, file: Arc<dyn File>) -> Result<Self, Error> {
         let database = Database::builder()
             .set_cache_size(CACHE_BYTES)
-            .create_with_backend(Backend(file))
-            .map_err(|e| Error::Manifest { path: path.clone(), reason: e.to_string() })?;
-        Ok(Self { path, database })
+            .create_with_backend(Pages::new(file))
+            .map_err(|e| failed(&path, e))?;
+        Ok(Self { path, database, failure: OnceLock::new() })
     }
 
     pub(super) fn damaged(&self, reason: String) -> Error {
@@ -145,11 +145,11 @@ impl Store {
     }
 
     fn failed(&self, error: impl Into<redb::Error>) -> Error {
-        match error.into() {
-            redb::Error::Io(e) if e.kind() == io::ErrorKind::StorageFull => {
-                Error::DiskFull { path: self.path.clone(), needed_bytes: 1, free_bytes: 0 }
-            }
-            e => self.damaged(e.to_string()),
+        let error = failed(&self.path, error);
+        let first = self.failure.get_or_init(|| error.to_string()).clone();
+        match error {
+            Error::Poisoned { .. } => Error::Poisoned { reason: first },
+            error => error,
         }
     }
 
@@ -173,7 +173,7 @@ impl Store {
             container_bytes,
             coded_bytes,
         ] = numbers;
-        let body = HeadBody::decode(&bytes).at(&self.path)?;
+        let body = HeadBody::decode(&bytes).map_err(|e| self.damaged(e.to_string()))?;
         if body.groups.is_empty() {
             return Err(self.damaged("the placement has no group".into()));
         }
@@ -203,7 +203,7 @@ impl Store {
     pub(super) fn edit(&self, number: u64) -> Result<Edit, Error> {
         let bytes = self.edit_bytes(number).map_err(|e| self.failed(e))?;
         let bytes = bytes.ok_or_else(|| self.damaged(format!("edit {number} is missing")))?;
-        Edit::decode(&bytes).at(&self.path)
+        Edit::decode(&bytes).map_err(|e| self.damaged(format!("edit {number}: {e}")))
     }
 
     fn edit_bytes(&self, number: u64) -> Result<Option<Vec<u8>>, redb::Error> {
@@ -349,6 +349,20 @@ impl Store {
     }
 }
 
+/// What redb's error means: a disk that refuses, now or earlier in this process, or damage.
+fn failed(path: &Path, error: impl Into<redb::Error>) -> Error {
+    match error.into() {
+        // redb's own words for a file that is not one of its
+        redb::Error::Io(e) if e.kind() != io::ErrorKind::InvalidData => {
+            Err::<(), _>(e).at(path).expect_err("it is one")
+        }
+        e @ redb::Error::PreviousIo => {
+            Error::Poisoned { reason: format!("{}: {e}", path.display()) }
+        }
+        e => Error::Manifest { path: path.into(), reason: e.to_string() },
+    }
+}
+
 /// Lake, body, numbers.
 type StateRow = ([u8; 16], Vec<u8>, [u64; NUMBER_NAMES.len()]);
 
@@ -424,30 +438,4 @@ fn write_batch(transaction: &WriteTransaction, batch: &Batch<'_>) -> Result<(), 
         }
     }
     Ok(())
-}
-
-/// One of our files as redb wants it. The folder's lock keeps other processes out.
-#[derive(Debug)]
-struct Backend(Arc<dyn File>);
-
-impl StorageBackend for Backend {
-    fn len(&self) -> io::Result<u64> {
-        self.0.len()
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.0.read_exact_at(out, offset)
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.0.write_all_at(data, offset)
-    }
 }

@@ -26,6 +26,8 @@ use std::{
 };
 
 const DIR: &str = "/prune";
+/// What precedes a container in its file.
+const LOCAL_HEADER: u64 = 4096;
 /// Seeds of a normal test run.
 const SEEDS: u64 = 200;
 
@@ -257,7 +259,7 @@ impl Run {
 
     /// Flips a bit of a file that is at rest.
     fn rot(&mut self) -> Option<Rot> {
-        let kind = *self.chance.pick(&["sealed", "cache", "index"]);
+        let kind = *self.chance.pick(&["sealed", "active", "cache", "index"]);
         let of_kind = |path: &PathBuf| match kind {
             "index" => path.parent().is_some_and(|dir| dir.ends_with("index")),
             _ => path.extension().is_some_and(|e| e == kind),
@@ -276,7 +278,8 @@ impl Run {
         self.disk.flip(&path, at, bits);
         let number =
             path.file_stem().and_then(|stem| stem.to_str()?.strip_prefix('d')?.parse().ok());
-        let only_copy = number.filter(|_| kind == "sealed" && !self.offloaded.contains(&path));
+        let whole = kind == "sealed" || kind == "active";
+        let only_copy = number.filter(|_| whole && !self.offloaded.contains(&path));
         Some(Rot { path, at, bits, only_copy })
     }
 
@@ -284,7 +287,7 @@ impl Run {
     fn bear(&mut self, rot: &Rot, only_copy: u32) {
         let told = |error: &Error| {
             matches!(error, Error::Damaged { container, offset, .. }
-                if *container == ContainerId::data(only_copy) && *offset <= rot.at as u64)
+                if *container == ContainerId::data(only_copy) && offset + LOCAL_HEADER <= rot.at as u64)
         };
         match self.try_open() {
             Ok(db) => {
