@@ -16,7 +16,7 @@ fuzz_target!(|input: (u8, u8, u8, &[u8], &[u8])| {
     };
     // all shards, of as many bytes as there are, and at most 300
     let len = bytes.len().min(300);
-    let byte = |shard: usize, at: usize| bytes[at].wrapping_mul(2 * shard as u8 + 1);
+    let byte = |shard: usize, at: usize| bytes[at].wrapping_mul((shard as u8) << 1 | 1);
     let mut all: Vec<Vec<u8>> =
         (0..p).map(|shard| (0..len).map(|at| byte(shard, at)).collect()).collect();
     let mut parity = vec![vec![0; len]; q];
