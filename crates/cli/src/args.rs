@@ -315,8 +315,8 @@ pub(crate) struct Explain {
 
 #[derive(ClapArgs, Debug, Clone)]
 #[command(
-    after_help = "Exits with 1 if a shard is missing or damaged (`prunedb repair` rebuilds it), with 2 if a container \
-    has lost more than q shards."
+    after_help = "Exits with 1 if a shard is missing or damaged (`prunedb repair` rebuilds it) or its node does not answer, with 2 \
+    if more than q shards of a container are out of reach."
 )]
 pub(crate) struct Verify {
     /// Read every byte of every shard and hash it, instead of asking each node what it has

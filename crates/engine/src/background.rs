@@ -1,6 +1,6 @@
 //! The thread that seals by age, offloads, publishes, and keeps the cache below its limit.
 
-use crate::{db::Inner, error::Error};
+use crate::{db::Inner, error::Error, heal::Healer};
 use std::{
     sync::{Arc, PoisonError},
     thread::JoinHandle,
@@ -23,6 +23,7 @@ const INDEX_RECORDS: u64 = 1_000_000;
 pub(crate) struct Background {
     inner: Arc<Inner>,
     thread: Option<JoinHandle<()>>,
+    _healer: Healer,
 }
 
 impl Background {
@@ -39,7 +40,8 @@ impl Background {
             tracing::error!(error = %e, "no background thread: offload by `flush`");
             inner.queue.state.lock().unwrap_or_else(PoisonError::into_inner).served = false;
         }
-        Self { inner, thread: thread.ok() }
+        let healer = Healer::start(Arc::clone(&inner));
+        Self { inner, thread: thread.ok(), _healer: healer }
     }
 }
 

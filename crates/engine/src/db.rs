@@ -3,6 +3,7 @@
 use crate::{
     background::Background,
     error::{At, Error},
+    heal::Wanted,
     indexing::{insert, open_index},
     lake::{Connect, Lake, Trace},
     local::{self, Active, Kind, LocalFiles},
@@ -82,8 +83,12 @@ pub(crate) struct Inner {
     pub(crate) writer: Writer,
     /// the term of this process, once it fenced the lake
     pub(crate) term: Mutex<Option<Term>>,
-    /// one offload, publication or repair at a time
+    /// one offload, publication or repaired container at a time
     pub(crate) lake_writes: Mutex<()>,
+    /// one repair at a time
+    pub(crate) repairs: Mutex<()>,
+    /// tells the repair thread
+    pub(crate) wanted: Wanted,
     /// memory of the last offload's spool, while another container waits
     pub(crate) spare_spool: Mutex<Option<MemorySpool>>,
     pub(crate) queue: Arc<Queue>,
@@ -403,7 +408,9 @@ impl Inner {
         if !disk.exists(&options.data_dir).at(&options.data_dir)? {
             create_dir_durable(&*disk, &options.data_dir).at(&options.data_dir)?;
         }
-        let lake = Lake::new(secret, runtime, &state.body.nodes, state.body.groups, connect);
+        let repair_rate = options.repair_bytes_per_s;
+        let (nodes, groups) = (&state.body.nodes, state.body.groups);
+        let lake = Lake::new(secret, runtime, nodes, groups, connect, repair_rate);
         let files = Arc::new(LocalFiles::open(Arc::clone(&disk), &options.data_dir, lake.id)?);
         let index = Arc::new(open_index(&disk, dir, &lake)?);
         let queue = Arc::new(Queue::default());
@@ -440,6 +447,8 @@ impl Inner {
             writer,
             term: Mutex::default(),
             lake_writes: Mutex::default(),
+            repairs: Mutex::default(),
+            wanted: Wanted::default(),
             spare_spool: Mutex::default(),
             index_whole: RwLock::default(),
             queue,

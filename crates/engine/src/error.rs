@@ -155,6 +155,32 @@ pub enum Error {
         /// its address
         address: String,
     },
+    /// A node that the lake does not have.
+    #[error("{address} is none of the lake's nodes: `prunedb status` lists them")]
+    UnknownNode {
+        /// its address
+        address: String,
+    },
+    /// A node cannot leave: nobody could take its slots.
+    #[error(
+        "{address} cannot leave: for some of its {slots} slots there is no other node, each group needs one that holds none of it; add a node first"
+    )]
+    NoSpareNode {
+        /// its address
+        address: String,
+        /// slots that it holds
+        slots: usize,
+    },
+    /// A shard of a node that leaves reached no other.
+    #[error(
+        "{container}: its shard could not be handed over; {failures}; the node keeps its slots, repeat the command when the others answer"
+    )]
+    NotHandedOver {
+        /// which container
+        container: ContainerId,
+        /// why
+        failures: Failures,
+    },
     /// Too few nodes took a container, so it stays local.
     #[error("{container} stays local: {stored} of {needed} needed shards were stored; {failures}")]
     Offload {

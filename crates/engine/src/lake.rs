@@ -2,14 +2,21 @@
 
 mod fetch;
 mod head;
+mod health;
+mod lanes;
+#[cfg(test)]
+mod tests;
+mod throttle;
 mod upload;
 
 pub use fetch::Trace;
-pub(crate) use fetch::{Shards, layout_of};
+pub(crate) use fetch::{Hurry, Opened, Shards, layout_of};
 pub(crate) use head::{SealedHead, open_head, seal_head};
+pub(crate) use lanes::{Lanes, Manner, Message, Target};
 pub(crate) use upload::{Uploaded, upload};
 
 use crate::error::{Error, Failure, Failures};
+use health::{Health, Sketch};
 use prunedb_codec::LakeSecret;
 use prunedb_core::{ContainerId, LakeId, Policy, ShardIndex, Term};
 use prunedb_erasure::ReedSolomon;
@@ -17,12 +24,10 @@ use prunedb_format::head::{Group, HeadPrefix};
 use prunedb_store::{ShardStore, StoreError};
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
+use throttle::Throttle;
 use tokio::{runtime::Handle, task::JoinSet, time::Instant};
 
 /// Makes the store behind a node's address.
@@ -30,25 +35,41 @@ pub type Connect = dyn Fn(&str) -> Arc<dyn ShardStore> + Send + Sync;
 
 /// A call to a store that takes longer has failed.
 pub(crate) const CALL_DEADLINE: Duration = Duration::from_secs(20);
-/// A node that could not be reached is not the first choice for so long.
-const AVOID_FOR: Duration = Duration::from_secs(5);
+/// A read is hedged when a node took longer than for this share of its answers, and twice its median: a hedge costs
+/// `p` times the traffic of the read, so that of a hundred ordinary reads one may be hedged, not five...
+const HEDGE_SHARE: f32 = 0.95;
+/// ...but not before this...
+const HEDGE_AFTER_MIN: Duration = Duration::from_millis(10);
+/// ...and after this where little is known of the nodes, or the lake is near.
+const HEDGE_AFTER: Duration = Duration::from_millis(250);
 
 pub(crate) struct Lake {
     pub(crate) id: LakeId,
     pub(crate) secret: LakeSecret,
     pub(crate) runtime: Handle,
-    nodes: RwLock<Arc<Vec<Node>>>,
-    groups: RwLock<Arc<Vec<Group>>>,
+    /// what repair may read
+    pub(crate) repairs: Throttle,
+    placement: RwLock<Arc<Placement>>,
     codes: Mutex<HashMap<Policy, Arc<ReedSolomon>>>,
+    /// how long reads take, of all nodes together
+    reads: Mutex<Sketch>,
     started: Instant,
+}
+
+/// The nodes, and who of them holds which slot: changed together, so that a slot never names another node.
+#[derive(Clone)]
+pub(crate) struct Placement {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) groups: Vec<Group>,
 }
 
 /// One storage node.
 #[derive(Clone)]
 pub(crate) struct Node {
+    /// as the head names it
+    pub(crate) address: String,
     pub(crate) store: Arc<dyn ShardStore>,
-    /// milliseconds since the lake was opened until when it is avoided
-    avoid_until_ms: Arc<AtomicU64>,
+    health: Arc<Health>,
 }
 
 impl Lake {
@@ -58,32 +79,27 @@ impl Lake {
         addresses: &[String],
         groups: Vec<Group>,
         connect: &Connect,
+        repair_bytes_per_s: u64,
     ) -> Self {
-        let nodes = addresses
-            .iter()
-            .map(|a| Node { store: connect(a), avoid_until_ms: Arc::default() })
-            .collect();
+        let nodes = addresses.iter().map(|a| Node::new(a, connect(a))).collect();
         Self {
             id: secret.lake_id(),
             secret,
             runtime,
-            nodes: RwLock::new(Arc::new(nodes)),
-            groups: RwLock::new(Arc::new(groups)),
+            repairs: Throttle::new(repair_bytes_per_s),
+            placement: RwLock::new(Arc::new(Placement { nodes, groups })),
             codes: Mutex::default(),
+            reads: Mutex::default(),
             started: Instant::now(),
         }
     }
 
-    pub(crate) fn nodes(&self) -> Arc<Vec<Node>> {
-        Arc::clone(&self.nodes.read().unwrap_or_else(PoisonError::into_inner))
+    pub(crate) fn placement(&self) -> Arc<Placement> {
+        Arc::clone(&self.placement.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(crate) fn set_groups(&self, groups: Vec<Group>) {
-        *self.groups.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(groups);
-    }
-
-    pub(crate) fn groups(&self) -> Arc<Vec<Group>> {
-        Arc::clone(&self.groups.read().unwrap_or_else(PoisonError::into_inner))
+    pub(crate) fn set_placement(&self, placement: Placement) {
+        *self.placement.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(placement);
     }
 
     /// The nodes of a container's group, one for each shard.
@@ -96,10 +112,10 @@ impl Lake {
         group: u32,
         policy: Policy,
     ) -> Result<Vec<Node>, Error> {
-        let (nodes, groups) = (self.nodes(), self.groups());
-        let found = groups.get(group as usize).filter(|g| g.policy == policy);
-        let slots = found
-            .and_then(|g| g.slots.iter().map(|&slot| nodes.get(slot as usize).cloned()).collect());
+        let placement = self.placement();
+        let found = placement.groups.get(group as usize).filter(|g| g.policy == policy);
+        let node = |&slot: &u32| placement.nodes.get(slot as usize).cloned();
+        let slots = found.and_then(|g| g.slots.iter().map(node).collect());
         slots.ok_or_else(|| Error::Codec {
             container,
             reason: format!(
@@ -129,19 +145,43 @@ impl Lake {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
+    /// Whether reads should try others first.
     pub(crate) fn is_avoided(&self, node: &Node) -> bool {
-        node.avoid_until_ms.load(Ordering::Relaxed) > self.now_ms()
+        node.health.avoid_for_reads(self.now_ms())
     }
 
-    /// Remembers how a call went.
+    /// Remembers whether a node could be reached.
     pub(crate) fn note<T>(&self, node: &Node, result: &Result<T, StoreError>) {
-        let until = match result {
-            Err(e) if e.is_unreachable() => {
-                self.now_ms() + u64::try_from(AVOID_FOR.as_millis()).expect("seconds")
-            }
-            _ => 0,
+        let reached = !matches!(result, Err(e) if e.is_unreachable());
+        node.health.reached(self.now_ms(), reached);
+    }
+
+    /// Remembers how long a read took.
+    fn note_read(&self, node: &Node, took: Duration, bytes: u64) {
+        let now_ms = self.now_ms();
+        node.health.read(now_ms, took, bytes);
+        self.reads.lock().unwrap_or_else(PoisonError::into_inner).add(now_ms, took, bytes);
+    }
+
+    /// How long to wait for a node before others are asked for the same.
+    fn patience(&self, node: &Node, bytes: u64) -> Duration {
+        let now_ms = self.now_ms();
+        let (usual, median) = {
+            let mut reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner);
+            (reads.quantile(now_ms, HEDGE_SHARE, bytes), reads.quantile(now_ms, 0.5, bytes))
         };
-        node.avoid_until_ms.store(until, Ordering::Relaxed);
+        let own = node.health.quantile(now_ms, HEDGE_SHARE, bytes);
+        let own_median = node.health.quantile(now_ms, 0.5, bytes);
+        let (usual, usual_median) = (own.or(usual), own_median.or(median));
+        let most = median.map_or(HEDGE_AFTER, |median| HEDGE_AFTER.max(median * 4));
+        let after = usual.max(usual_median.map(|median| median * 2)).unwrap_or(HEDGE_AFTER);
+        after.clamp(HEDGE_AFTER_MIN, most)
+    }
+
+    /// How far away a node is, in steps of a factor of four; what answers within 4 ms is here.
+    fn distance(&self, node: &Node) -> u32 {
+        let median = node.health.quantile(self.now_ms(), 0.5, 1).unwrap_or_default();
+        median.as_millis().max(1).ilog2() / 2
     }
 
     /// Calls all nodes at once; the answers in the order of the nodes.
@@ -150,7 +190,15 @@ impl Lake {
         T: Send + 'static,
         F: Fn(Arc<dyn ShardStore>) -> prunedb_store::Pending<'static, T>,
     {
-        let nodes = self.nodes();
+        self.each(&self.placement().nodes, call)
+    }
+
+    /// Calls these nodes at once; the answers in their order.
+    pub(crate) fn each<T, F>(&self, nodes: &[Node], call: F) -> Vec<Result<T, StoreError>>
+    where
+        T: Send + 'static,
+        F: Fn(Arc<dyn ShardStore>) -> prunedb_store::Pending<'static, T>,
+    {
         let mut calls = JoinSet::new();
         for (position, node) in nodes.iter().enumerate() {
             let (name, answer) = (node.store.name().to_owned(), call(Arc::clone(&node.store)));
@@ -176,12 +224,13 @@ impl Lake {
     /// # Errors
     /// [`Error::Fenced`] where a node has seen a higher term, [`Error::Quorum`] where too few answer.
     pub(crate) fn fence(&self, term: Term) -> Result<(), Error> {
-        let lake = self.id;
-        let answers = self.all(|store| Box::pin(async move { store.fence(lake, term).await }));
+        let (lake, placement) = (self.id, self.placement());
+        let answers = self
+            .each(&placement.nodes, |store| Box::pin(async move { store.fence(lake, term).await }));
         if let Some(error) = fenced(&answers) {
             return Err(error);
         }
-        for group in self.groups().iter() {
+        for group in &placement.groups {
             let answered = group.slots.iter().filter(|&&s| answers[s as usize].is_ok()).count();
             let needed = group.policy.total_shards() - write_threshold(group.policy) + 1;
             if answered < needed {
@@ -199,12 +248,19 @@ impl Lake {
 
     /// The nodes that failed, for a message.
     pub(crate) fn failures<T>(&self, answers: &[Result<T, StoreError>]) -> Failures {
-        let nodes = self.nodes();
-        let failed = nodes.iter().zip(answers).filter_map(|(node, answer)| {
+        let placement = self.placement();
+        let failed = placement.nodes.iter().zip(answers).filter_map(|(node, answer)| {
             let reason = answer.as_ref().err()?.to_string();
             Some(Failure { shard: None, node: node.store.name().into(), reason })
         });
         Failures(failed.collect())
+    }
+}
+
+impl Node {
+    /// A node of which nothing is known.
+    pub(crate) fn new(address: impl Into<String>, store: Arc<dyn ShardStore>) -> Self {
+        Self { address: address.into(), store, health: Arc::default() }
     }
 }
 

@@ -7,6 +7,7 @@ use crate::{
     error::Error,
     lake::{Uploaded, upload},
     local::{Kind, file_offset},
+    placement::group_of,
     progress::{Job, OnProgress},
 };
 use prunedb_codec::{CodecVersion, CodedStream, Encoder, FrameTable, ReadAt, Spool, StreamParams};
@@ -112,8 +113,7 @@ impl Inner {
         let source = LocalContainer(sealed.file);
         check_digest(id, &source, container_bytes, &footer).at_container(id)?;
         let state = self.manifest.state();
-        let group =
-            number % u32::try_from(state.body.groups.len()).expect("groups are counted in u32");
+        let group = group_of(&state.body.groups, state.body.policy, number);
         let spare = self.spare_spool.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut spool = AnySpool::new(&self.options, &*self.disk, container_bytes, spare)?;
         let stored = self.store(&source, container_bytes, id, group, term, &mut spool)?;
@@ -130,6 +130,9 @@ impl Inner {
             frame_table: stored.frames.encode(),
         };
         self.manifest.add_container(entry, &missing)?;
+        if !missing.is_empty() {
+            self.wanted.repair();
+        }
         tracing::info!(container = %id, container_bytes, coded_bytes = stream.coded_bytes, missing = missing.len(), "offloaded");
         Ok(Offloaded {
             container: id,
@@ -152,7 +155,7 @@ impl Inner {
     ) -> Result<Stored, Error> {
         let codec =
             |e: &dyn std::fmt::Display| Error::Codec { container: id, reason: e.to_string() };
-        let policy: Policy = self.lake.groups()[group as usize].policy;
+        let policy: Policy = self.lake.placement().groups[group as usize].policy;
         let version = CodecVersion::CURRENT;
         let threads = NonZero::new(self.options.threads).unwrap_or(NonZero::<usize>::MIN);
         let (frames, coded): (FrameTable, CodedStream) =

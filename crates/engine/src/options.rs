@@ -26,6 +26,10 @@ pub struct Options {
     pub offload: bool,
     /// sealed containers that may wait for their offload before puts wait
     pub offload_queue: usize,
+    /// bytes that repair may read in a second; 0: as many as it can
+    pub repair_bytes_per_s: u64,
+    /// a node that was out of reach for so long is taken for lost, and its slots move where a policy asks for it
+    pub node_lost_after: Duration,
     /// threads that compress
     pub threads: usize,
 }
@@ -50,6 +54,8 @@ impl Options {
             spool_memory_bytes: 128 << 20,
             offload: true,
             offload_queue: 4,
+            repair_bytes_per_s: 0,
+            node_lost_after: Duration::from_secs(3600),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
         }
     }

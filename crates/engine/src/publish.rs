@@ -10,6 +10,7 @@ use crate::{
     error::Error,
     lake::{SealedHead, fenced, open_head, seal_head},
     manifest::Retired,
+    placement::group_of,
 };
 use bytes::Bytes;
 use prunedb_codec::MemorySpool;
@@ -96,10 +97,9 @@ impl Inner {
         body.next_manifest = number + 1;
         let id = ContainerId::manifest(number);
         let container = manifest_container(self.lake.id, id, &edits);
-        let groups = u32::try_from(body.groups.len()).expect("groups are counted in u32");
+        let group = group_of(&body.groups, body.policy, number);
         let mut spool = MemorySpool::with_capacity(container.len());
-        let stored =
-            self.store(&container, container.len() as u64, id, number % groups, term, &mut spool)?;
+        let stored = self.store(&container, container.len() as u64, id, group, term, &mut spool)?;
         self.manifest.set_damage(stored.uploaded.missing.iter().map(|&shard| (id, shard)), true)?;
         let last = edits.last().map_or(first_edit, |(number, _)| number + 1);
         body.next_edit = last;

@@ -215,7 +215,10 @@ impl Inner {
         let result = self.fetch_through(&shards, container, run);
         let (bad, fetched) = (shards.bad(), shards.take_trace());
         trace.absorb(fetched);
-        self.manifest.set_damage(bad.into_iter().map(|shard| (container.id(), shard)), true)?;
+        if !bad.is_empty() {
+            self.manifest.set_damage(bad.into_iter().map(|shard| (container.id(), shard)), true)?;
+            self.wanted.repair();
+        }
         let frames = result?;
         trace.frames_fetched += frames.len() as u64;
         Ok(frames)

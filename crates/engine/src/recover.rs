@@ -85,8 +85,14 @@ impl Db {
                 "a newer head may be on the nodes that did not answer"
             );
         }
-        let found =
-            Lake::new(secret.clone(), runtime.clone(), &body.nodes, body.groups.clone(), connect);
+        let found = Lake::new(
+            secret.clone(),
+            runtime.clone(),
+            &body.nodes,
+            body.groups.clone(),
+            connect,
+            0,
+        );
         let found = Arc::new(found);
         let mut recovered = Recovered {
             head_number: prefix.number,

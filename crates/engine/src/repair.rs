@@ -1,19 +1,29 @@
-//! Rebuilding lost and damaged shards: `p` ranges are read once, all missing shards of a container are written.
+//! Bringing the lake back to its policies: what is lost is rebuilt, most urgent first, and slots of lost nodes move.
+//!
+//! Which shards are missing or damaged is noted in the local manifest, by reads, offloads and [`Db::verify`], and cleared
+//! shard by shard as they are rebuilt: a repair that is interrupted goes on where it was. The lock of lake writes is
+//! held for one container at a time, so offloads go on meanwhile.
+
+mod rebuild;
+mod urgency;
 
 use crate::{
     db::{Db, Inner},
     error::{Error, Failures},
-    lake::{Node, Shards, shard_failure, within},
+    lake::{Node, Placement, Shards, shard_failure, within},
+    placement::{apply, moves},
     progress::{Job, OnProgress},
     verify::{Subject, shards_bytes},
 };
-use bytes::Bytes;
-use prunedb_core::{ContainerId, Digest, ShardIndex, Term};
-use prunedb_store::{PutMode, ShardUpload, StoreError};
+use prunedb_core::{ContainerId, Policy, ShardIndex};
+use prunedb_store::StoreError;
+use rebuild::rebuild;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::PoisonError,
 };
+pub(crate) use urgency::lazy_losses;
+use urgency::urgency;
 
 /// A shard that is whole again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,12 +45,14 @@ pub struct RepairReport {
     pub failed: Vec<(ContainerId, String)>,
     /// slots that went from an unreachable node to a spare one
     pub moved_slots: u64,
+    /// slots of unreachable nodes for which there is no spare one
+    pub stuck_slots: u64,
 }
 
 impl Db {
-    /// Rebuilds every shard that is known to be missing or damaged (reads and [`Db::verify`] find them). With
-    /// `move_away`, slots of unreachable nodes first go to nodes that hold no slot of their group, and everything of
-    /// those slots is rebuilt there.
+    /// Rebuilds every shard that is known to be missing or damaged (reads and [`Db::verify`] find them), the containers
+    /// that are nearest to their loss first. With `move_away`, slots of unreachable nodes first go to nodes that hold no
+    /// slot of their group, and everything of those slots is rebuilt there.
     ///
     /// # Errors
     /// [`Error::Fenced`], [`Error::Quorum`] and those of the local disk; a container that cannot be repaired is named
@@ -50,43 +62,54 @@ impl Db {
         move_away: bool,
         report: &mut OnProgress<'_>,
     ) -> Result<RepairReport, Error> {
-        let done = self.inner.repair(move_away, report)?;
-        if done.moved_slots > 0 {
-            self.inner.publish()?;
-        }
-        Ok(done)
+        self.inner.repair(
+            |inner| {
+                if !move_away {
+                    return Ok((0, 0));
+                }
+                let reached = inner.space();
+                let down = |node: u32| reached[node as usize].is_none();
+                inner.move_slots(down, &reached, |_, _| true)
+            },
+            report,
+        )
     }
 }
 
 impl Inner {
-    fn repair(&self, move_away: bool, report: &mut OnProgress<'_>) -> Result<RepairReport, Error> {
-        let _one = self.lake_writes.lock().unwrap_or_else(PoisonError::into_inner);
+    /// What each node holds; `None` where it does not answer.
+    pub(crate) fn space(&self) -> Vec<Option<u64>> {
+        let answers = self.lake.all(|store| Box::pin(async move { store.space().await }));
+        answers.into_iter().map(|answer| answer.ok().map(|space| space.used_bytes)).collect()
+    }
+
+    /// Moves slots (how many, and how many could not), then rebuilds what is known to be missing.
+    pub(crate) fn repair(
+        &self,
+        moved: impl FnOnce(&Self) -> Result<(u64, u64), Error>,
+        report: &mut OnProgress<'_>,
+    ) -> Result<RepairReport, Error> {
+        let _one = self.repairs.lock().unwrap_or_else(PoisonError::into_inner);
         let mut out = RepairReport::default();
-        let ids = self.subject_ids()?;
-        if move_away {
-            out.moved_slots = self.move_slots(&ids)?;
+        (out.moved_slots, out.stuck_slots) = moved(self)?;
+        if out.moved_slots > 0 {
+            self.publish()?;
         }
-        let mut lost: BTreeMap<ContainerId, BTreeSet<ShardIndex>> = BTreeMap::new();
-        let there: BTreeSet<ContainerId> = ids.into_iter().collect();
-        // a manifest container that was replaced while somebody looked at it needs no repair
-        let (known, gone): (Vec<_>, Vec<_>) =
-            self.manifest.damage()?.into_iter().partition(|(id, _)| there.contains(id));
-        self.manifest.set_damage(gone, false)?;
-        for (container, shard) in known {
-            lost.entry(container).or_default().insert(shard);
-        }
-        if lost.is_empty() {
+        let queue = self.repair_queue()?;
+        if queue.is_empty() {
             return Ok(out);
         }
-        let term = self.term()?;
-        let ids: Vec<ContainerId> = lost.keys().copied().collect();
+        let ids: Vec<ContainerId> = queue.iter().map(|(id, _)| *id).collect();
         let mut job = Job::start("repair", self.subjects_bytes(&ids)?, report);
-        for id in ids {
+        // nodes that failed in this run are not tried for every container
+        let mut down: BTreeSet<String> = BTreeSet::new();
+        for (id, wanted) in queue {
+            if self.wanted.stopped() {
+                break; // the rest stays noted
+            }
             let Some(subject) = self.subject(id)? else { continue };
-            let wanted: Vec<ShardIndex> = lost[&id].iter().copied().collect();
-            match self.rebuild(&subject, &wanted, term) {
+            match self.repair_one(&subject, &wanted, &mut down) {
                 Ok((repaired, failures)) => {
-                    self.manifest.set_damage(repaired.iter().map(|r| (id, r.shard)), false)?;
                     out.repaired.extend(repaired);
                     if !failures.0.is_empty() {
                         out.failed.push((id, failures.to_string()));
@@ -100,141 +123,135 @@ impl Inner {
         Ok(out)
     }
 
-    /// Gives the slots of unreachable nodes to nodes that answer and hold none of the group, the emptiest first.
-    fn move_slots(&self, ids: &[ContainerId]) -> Result<u64, Error> {
-        let answers = self.lake.all(|store| Box::pin(async move { store.space().await }));
-        let used: Vec<Option<u64>> =
-            answers.iter().map(|a| a.as_ref().ok().map(|s| s.used_bytes)).collect();
-        let mut groups = (*self.lake.groups()).clone();
-        let mut gained = vec![0u64; used.len()];
-        let mut moved: Vec<(u32, ShardIndex)> = Vec::new();
-        for (number, group) in (0u32..).zip(&mut groups) {
-            for shard in group.policy.shards() {
-                let slot = group.slots[shard.as_usize()] as usize;
-                if used[slot].is_some() {
-                    continue;
-                }
-                let spare = (0u32..)
-                    .zip(&used)
-                    .filter(|(node, used)| used.is_some() && !group.slots.contains(node))
-                    .min_by_key(|(node, used)| (gained[*node as usize], **used));
-                if let Some((node, _)) = spare {
-                    group.slots[shard.as_usize()] = node;
-                    gained[node as usize] += 1;
-                    moved.push((number, shard));
-                }
-            }
+    /// What is known to be missing or damaged, the most urgent container first.
+    pub(crate) fn repair_queue(&self) -> Result<Vec<(ContainerId, Vec<ShardIndex>)>, Error> {
+        let mut lost: BTreeMap<ContainerId, Vec<ShardIndex>> = BTreeMap::new();
+        for (container, shard) in self.manifest.damage()? {
+            lost.entry(container).or_default().push(shard);
         }
-        if moved.is_empty() {
-            return Ok(0);
+        let mut queue = Vec::with_capacity(lost.len());
+        for (id, shards) in lost {
+            // a manifest container that was replaced while somebody looked at it needs no repair
+            let Some(subject) = self.subject(id)? else {
+                self.manifest.set_damage(shards.into_iter().map(|shard| (id, shard)), false)?;
+                continue;
+            };
+            let policy = subject.stream.policy;
+            let slots = self.lake.slots(id, subject.stream.group, policy)?;
+            let bad =
+                |s: &ShardIndex| shards.contains(s) || self.lake.is_avoided(&slots[s.as_usize()]);
+            let good = policy.shards().filter(|s| !bad(s)).count();
+            queue.push((urgency(policy, good), id, shards));
         }
-        // what lies in a moved slot is missing from now on; noted first, so that a crash forgets nothing
-        let mut missing: Vec<(ContainerId, ShardIndex)> = Vec::new();
-        for &id in ids {
-            let Some(subject) = self.subject(id)? else { continue };
-            let of_group = moved.iter().filter(|(group, _)| *group == subject.stream.group);
-            missing.extend(of_group.map(|(_, shard)| (id, *shard)));
-        }
-        self.manifest.set_damage(missing, true)?;
-        self.manifest.update(|state| {
-            state.body.groups.clone_from(&groups);
-            state.head_dirty = true;
-        })?;
-        self.lake.set_groups(groups);
-        Ok(moved.len() as u64)
+        queue.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        Ok(queue.into_iter().map(|(_, id, shards)| (id, shards)).collect())
     }
 
-    /// Rebuilds some shards of a container on the nodes of their slots.
-    fn rebuild(
+    /// Rebuilds shards of one container on the nodes of their slots, and notes what is whole again.
+    fn repair_one(
         &self,
         subject: &Subject,
         wanted: &[ShardIndex],
-        term: Term,
+        down: &mut BTreeSet<String>,
     ) -> Result<(Vec<Repaired>, Failures), Error> {
+        let _one = self.lake_writes.lock().unwrap_or_else(PoisonError::into_inner);
+        let container = subject.stream.id;
+        let slots = self.lake.slots(container, subject.stream.group, subject.stream.policy)?;
+        let targets = wanted.iter().map(|&s| (s, slots[s.as_usize()].clone())).collect();
+        let (done, failures) = self.rebuild_on(subject, targets, down)?;
+        self.manifest.set_damage(done.iter().map(|(shard, _)| (container, *shard)), false)?;
+        let named = |(shard, node): (ShardIndex, Node)| Repaired {
+            container,
+            shard,
+            node: node.store.name().to_owned(),
+        };
+        Ok((done.into_iter().map(named).collect(), failures))
+    }
+
+    /// Rebuilds shards on nodes. Another shard under the same name, of a writer that was fenced off, is deleted first: the
+    /// manifest has the last word.
+    pub(crate) fn rebuild_on(
+        &self,
+        subject: &Subject,
+        targets: Vec<(ShardIndex, Node)>,
+        down: &mut BTreeSet<String>,
+    ) -> Result<(Vec<(ShardIndex, Node)>, Failures), Error> {
+        let term = self.term()?;
         let shards = Shards::new(&self.lake, &subject.stream)?;
         let names = self.names_of(&shards, subject);
-        let order: Vec<ShardIndex> = shards
-            .order(&[])
-            .into_iter()
-            .filter(|s| !wanted.contains(s))
-            .chain(wanted.iter().copied())
-            .collect();
-        let mut targets: Vec<Target> = Vec::new();
-        let mut failures = Failures::default();
-        for &shard in wanted {
-            let node = shards.node(shard).clone();
-            match self.begin(&node, &shards, shard, term) {
-                Ok(upload) => {
-                    targets.push(Target { shard, node, hasher: blake3::Hasher::new(), upload })
+        let (mut done, mut failures) = (Vec::new(), Failures::default());
+        let (skipped, mut targets): (Vec<_>, Vec<_>) =
+            targets.into_iter().partition(|(_, node)| down.contains(node.store.name()));
+        for (shard, node) in skipped {
+            failures.0.push(shard_failure(shard, &node, "out of reach"));
+        }
+        // a second time for those whose conflict was found by their commit only
+        for round in 0..2 {
+            if targets.is_empty() {
+                break;
+            }
+            let runtime = &self.lake.runtime;
+            let outcome = runtime.block_on(rebuild(&self.lake, subject, &targets, &names, term))?;
+            targets.clear();
+            for (shard, node, result) in outcome {
+                match result {
+                    Ok(()) => done.push((shard, node)),
+                    Err(StoreError::Fenced { term, seen, .. }) => {
+                        return Err(Error::Fenced { term, seen });
+                    }
+                    Err(StoreError::Conflict { .. }) if round == 0 => {
+                        let delete = node.store.delete(shards.id(shard), term);
+                        match runtime.block_on(within(node.store.name(), delete)) {
+                            Ok(_) => targets.push((shard, node)),
+                            Err(e) => failures.0.push(shard_failure(shard, &node, e)),
+                        }
+                    }
+                    Err(e) => {
+                        if e.is_unreachable() {
+                            down.insert(node.store.name().into());
+                        }
+                        failures.0.push(shard_failure(shard, &node, e));
+                    }
                 }
-                Err(StoreError::Fenced { term, seen, .. }) => {
-                    return Err(Error::Fenced { term, seen });
-                }
-                Err(e) => failures.0.push(shard_failure(shard, &node, e)),
             }
         }
-        let layout = shards.layout();
-        let mut at = 0;
-        while at < layout.leaves_per_shard() && !targets.is_empty() {
-            let leaves = at..(at + shards.leaves_per_get()).min(layout.leaves_per_shard());
-            at = leaves.end;
-            let opened =
-                self.lake.runtime.block_on(shards.any(leaves.clone(), order.clone(), None))?;
-            let alive: Vec<ShardIndex> = targets.iter().map(|t| t.shard).collect();
-            let mut payloads = shards.complete(opened, &alive)?;
-            let mut still = Vec::new();
-            for mut target in targets {
-                let payload = payloads.remove(&target.shard).expect("it was asked for");
-                let sealed = shards.seal(target.shard, leaves.start, &payload)?;
-                target.hasher.update(&sealed);
-                let name = target.node.store.name().to_owned();
-                let write = within(&name, target.upload.write(Bytes::from(sealed)));
-                match self.lake.runtime.block_on(write) {
-                    Ok(()) => still.push(target),
-                    Err(e) => failures.0.push(shard_failure(target.shard, &target.node, e)),
-                }
-            }
-            targets = still;
-        }
-        let mut repaired = Vec::new();
-        for target in targets {
-            let Target { shard, node, hasher, upload } = target;
-            let name = Digest(*hasher.finalize().as_bytes());
-            if let Some(expected) = names[shard.as_usize()].filter(|n| *n != name) {
-                return Err(Error::Codec {
-                    container: subject.stream.id,
-                    reason: format!(
-                        "shard {shard} was rebuilt as {name}, the manifest says {expected}"
-                    ),
-                });
-            }
-            match self.lake.runtime.block_on(within(node.store.name(), upload.commit(name))) {
-                Ok(()) => {
-                    let node = node.store.name().to_owned();
-                    repaired.push(Repaired { container: subject.stream.id, shard, node });
-                }
-                Err(e) => failures.0.push(shard_failure(shard, &node, e)),
-            }
-        }
-        Ok((repaired, failures))
+        Ok((done, failures))
     }
 
-    fn begin(
+    /// Gives slots of lost nodes to others. What lies in them is noted as missing before they move, so that a crash
+    /// forgets nothing.
+    pub(crate) fn move_slots(
         &self,
-        node: &Node,
-        shards: &Shards,
-        shard: ShardIndex,
-        term: Term,
-    ) -> Result<Box<dyn ShardUpload>, StoreError> {
-        let bytes = shards.layout().shard_bytes();
-        let put = node.store.put(shards.id(shard), term, bytes, PutMode::Replace);
-        self.lake.runtime.block_on(within(node.store.name(), put))
+        lost: impl Fn(u32) -> bool,
+        used: &[Option<u64>],
+        when: impl Fn(Policy, usize) -> bool,
+    ) -> Result<(u64, u64), Error> {
+        let _one = self.lake_writes.lock().unwrap_or_else(PoisonError::into_inner);
+        let placement = self.lake.placement();
+        let (moved, stuck) = moves(&placement.groups, lost, used, when);
+        if !moved.is_empty() {
+            let mut missing: Vec<(ContainerId, ShardIndex)> = Vec::new();
+            for id in self.subject_ids()? {
+                let Some(subject) = self.subject(id)? else { continue };
+                let of_group = moved.iter().filter(|m| m.group == subject.stream.group);
+                missing.extend(of_group.map(|m| (id, m.shard)));
+            }
+            self.manifest.set_damage(missing, true)?;
+            let mut new = (*placement).clone();
+            apply(&moved, &mut new.groups);
+            self.change_placement(new)?;
+        }
+        Ok((moved.len() as u64, stuck as u64))
     }
-}
 
-struct Target {
-    shard: ShardIndex,
-    node: Node,
-    hasher: blake3::Hasher,
-    upload: Box<dyn ShardUpload>,
+    /// Changes the placement: durable, then in use. The next head tells it.
+    pub(crate) fn change_placement(&self, placement: Placement) -> Result<(), Error> {
+        self.manifest.update(|state| {
+            state.body.nodes = placement.nodes.iter().map(|n| n.address.clone()).collect();
+            state.body.groups.clone_from(&placement.groups);
+            state.head_dirty = true;
+        })?;
+        self.lake.set_placement(placement);
+        Ok(())
+    }
 }

@@ -198,8 +198,9 @@ impl Inner {
 
     fn node_statuses(&self) -> Vec<NodeStatus> {
         let answers = self.lake.all(|store| Box::pin(async move { store.space().await }));
-        let nodes = self.lake.nodes();
-        nodes
+        let placement = self.lake.placement();
+        placement
+            .nodes
             .iter()
             .zip(answers)
             .map(|(node, answer)| NodeStatus {

@@ -20,6 +20,27 @@ pub enum Depth {
     Deep,
 }
 
+/// What is wrong with a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FaultKind {
+    /// its node does not have it
+    Missing,
+    /// its node has other bytes, or another shard
+    Damaged,
+    /// its node does not answer: the shard may be well
+    Unreachable,
+}
+
+impl std::fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Missing => "missing",
+            Self::Damaged => "damaged",
+            Self::Unreachable => "unreachable",
+        })
+    }
+}
+
 /// A shard that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShardFault {
@@ -29,7 +50,9 @@ pub struct ShardFault {
     pub shard: ShardIndex,
     /// its node
     pub node: String,
-    /// what is wrong
+    /// what is wrong, in a word
+    pub kind: FaultKind,
+    /// what is wrong, in full
     pub reason: String,
 }
 
@@ -44,7 +67,7 @@ pub struct Verified {
     pub bytes_read: u64,
     /// every shard that is not as it should be
     pub faults: Vec<ShardFault>,
-    /// containers with fewer than `p` good shards
+    /// containers with fewer than `p` shards that are well and can be reached
     pub lost: Vec<ContainerId>,
 }
 
@@ -63,7 +86,8 @@ pub(crate) struct Subject {
 }
 
 impl Db {
-    /// Checks every shard of every container. What is found is remembered for [`Db::repair`].
+    /// Checks every shard of every container. What is missing or damaged is remembered for [`Db::repair`]; what is on a
+    /// node that does not answer may be well, and is shown only.
     ///
     /// # Errors
     /// Those of the local disk; faults of nodes are the result.
@@ -122,11 +146,12 @@ impl Inner {
             if shards - faults.len() < subject.stream.policy.data_shards() {
                 out.lost.push(id);
             }
-            let (bad, good): (Vec<ShardIndex>, Vec<ShardIndex>) =
-                subject.stream.policy.shards().partition(|s| faults.iter().any(|f| f.shard == *s));
-            self.manifest.set_damage(bad.into_iter().map(|s| (id, s)), true)?;
+            let bad = faults.iter().filter(|f| f.kind != FaultKind::Unreachable);
+            self.manifest.set_damage(bad.map(|f| (id, f.shard)), true)?;
+            let is_good = |s: &ShardIndex| faults.iter().all(|f| f.shard != *s);
+            let good = subject.stream.policy.shards().filter(is_good);
             if depth == Depth::Deep {
-                self.manifest.set_damage(good.into_iter().map(|s| (id, s)), false)?;
+                self.manifest.set_damage(good.map(|s| (id, s)), false)?;
             }
             out.faults.extend(faults);
             job.did(bytes, id);
@@ -147,9 +172,10 @@ impl Inner {
         let mut faults = Vec::new();
         self.lake.runtime.block_on(async {
             while let Some(done) = checks.join_next().await {
-                if let (shard, Err(reason)) = done.expect("a check does not panic") {
-                    let node = shards.node(shard).store.name().to_owned();
-                    faults.push(ShardFault { container: subject.stream.id, shard, node, reason });
+                if let (shard, Err((kind, reason))) = done.expect("a check does not panic") {
+                    let (container, node) = (subject.stream.id, shards.node(shard));
+                    let node = node.store.name().to_owned();
+                    faults.push(ShardFault { container, shard, node, kind, reason });
                 }
             }
         });
@@ -177,17 +203,18 @@ async fn check_shard(
     shard: ShardIndex,
     name: Option<Digest>,
     depth: Depth,
-) -> Result<(), String> {
+) -> Result<(), (FaultKind, String)> {
     let node = shards.node(shard);
     let stat = within(node.store.name(), node.store.stat(shards.id(shard))).await;
-    let stat: Option<ShardStat> = stat.map_err(|e: StoreError| e.to_string())?;
-    let stat = stat.ok_or("missing")?;
+    let stat: Option<ShardStat> = stat.map_err(of_store)?;
+    let stat = stat.ok_or((FaultKind::Missing, "missing".into()))?;
+    let damaged = |reason: String| Err((FaultKind::Damaged, reason));
     let bytes = shards.layout().shard_bytes();
     if stat.bytes != bytes {
-        return Err(format!("has {} bytes, {bytes} belong there", stat.bytes));
+        return damaged(format!("has {} bytes, {bytes} belong there", stat.bytes));
     }
     if let Some(name) = name.filter(|n| *n != stat.name) {
-        return Err(format!("is another shard: {}, {name} belongs there", stat.name));
+        return damaged(format!("is another shard: {}, {name} belongs there", stat.name));
     }
     if depth == Depth::Quick {
         return Ok(());
@@ -197,18 +224,28 @@ async fn check_shard(
     let mut at = 0;
     while at < leaves {
         let next = (at + shards.leaves_per_get()).min(leaves);
-        let sealed = shards.sealed(shard, at..next).await.map_err(|e| e.to_string())?;
+        let sealed = shards.sealed(shard, at..next).await.map_err(of_store)?;
         hasher.update(&sealed);
         if name.is_none() {
-            shards.open(shard, at, &sealed).map_err(|e| e.to_string())?;
+            shards.open(shard, at, &sealed).or_else(|e| damaged(e.to_string()))?;
         }
         at = next;
     }
     let found = Digest(*hasher.finalize().as_bytes());
     match name {
         Some(name) if name != found => {
-            Err(format!("damaged: hashes to {found}, {name} belongs there"))
+            damaged(format!("damaged: hashes to {found}, {name} belongs there"))
         }
         _ => Ok(()),
     }
+}
+
+/// What a store's refusal says of a shard.
+fn of_store(error: StoreError) -> (FaultKind, String) {
+    let kind = match error {
+        StoreError::Absent { .. } => FaultKind::Missing,
+        StoreError::Damaged { .. } | StoreError::Range { .. } => FaultKind::Damaged,
+        _ => FaultKind::Unreachable,
+    };
+    (kind, error.to_string())
 }

@@ -5,8 +5,10 @@
 mod common;
 
 use common::{World, check, fill, quiet, value};
-use prunedb_core::ContainerId;
-use prunedb_engine::{ContainerPlace, Db, Depth, Error, TableKind};
+use prunedb_core::{ContainerId, ShardId, ShardIndex};
+use prunedb_engine::{ContainerPlace, Db, Depth, Error, FaultKind, TableKind};
+use prunedb_store::{MemoryStore, ShardStore};
+use std::sync::Arc;
 
 const RECORDS: u64 = 300;
 const BYTES: usize = 20_000;
@@ -311,13 +313,131 @@ fn shards_of_a_manifest_container_that_is_gone_are_not_damage_for_ever() {
     let (world, db) = World::open_new("2+1", 4);
     fill(&db, 0, 3, 100);
     db.flush(&mut quiet()).unwrap();
-    world.set_offline(&[0], true);
+    let manifest = ContainerId::manifest(0);
+    let id = ShardId { lake: db.lake(), container: manifest, index: ShardIndex(1) };
+    assert!(world.holder(id).lose(id));
     assert!(!db.verify(Depth::Quick, &mut quiet()).unwrap().is_healthy());
-    world.set_offline(&[0], false);
+    assert_eq!(db.status().unwrap().damaged_shards, 1);
     for round in 1..30 {
         fill(&db, round * 3, 3, 100);
         db.flush(&mut quiet()).unwrap();
     }
     db.repair(false, &mut quiet()).unwrap();
     assert_eq!(db.status().unwrap().damaged_shards, 0);
+}
+
+#[test]
+fn what_a_read_finds_damaged_is_repaired_without_being_asked() {
+    let (world, db) = offloaded();
+    let lied = world.shard(&db, 0, 0);
+    assert!(world.holder(lied).falsify(lied, 40_000));
+    let db = db.with_background();
+    check(&db, 0, 20, BYTES);
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while db.status().unwrap().damaged_shards > 0 {
+        assert!(std::time::Instant::now() < until, "it is not repaired");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    assert!(db.verify(Depth::Deep, &mut quiet()).unwrap().is_healthy());
+}
+
+#[test]
+fn a_shard_that_an_old_writer_left_under_the_same_name_is_replaced() {
+    let (world, db) = offloaded();
+    let put = |id: ShardId, bytes: Vec<u8>| {
+        let store = world.holder(id);
+        assert!(store.lose(id));
+        world.runtime.block_on(async {
+            let name = prunedb_core::Digest(*blake3::hash(&bytes).as_bytes());
+            let mode = prunedb_store::PutMode::IfAbsent;
+            let mut upload =
+                store.put(id, prunedb_core::Term(1), bytes.len() as u64, mode).await.unwrap();
+            upload.write(bytes.into()).await.unwrap();
+            upload.commit(name).await.unwrap();
+        });
+    };
+    // one of another length, one of the same: the one is found when it is begun, the other when it is committed
+    let (other, same) = (world.shard(&db, 0, 2), world.shard(&db, 0, 5));
+    put(other, vec![1; 77]);
+    let bytes = world.runtime.block_on(world.holder(same).stat(same)).unwrap().unwrap().bytes;
+    put(same, vec![1; usize::try_from(bytes).unwrap()]);
+    let verified = db.verify(Depth::Quick, &mut quiet()).unwrap();
+    assert!(verified.faults.iter().all(|f| f.kind == FaultKind::Damaged), "{verified:?}");
+    assert_eq!(verified.faults.len(), 2);
+    let report = db.repair(false, &mut quiet()).unwrap();
+    assert_eq!((report.repaired.len(), report.failed.len()), (2, 0), "{report:?}");
+    assert!(db.verify(Depth::Deep, &mut quiet()).unwrap().is_healthy());
+}
+
+#[test]
+fn shards_on_a_node_that_is_out_of_reach_are_not_taken_for_damaged() {
+    let (world, db) = offloaded();
+    world.set_offline(&[2], true);
+    let verified = db.verify(Depth::Deep, &mut quiet()).unwrap();
+    assert!(!verified.is_healthy() && verified.lost.is_empty());
+    assert!(verified.faults.iter().all(|f| f.kind == FaultKind::Unreachable), "{verified:?}");
+    assert_eq!(db.status().unwrap().damaged_shards, 0);
+    assert_eq!(db.repair(false, &mut quiet()).unwrap().repaired, []);
+    // three of six shards out of reach: what cannot be read now is named
+    world.set_offline(&[3, 4, 5], true);
+    assert!(!db.verify(Depth::Quick, &mut quiet()).unwrap().lost.is_empty());
+    world.set_offline(&[2, 3, 4, 5], false);
+    assert!(db.verify(Depth::Deep, &mut quiet()).unwrap().is_healthy());
+}
+
+#[test]
+fn the_container_that_is_nearest_to_its_loss_is_repaired_first() {
+    let (world, db) = offloaded();
+    for (container, shards) in [(0, &[1][..]), (2, &[0, 3]), (3, &[4])] {
+        for &shard in shards {
+            let id = world.shard(&db, container, shard);
+            assert!(world.holder(id).lose(id));
+        }
+    }
+    db.verify(Depth::Quick, &mut quiet()).unwrap();
+    let report = db.repair(false, &mut quiet()).unwrap();
+    let order: Vec<u32> = report.repaired.iter().map(|r| r.container.number).collect();
+    assert_eq!(order, [2, 2, 0, 3]);
+}
+
+#[test]
+fn a_node_that_leaves_hands_its_shards_over_and_one_that_joins_takes_them() {
+    let (mut world, db) = World::open_new("4+2", 6);
+    fill(&db, 0, 100, BYTES);
+    db.evict(&mut quiet()).unwrap();
+    // six nodes for six shards: nobody could take its slots
+    let error = db.leave("node-01", &mut quiet()).unwrap_err();
+    assert!(matches!(error, Error::NoSpareNode { .. }), "{error}");
+    assert!(matches!(db.leave("node-77", &mut quiet()), Err(Error::UnknownNode { .. })));
+    let joined = MemoryStore::new("node-06");
+    world.stores.insert("node-06".into(), joined.clone());
+    db.add_node("node-06", Arc::new(joined.clone())).unwrap();
+    let again = db.add_node("node-06", Arc::new(joined));
+    assert!(matches!(again, Err(Error::RepeatedNode { .. })));
+
+    // one shard of the leaving node is damaged, unnoticed: it is rebuilt
+    let lied = world.shard(&db, 0, 1);
+    assert!(world.stores["node-01"].falsify(lied, 5000));
+    let before = world.gets();
+    let left = db.leave("node-01", &mut quiet()).unwrap();
+    assert!(
+        left.moved_slots >= 6 && left.copied_shards >= 3 && left.rebuilt_shards == 1,
+        "{left:?}"
+    );
+    // one read for a shard, and four for the one that was rebuilt
+    assert!(world.gets() - before <= left.copied_shards * 2 + 10, "{}", world.gets() - before);
+    let node = world.stores.remove("node-01").unwrap();
+    node.set_offline(true);
+    assert!(db.verify(Depth::Deep, &mut quiet()).unwrap().is_healthy());
+    assert!(db.status().unwrap().nodes.iter().all(|node| node.address != "node-01"));
+    // for good: two others may go, new containers are stored, and the head knows it
+    world.set_offline(&[0, 3], true);
+    check(&db, 0, 100, BYTES);
+    world.set_offline(&[0, 3], false);
+    fill(&db, 100, 50, BYTES);
+    db.evict(&mut quiet()).unwrap();
+    drop(db);
+    let (db, _) = world.recover(&world.dir.path().join("new"), &mut quiet()).unwrap();
+    check(&db, 0, 150, BYTES);
+    assert!(db.verify(Depth::Deep, &mut quiet()).unwrap().is_healthy());
 }

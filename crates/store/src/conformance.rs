@@ -1,7 +1,12 @@
 //! What every [`ShardStore`] must do, as one suite. A panic says what it does not.
 //!
 //! It works on lakes of its own, whose ids begin with the bytes `conformance`, so it may run on a store in use; it
-//! leaves fences behind, and a second run on the same store needs another `run` number.
+//! leaves fences behind, and a second run on the same store needs another `run` number. Beside it a [`SlowStore`], for
+//! tests of those who have to live with slow and hanging stores.
+
+mod slow;
+
+pub use slow::SlowStore;
 
 use crate::{GET_BYTES_MAX, PutMode, ShardStore, StoreError, StoredHead};
 use bytes::Bytes;

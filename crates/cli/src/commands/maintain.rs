@@ -7,7 +7,7 @@ use crate::{
     text::{count, size},
 };
 use anyhow::bail;
-use prunedb_engine::{Depth, Verified};
+use prunedb_engine::{Depth, FaultKind, Verified};
 use serde_json::{Value, json};
 
 pub(super) fn evict(session: &Session, io: &mut Io) -> anyhow::Result<Exit> {
@@ -46,15 +46,18 @@ pub(super) const fn depth(deep: bool) -> Depth {
 
 pub(super) fn verify(args: &args::Verify, session: &Session, io: &mut Io) -> anyhow::Result<Exit> {
     let verified = session.db.verify(depth(args.deep), &mut |p| io.progress(p))?;
+    let unreachable = verified.faults.iter().filter(|f| f.kind == FaultKind::Unreachable).count();
+    let unreachable = unreachable as u64;
     if io.json {
         io.json(&verified_json(&verified))?;
     } else {
         io.line(format_args!(
-            "{} of {} checked, {} read; {} missing or damaged",
+            "{} of {} checked, {} read; {} missing or damaged, {} unreachable",
             count(verified.shards, "shard"),
             count(verified.containers, "container"),
             size(verified.bytes_read),
-            count(verified.faults.len() as u64, "shard")
+            count(verified.faults.len() as u64 - unreachable, "shard"),
+            unreachable
         ))?;
         for fault in &verified.faults {
             io.line(format_args!(
@@ -69,6 +72,9 @@ pub(super) fn verify(args: &args::Verify, session: &Session, io: &mut Io) -> any
     }
     if !verified.is_healthy() {
         io.note("every container can still be read: `prunedb repair` rebuilds the shards");
+        if unreachable > 0 {
+            io.note("of nodes that are gone for good: `prunedb repair --move-away`");
+        }
     }
     Ok(Exit::of(verified.is_healthy()))
 }
@@ -100,6 +106,7 @@ pub(crate) fn verified_json(verified: &Verified) -> Value {
                 "container": f.container.to_string(),
                 "shard": f.shard.0,
                 "node": f.node,
+                "kind": f.kind.to_string(),
                 "reason": f.reason,
             })
         })

@@ -1,6 +1,6 @@
 //! Reading a container's shards: one node where it can be, any `p` of them where it must be.
 
-use super::{CALL_DEADLINE, Lake, Node, shard_failure, within};
+use super::{Lake, Node, shard_failure, within};
 use crate::error::{Error, Failures};
 use bytes::Bytes;
 use prunedb_codec::{
@@ -11,15 +11,16 @@ use prunedb_erasure::ReedSolomon;
 use prunedb_format::manifest::StreamEntry;
 use prunedb_store::{GET_BYTES_MAX, ShardStat, StoreError};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     ops::Range,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tokio::{runtime::Handle, task::JoinSet};
-
-/// A node that has not answered for so long is helped by others.
-const HEDGE_AFTER: Duration = Duration::from_millis(250);
+use tokio::{
+    runtime::Handle,
+    task::JoinSet,
+    time::{Instant, timeout_at},
+};
 
 /// What one request for a part of a whole shard asks for.
 const WHOLE_READ_BYTES: u64 = 256 << 10;
@@ -58,6 +59,15 @@ struct Inner {
     /// shards found damaged or missing on a node that answered
     bad: Mutex<BTreeSet<ShardIndex>>,
     trace: Mutex<Trace>,
+}
+
+/// Whether somebody waits for a read of many shards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hurry {
+    /// time matters more than traffic: a quarter more are asked than needed
+    Reader,
+    /// traffic matters more than time: more are asked only when those are slow
+    None,
 }
 
 /// Opened payloads of some shards, all of the same leaves.
@@ -129,10 +139,15 @@ impl Shards {
     /// # Errors
     /// [`Error::Lost`] where fewer than `p` shards can be read.
     pub(crate) fn read_coded(&self, range: Range<u64>) -> Result<Vec<u8>, Error> {
+        self.runtime().block_on(self.coded(range))
+    }
+
+    /// As [`Self::read_coded`], within a runtime.
+    pub(super) async fn coded(&self, range: Range<u64>) -> Result<Vec<u8>, Error> {
         let bytes = usize::try_from(range.end - range.start).expect("a range that fits in memory");
         let mut out = Vec::with_capacity(bytes);
         for piece in self.0.layout.pieces(range) {
-            let opened = self.runtime().block_on(self.piece(piece))?;
+            let opened = self.piece(piece).await?;
             out.extend_from_slice(&opened[piece.skip..piece.skip + piece.take]);
         }
         Ok(out)
@@ -141,25 +156,24 @@ impl Shards {
     /// Opened leaves of one data shard: from its own node, or rebuilt.
     async fn piece(&self, piece: Piece) -> Result<Vec<u8>, Error> {
         let leaves = piece.first_leaf..piece.first_leaf + piece.leaf_count;
-        let node = self.node(piece.shard);
-        if !self.is_bad(piece.shard) && !self.0.lake.is_avoided(node) {
-            let own = self.leaves(piece.shard, leaves.clone());
-            if let Ok(Ok(opened)) = tokio::time::timeout(HEDGE_AFTER, own).await {
-                return Ok(opened);
-            }
-        }
         let mut order = self.order(&[piece.shard]);
         order.push(piece.shard); // slow is better than never
-        let opened = self.any(leaves, order, Some(piece.shard)).await?;
+        let mut opened = self.any(leaves, order, Some(piece.shard), Hurry::Reader).await?;
+        if let Some(own) = opened.remove(&piece.shard) {
+            return Ok(own);
+        }
         self.0.trace.lock().unwrap_or_else(PoisonError::into_inner).rebuilt += 1;
         Ok(self.complete(opened, &[piece.shard])?.remove(&piece.shard).expect("it was asked for"))
     }
 
-    /// All shards but some, the ones that should answer first in front.
+    /// All shards but some: those that are well in front, near ones before far ones, data before parity.
     pub(crate) fn order(&self, without: &[ShardIndex]) -> Vec<ShardIndex> {
         let mut shards: Vec<_> =
             self.0.params.policy.shards().filter(|s| !without.contains(s)).collect();
-        shards.sort_by_key(|&s| (self.is_bad(s), self.0.lake.is_avoided(self.node(s)), s));
+        shards.sort_by_cached_key(|&s| {
+            let (lake, node) = (&self.0.lake, self.node(s));
+            (self.is_bad(s), lake.is_avoided(node), lake.distance(node), s)
+        });
         shards
     }
 
@@ -230,39 +244,55 @@ impl Shards {
         self.0.bad.lock().unwrap_or_else(PoisonError::into_inner).contains(&shard)
     }
 
-    /// The same leaves of any `p` of the shards in `order`, or of one that suffices alone: asks a quarter more than
-    /// needed at once, one more for each that fails; the rest is cancelled.
+    /// The same leaves of any `p` of the shards in `order`, or of one that suffices alone. The first wins, and what
+    /// is still under way is cancelled.
+    ///
+    /// One that suffices is asked alone, unless it is known to be bad. When it fails, or takes longer than it usually
+    /// does, `p` and a quarter more are asked at once (just `p` where there is no hurry); then one more for each that
+    /// fails, and another quarter whenever the slowest of them should have answered.
     pub(crate) async fn any(
         &self,
         leaves: Range<u64>,
         order: Vec<ShardIndex>,
         suffices: Option<ShardIndex>,
+        hurry: Hurry,
     ) -> Result<Opened, Error> {
         let needed = self.0.params.policy.data_shards();
+        let quarter = needed.div_ceil(4);
+        let first = match hurry {
+            Hurry::Reader => needed + quarter,
+            Hurry::None => needed,
+        };
+        let alone = suffices.filter(|&shard| !self.is_unlikely(shard));
+        let mut race = Race {
+            shards: self,
+            leaves,
+            waiting: order.into_iter().filter(|&shard| Some(shard) != alone).collect(),
+            calls: JoinSet::new(),
+            wave: first,
+            quarter,
+            next_wave: Instant::now(),
+        };
+        match alone {
+            Some(shard) => {
+                race.waiting.push_front(shard);
+                race.ask(1);
+            }
+            None => race.widen(),
+        }
         let mut opened = Opened::new();
         let mut failures = Failures::default();
-        let mut waiting = order.into_iter();
-        let mut calls = JoinSet::new();
-        let spawn = |calls: &mut JoinSet<_>, shard: ShardIndex| {
-            let (this, leaves) = (self.clone(), leaves.clone());
-            calls.spawn(async move { (shard, this.leaves(shard, leaves).await) });
-        };
-        for shard in waiting.by_ref().take(needed + needed.div_ceil(4)) {
-            spawn(&mut calls, shard);
-        }
-        while let Some(done) = calls.join_next().await {
-            match done.expect("a read does not panic") {
-                (shard, Ok(payload)) => {
+        while let Some((shard, answer)) = race.next().await {
+            match answer {
+                Ok(payload) => {
                     opened.insert(shard, payload);
                     if opened.len() == needed || suffices == Some(shard) {
                         return Ok(opened);
                     }
                 }
-                (shard, Err(reason)) => {
+                Err(reason) => {
                     failures.0.push(shard_failure(shard, self.node(shard), reason));
-                    if let Some(next) = waiting.next() {
-                        spawn(&mut calls, next);
-                    }
+                    race.replace();
                 }
             }
         }
@@ -295,8 +325,11 @@ impl Shards {
 
     /// Reads and opens leaves of one shard; what is wrong with it is remembered.
     async fn leaves(&self, shard: ShardIndex, leaves: Range<u64>) -> Result<Vec<u8>, String> {
-        let sealed = self.sealed(shard, leaves.clone()).await;
         let node = self.node(shard);
+        let bytes = (leaves.end - leaves.start) * self.0.layout.leaf_bytes() as u64;
+        let timed = Timed::start(&self.0.lake, node, bytes);
+        let sealed = self.sealed(shard, leaves.clone()).await;
+        timed.ended(sealed.is_ok());
         self.0.lake.note(node, &sealed);
         let sealed = sealed.map_err(|e| {
             if matches!(
@@ -358,6 +391,10 @@ impl Shards {
     /// # Errors
     /// [`Error::Lost`] where fewer than `p` shards can be read.
     pub(crate) fn read_stream(&self, order: &[ShardIndex]) -> Result<Vec<u8>, Error> {
+        self.runtime().block_on(self.stream(order))
+    }
+
+    async fn stream(&self, order: &[ShardIndex]) -> Result<Vec<u8>, Error> {
         let layout = self.0.layout;
         let data: Vec<ShardIndex> =
             self.0.params.policy.shards().take(self.0.params.policy.data_shards()).collect();
@@ -370,7 +407,7 @@ impl Shards {
             let leaves = leaf..(leaf + self.leaves_per_get()).min(layout.leaves_per_shard());
             let at = usize::try_from(leaf).expect("a container fits in memory") * payload;
             leaf = leaves.end;
-            let opened = self.runtime().block_on(self.any(leaves, order.to_vec(), None))?;
+            let opened = self.any(leaves, order.to_vec(), None, Hurry::Reader).await?;
             for (shard, bytes) in self.complete(opened, &data)? {
                 let start = shard.as_usize() * slice + at;
                 stream[start..start + bytes.len()].copy_from_slice(&bytes);
@@ -381,10 +418,95 @@ impl Shards {
     }
 }
 
+/// Shards that are asked for the same leaves.
+struct Race<'a> {
+    shards: &'a Shards,
+    leaves: Range<u64>,
+    /// those that were not asked yet
+    waiting: VecDeque<ShardIndex>,
+    calls: JoinSet<(ShardIndex, Result<Vec<u8>, String>)>,
+    /// how many are asked at the next wave, and at those behind it
+    wave: usize,
+    quarter: usize,
+    /// when those that were asked should have answered
+    next_wave: Instant,
+}
+
+impl Race<'_> {
+    /// Asks the next `count` shards.
+    fn ask(&mut self, count: usize) {
+        let bytes =
+            (self.leaves.end - self.leaves.start) * self.shards.0.layout.leaf_bytes() as u64;
+        let mut patience = Duration::ZERO;
+        for shard in self.waiting.drain(..count.min(self.waiting.len())) {
+            patience = patience.max(self.shards.0.lake.patience(self.shards.node(shard), bytes));
+            let (this, leaves) = (self.shards.clone(), self.leaves.clone());
+            self.calls.spawn(async move { (shard, this.leaves(shard, leaves).await) });
+        }
+        if !patience.is_zero() {
+            self.next_wave = Instant::now() + patience;
+        }
+    }
+
+    /// Asks the next wave.
+    fn widen(&mut self) {
+        let wave = std::mem::replace(&mut self.wave, self.quarter);
+        self.ask(wave);
+    }
+
+    /// Asks in place of one that failed: where it was alone, everybody who is needed.
+    fn replace(&mut self) {
+        if self.wave > self.quarter { self.widen() } else { self.ask(1) }
+    }
+
+    /// The next answer; asks more whenever it takes too long. `None` when all have answered.
+    async fn next(&mut self) -> Option<(ShardIndex, Result<Vec<u8>, String>)> {
+        while !self.waiting.is_empty() {
+            match timeout_at(self.next_wave, self.calls.join_next()).await {
+                Ok(answer) => return answer.map(|done| done.expect("a read does not panic")),
+                Err(_) => self.widen(),
+            }
+        }
+        self.calls.join_next().await.map(|done| done.expect("a read does not panic"))
+    }
+}
+
+/// Tells the lake how long a read took; dropped before it ended, that it was overtaken.
+struct Timed<'a> {
+    lake: &'a Lake,
+    node: &'a Node,
+    bytes: u64,
+    started: Instant,
+    /// what was to be expected of the node
+    patience: Duration,
+    over: bool,
+}
+
+impl<'a> Timed<'a> {
+    fn start(lake: &'a Lake, node: &'a Node, bytes: u64) -> Self {
+        let patience = lake.patience(node, bytes);
+        Self { lake, node, bytes, started: Instant::now(), patience, over: false }
+    }
+
+    fn ended(mut self, answered: bool) {
+        self.over = true;
+        if answered {
+            self.lake.note_read(self.node, self.started.elapsed(), self.bytes);
+        }
+    }
+}
+
+impl Drop for Timed<'_> {
+    fn drop(&mut self) {
+        // given up early says nothing of the node
+        if !self.over && self.started.elapsed() >= self.patience {
+            self.node.health.overtaken(self.lake.now_ms());
+        }
+    }
+}
+
 /// The shape of a container's shards.
 pub(crate) fn layout_of(stream: &StreamEntry) -> Result<ShardLayout, Error> {
     ShardLayout::new(stream.policy, stream.id.kind, stream.coded_bytes)
         .map_err(|e| Error::Codec { container: stream.id, reason: e.to_string() })
 }
-
-const _: () = assert!(CALL_DEADLINE.as_millis() > HEDGE_AFTER.as_millis());

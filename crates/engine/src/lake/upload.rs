@@ -1,20 +1,26 @@
 //! A coded stream on its way to its nodes: encoded row by row, streamed to all of them at once.
 //!
+//! Shards of nodes that are too slow, out of reach, or failed a moment ago are left to repair, as long as
+//! [`write_threshold`] are stored (`super::lanes` says when).
+//!
 //! Memory: a few chunks for each shard, [`CHUNK_BYTES`] for all shards together, whatever the container's length.
 
-use super::{Lake, Node, shard_failure, within, write_threshold};
-use crate::error::{Error, Failure, Failures};
+use super::{
+    Lake,
+    lanes::{CHUNKS_WAITING, Lanes, Manner, Message, Target},
+    shard_failure, write_threshold,
+};
+use crate::error::{Error, Failures};
 use bytes::Bytes;
 use prunedb_codec::{EncodedContainer, Encoder, ShardBuffers, Spool, StreamParams};
-use prunedb_core::{Digest, ShardId, ShardIndex, Term};
+use prunedb_core::{ShardId, ShardIndex, Term};
 use prunedb_store::{PutMode, StoreError};
-use std::sync::Arc;
-use tokio::{sync::mpsc, task::JoinSet};
+use std::{sync::Arc, time::Duration};
 
 /// Bytes of all shards together that are encoded and handed over at once.
 const CHUNK_BYTES: usize = 4 << 20;
-/// Chunks that wait for each node.
-const CHUNKS_WAITING: usize = 2;
+/// How long one upload waits in all, while it is sent, for nodes that are behind.
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// What became of an upload.
 #[derive(Debug)]
@@ -24,16 +30,23 @@ pub(crate) struct Uploaded {
     pub(crate) missing: Vec<ShardIndex>,
 }
 
-enum Message {
-    Bytes(Bytes),
-    Commit(Digest),
-}
-
 /// Encodes the spooled stream and stores each shard on the node of its slot.
 ///
 /// # Errors
 /// [`Error::Offload`] where fewer shards than the write threshold were stored, [`Error::Fenced`].
 pub(crate) fn upload(
+    lake: &Lake,
+    params: StreamParams,
+    encoder: Encoder,
+    spool: &dyn Spool,
+    group: u32,
+    term: Term,
+) -> Result<Uploaded, Error> {
+    lake.runtime.block_on(run(lake, params, encoder, spool, group, term))
+}
+
+/// As [`upload`], within a runtime.
+pub(super) async fn run(
     lake: &Lake,
     params: StreamParams,
     mut encoder: Encoder,
@@ -47,23 +60,23 @@ pub(crate) fn upload(
     };
     let layout = encoder.layout();
     let nodes = lake.slots(params.container, group, params.policy)?;
-    let mut senders = Vec::with_capacity(nodes.len());
-    let mut uploads = JoinSet::new();
-    for (shard, node) in params.policy.shards().zip(&nodes) {
-        let (sender, receiver) = mpsc::channel(CHUNKS_WAITING);
-        senders.push(Some(sender));
-        let id = ShardId { lake: lake.id, container: params.container, index: shard };
-        let node = node.clone();
-        let bytes = layout.shard_bytes();
-        let task = async move { (shard, put_shard(&node, id, term, bytes, receiver).await) };
-        uploads.spawn_on(task, &lake.runtime);
-    }
+    let manner = Manner {
+        term,
+        mode: PutMode::IfAbsent,
+        shard_bytes: layout.shard_bytes(),
+        needed: write_threshold(params.policy),
+        patience: PATIENCE,
+    };
+    let id = |index| ShardId { lake: lake.id, container: params.container, index };
+    let targets =
+        params.policy.shards().zip(nodes).map(|(shard, node)| Target { id: id(shard), node });
+    let mut lanes = Lanes::open(lake, manner, targets, true);
     let total = params.policy.total_shards();
     let chunk_rows = (CHUNK_BYTES / (total * layout.leaf_bytes())).max(1) as u64;
     let chunk_rows = chunk_rows.min(layout.leaves_per_shard());
     let mut chunks = Chunks::new(total, shard_run(chunk_rows, layout.leaf_bytes()));
     let mut row = 0;
-    while row < layout.leaves_per_shard() {
+    while row < layout.leaves_per_shard() && lanes.open_count() >= manner.needed {
         let rows = row..(row + chunk_rows).min(layout.leaves_per_shard());
         row = rows.end;
         let run_bytes = shard_run(rows.end - rows.start, layout.leaf_bytes());
@@ -71,47 +84,36 @@ pub(crate) fn upload(
         let buffers = Arc::get_mut(&mut chunk).expect("nobody else has an unused one");
         let mut runs: Vec<_> = buffers.runs_mut().map(|run| &mut run[..run_bytes]).collect();
         encoder.encode_rows(spool, rows, &mut runs).map_err(codec)?;
-        for (shard, sender) in senders.iter_mut().enumerate() {
-            let run = Run { chunk: chunk.clone(), shard };
-            let chunk = Bytes::from_owner(run).slice(..run_bytes);
-            // a task that ended has said why, and the others go on
-            if sender.as_ref().is_some_and(|s| s.blocking_send(Message::Bytes(chunk)).is_err()) {
-                *sender = None;
-            }
-        }
+        lanes.wait_for_room().await;
+        lanes.send((0..total).map(|shard| {
+            let run = Run { chunk: Arc::clone(&chunk), shard };
+            Message::Bytes(Bytes::from_owner(run).slice(..run_bytes))
+        }));
         chunks.keep(chunk);
-        if senders.iter().flatten().count() < write_threshold(params.policy) {
-            break; // hopeless: what the tasks say is collected below
-        }
     }
     let complete = row >= layout.leaves_per_shard();
     let encoded = if complete { Some(encoder.finish().map_err(codec)?) } else { None };
     if let Some(encoded) = &encoded {
-        for (sender, name) in senders.iter().zip(&encoded.names) {
-            if let Some(sender) = sender {
-                let _task_ended = sender.blocking_send(Message::Commit(*name));
+        lanes.wait_for_room().await;
+        lanes.send(encoded.names.iter().map(|name| Message::Commit(*name)));
+    }
+    let mut missing: Vec<ShardIndex> = Vec::new();
+    let mut failures = Failures::default();
+    for (target, result) in lanes.collect().await {
+        match result {
+            Ok(()) => {}
+            Err(StoreError::Fenced { term, seen, .. }) => return Err(Error::Fenced { term, seen }),
+            Err(e) => {
+                failures.0.push(shard_failure(target.id.index, &target.node, e));
+                missing.push(target.id.index);
             }
         }
     }
-    drop(senders);
-    let (stored, failed) = lake.runtime.block_on(collect(lake, &nodes, uploads));
-    if let Some(fenced) = failed.iter().find_map(|(_, e)| fence_of(e)) {
-        return Err(fenced);
-    }
-    match encoded {
-        Some(encoded) if stored >= write_threshold(params.policy) => {
-            let mut missing: Vec<ShardIndex> = failed.iter().map(|(shard, _)| *shard).collect();
-            missing.sort_unstable();
-            Ok(Uploaded { encoded, missing })
-        }
-        _ => {
-            let failures = failed.iter().map(|(shard, e)| describe(*shard, &nodes, e)).collect();
-            Err(Error::Offload {
-                container: params.container,
-                stored,
-                needed: write_threshold(params.policy),
-                failures: Failures(failures),
-            })
+    match (encoded, total - missing.len()) {
+        (Some(encoded), stored) if stored >= manner.needed => Ok(Uploaded { encoded, missing }),
+        (_, stored) => {
+            let (container, needed) = (params.container, manner.needed);
+            Err(Error::Offload { container, stored, needed, failures })
         }
     }
 }
@@ -161,50 +163,4 @@ impl AsRef<[u8]> for Run {
     fn as_ref(&self) -> &[u8] {
         self.chunk.run(self.shard)
     }
-}
-
-async fn put_shard(
-    node: &Node,
-    id: ShardId,
-    term: Term,
-    bytes: u64,
-    mut chunks: mpsc::Receiver<Message>,
-) -> Result<(), StoreError> {
-    let name = node.store.name().to_owned();
-    let mut upload = within(&name, node.store.put(id, term, bytes, PutMode::IfAbsent)).await?;
-    while let Some(message) = chunks.recv().await {
-        match message {
-            Message::Bytes(bytes) => within(&name, upload.write(bytes)).await?,
-            Message::Commit(digest) => return within(&name, upload.commit(digest)).await,
-        }
-    }
-    Err(StoreError::Rejected { store: name, reason: "the upload was given up".into() })
-}
-
-async fn collect(
-    lake: &Lake,
-    nodes: &[Node],
-    mut uploads: JoinSet<(ShardIndex, Result<(), StoreError>)>,
-) -> (usize, Vec<(ShardIndex, StoreError)>) {
-    let (mut stored, mut failed) = (0, Vec::new());
-    while let Some(done) = uploads.join_next().await {
-        let (shard, result) = done.expect("an upload does not panic");
-        lake.note(&nodes[shard.as_usize()], &result);
-        match result {
-            Ok(()) => stored += 1,
-            Err(e) => failed.push((shard, e)),
-        }
-    }
-    (stored, failed)
-}
-
-fn fence_of(error: &StoreError) -> Option<Error> {
-    match error {
-        StoreError::Fenced { term, seen, .. } => Some(Error::Fenced { term: *term, seen: *seen }),
-        _ => None,
-    }
-}
-
-fn describe(shard: ShardIndex, nodes: &[Node], error: &StoreError) -> Failure {
-    shard_failure(shard, &nodes[shard.as_usize()], error)
 }
