@@ -1,4 +1,5 @@
-//! Measures the codec (GB/s per core of each stage) and the engine, beside what the machine itself can do.
+//! Measures the codec (GB/s per core of each stage), the engine, and index and manifest of lakes up to 100 TB, beside what
+//! the machine itself can do.
 //!
 //! ```text
 //! Meter    thread CPU time, best of several runs, on one thread or on many at once
@@ -9,6 +10,7 @@
 //! shares   each stage beside the limit it is judged by
 //! report   all of it, for some policies: what `prunedb bench codec` prints
 //! engine   the Prune DB beside a raw append to a file: what `prunedb bench engine` prints
+//! scale    index and manifest at some sizes: what `prunedb bench scale` prints
 //! ```
 //! Thread CPU time, so that other programs disturb little; all figures of a report are of one run, so that their shares
 //! hold on a machine whose clock drifts. GB are 10^9 bytes.
@@ -21,6 +23,7 @@ mod meter;
 pub mod peak;
 pub mod process;
 mod report;
+pub mod scale;
 mod shards;
 mod shares;
 

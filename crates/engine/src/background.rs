@@ -1,4 +1,5 @@
-//! The thread that seals by age, offloads, publishes, and keeps the cache below its limit.
+//! The threads behind a database: one seals by age, offloads, publishes, and keeps the cache below its limit; one keeps
+//! the index in shape.
 
 use crate::{db::Inner, error::Error, heal::Healer};
 use std::{
@@ -16,13 +17,11 @@ const RETRY_AFTER: [Duration; 4] = [
     Duration::from_secs(15),
     Duration::from_secs(60),
 ];
-/// Records in memory from which the index is written.
-const INDEX_RECORDS: u64 = 1_000_000;
 
 #[derive(Debug)]
 pub(crate) struct Background {
     inner: Arc<Inner>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
     _healer: Healer,
 }
 
@@ -41,7 +40,14 @@ impl Background {
             inner.queue.state.lock().unwrap_or_else(PoisonError::into_inner).served = false;
         }
         let healer = Healer::start(Arc::clone(&inner));
-        Self { inner, thread: thread.ok(), _healer: healer }
+        let worker = Arc::clone(&inner);
+        let index = std::thread::Builder::new()
+            .name("prunedb-index".into())
+            .spawn(move || worker.serve_index());
+        if let Err(e) = &index {
+            tracing::error!(error = %e, "no background thread: the index is merged by `flush`");
+        }
+        Self { inner, threads: thread.into_iter().chain(index).collect(), _healer: healer }
     }
 }
 
@@ -49,10 +55,10 @@ impl Drop for Background {
     fn drop(&mut self) {
         self.inner.queue.state.lock().unwrap_or_else(PoisonError::into_inner).stop = true;
         self.inner.queue.changed.notify_all();
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the background thread panicked");
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a background thread panicked");
+            }
         }
     }
 }
@@ -118,12 +124,7 @@ impl Inner {
             Ok(_) => Ok(()),
             Err(error) => Err(error),
         };
-        let indexed = if self.index.stats().memtable_entries >= INDEX_RECORDS {
-            self.flush_index()
-        } else {
-            Ok(())
-        };
-        sealed.and(offloaded).and(published).and(indexed).and(self.shrink_cache())
+        sealed.and(offloaded).and(published).and(self.shrink_cache())
     }
 
     fn stopped(&self) -> bool {

@@ -23,9 +23,9 @@ use prunedb_format::{
     container::{TABLE_NAME_BYTES_MAX, TableKind, TableName},
     head::HeadBody,
 };
-use prunedb_index::{Index, Location};
+use prunedb_index::{Index, Location, Suspect};
 use std::{
-    collections::HashSet,
+    collections::{HashSet, VecDeque},
     sync::{Arc, Condvar, Mutex, PoisonError, RwLock},
     time::{Duration, Instant},
 };
@@ -94,6 +94,8 @@ pub(crate) struct Inner {
     pub(crate) queue: Arc<Queue>,
     /// held for writing while the index is built anew
     pub(crate) index_whole: RwLock<()>,
+    /// records that may have one key and were not compared yet
+    pub(crate) suspects: Mutex<VecDeque<Suspect>>,
     /// frames in the cache files, oldest first
     pub(crate) cached: Mutex<crate::read::CacheOrder>,
     started: Instant,
@@ -409,7 +411,7 @@ impl Inner {
             create_dir_durable(&*disk, &options.data_dir).at(&options.data_dir)?;
         }
         let repair_rate = options.repair_bytes_per_s;
-        let (nodes, groups) = (&state.body.nodes, state.body.groups);
+        let (nodes, groups) = (&state.body.nodes, state.body.groups.clone());
         let lake = Lake::new(secret, runtime, nodes, groups, connect, repair_rate);
         let files = Arc::new(LocalFiles::open(Arc::clone(&disk), &options.data_dir, lake.id)?);
         let index = Arc::new(open_index(&disk, dir, &lake)?);
@@ -419,7 +421,7 @@ impl Inner {
         let next = [
             state.body.next_data,
             files.last_number().map_or(0, |n| n + 1),
-            manifest.container_numbers()?.last().map_or(0, |n| n + 1),
+            manifest.last_container()?.map_or(0, |n| n + 1),
         ];
         let next = next.into_iter().max().expect("three numbers");
         let scan = active.map(|number| Active::open(&files, lake.id, number)).transpose()?;
@@ -451,6 +453,7 @@ impl Inner {
             wanted: Wanted::default(),
             spare_spool: Mutex::default(),
             index_whole: RwLock::default(),
+            suspects: Mutex::default(),
             queue,
             cached: Mutex::default(),
             started: Instant::now(),

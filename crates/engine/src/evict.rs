@@ -86,10 +86,10 @@ impl Inner {
     pub(crate) fn is_safe_in_lake(&self, number: u32) -> Result<(), Error> {
         let id = ContainerId::data(number);
         let not_safe = |reason: String| Err(Error::NotSafe { container: id, reason });
-        if !self.manifest.is_published(number)? {
+        if !self.manifest.is_published(id)? {
             return not_safe("no published head names it yet: `prunedb flush` publishes".into());
         }
-        if !self.manifest.is_read_back(number)? {
+        if !self.manifest.is_read_back(id)? {
             return not_safe("it was not read back from the lake yet".into());
         }
         let policy = self.offloaded(number)?.entry.stream.policy;
@@ -109,7 +109,8 @@ impl Inner {
     /// # Errors
     /// [`Error::Lost`], or [`Error::Codec`] where the bytes differ.
     pub(crate) fn read_back(&self, number: u32) -> Result<(), Error> {
-        if self.manifest.is_read_back(number)? {
+        let id = ContainerId::data(number);
+        if self.manifest.is_read_back(id)? {
             return Ok(());
         }
         let container = self.offloaded(number)?;
@@ -136,7 +137,7 @@ impl Inner {
                 .decode(container.id(), &frame, part, &mut frame_bytes)
                 .map_err(|e| differs(e.to_string()))?;
         }
-        self.manifest.set_read_back(number)
+        self.manifest.set_read_back(id)
     }
 
     /// Brings the local copies below the cache's limit: whole containers go, the oldest first. One that must stay
@@ -151,7 +152,7 @@ impl Inner {
             if bytes <= self.options.cache_bytes {
                 return Ok(());
             }
-            if !self.manifest.is_published(number)? {
+            if !self.manifest.is_published(ContainerId::data(number))? {
                 continue;
             }
             if self.index.covered() <= number {

@@ -74,7 +74,7 @@ impl Inner {
             touched: Vec::new(),
             shards: Vec::new(),
         };
-        let Some(container) = self.manifest.container(at.container)? else {
+        let Some(container) = self.manifest.container(ContainerId::data(at.container))? else {
             if self.files.kind(at.container) == Some(Kind::Sealed) {
                 out.place = ContainerPlace::Sealed;
             }

@@ -1,5 +1,11 @@
 //! The index at work: lookups, what it does not cover yet, and building it anew where it is damaged.
 
+mod duplicates;
+mod upkeep;
+
+pub(crate) use duplicates::Found;
+pub use duplicates::{Contender, Duplicate};
+
 use crate::{
     db::{Inner, Table},
     error::{At, Error},
@@ -21,6 +27,10 @@ use std::{
 const INDEX_DIR: &str = "index";
 /// Entries that one step of a merge moves.
 const MERGE_STEP_ENTRIES: u64 = 1 << 20;
+/// Steps of merges that follow a write of the index where nobody merges in the background.
+const MERGE_STEPS: u32 = 16;
+/// Records in memory from which the index is written.
+const INDEX_RECORDS: u64 = 1_000_000;
 
 /// Puts a record's place into the index.
 pub(crate) fn insert(index: &Index, table: TableId, kind: TableKind, key: &[u8], at: Location) {
@@ -140,7 +150,7 @@ impl Inner {
         let covered = self.index.covered();
         // in this order: a container that is evicted between the two is in the manifest by then
         let mut numbers: Vec<u32> = self.files.numbers(Kind::Sealed);
-        numbers.extend(self.manifest.container_numbers()?);
+        numbers.extend(self.manifest.container_numbers_from(covered)?);
         numbers.sort_unstable();
         numbers.dedup();
         numbers.retain(|&n| n >= covered && Some(n) != active);
@@ -167,12 +177,21 @@ impl Inner {
         Ok(())
     }
 
-    /// Writes the index of all sealed containers.
+    /// Writes the index of all sealed containers, and merges a little: the rest is for the background, or next time.
     pub(crate) fn flush_index(&self) -> Result<(), Error> {
+        self.write_index()?;
+        for _ in 0..MERGE_STEPS {
+            if !self.merge_index()? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the index of all sealed containers.
+    fn write_index(&self) -> Result<(), Error> {
         // half of an index that is being built anew must not pass for the whole
         let _whole = self.index_whole.read().unwrap_or_else(PoisonError::into_inner);
-        self.index.flush(self.writer.first_unsealed())?;
-        while !self.index.merge_step(MERGE_STEP_ENTRIES)?.idle {}
-        Ok(())
+        Ok(self.index.flush(self.writer.first_unsealed())?)
     }
 }

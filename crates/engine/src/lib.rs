@@ -12,6 +12,7 @@
 //! - container bytes follow from the records alone; shards follow from the container and the lake's keys;
 //! - every byte that a reader gets was checked: record CRC, frame CRC, AES-GCM tag.
 
+mod adopt;
 mod background;
 mod db;
 mod error;
@@ -41,6 +42,7 @@ pub use db::{Db, Table, Tables};
 pub use error::{Error, Failure, Failures};
 pub use evict::Evicted;
 pub use explain::{Explanation, ShardPlace};
+pub use indexing::{Contender, Duplicate};
 pub use lake::{Connect, Trace};
 pub use nodes::Left;
 pub use offload::Offloaded;

@@ -1,4 +1,4 @@
-//! The local manifest: every edit so far, and where things stand, in one small transactional file.
+//! The local manifest: every edit so far, and where things stand.
 //!
 //! It is this machine's copy of what the lake's manifest containers hold, plus what was not published yet. A
 //! transaction is durable when the call returns. RAM: the tables, the placement and a bounded cache of entries.
@@ -6,7 +6,7 @@
 mod pages;
 mod store;
 
-use crate::error::Error;
+use crate::{error::Error, indexing::Found};
 use prunedb_codec::FrameTable;
 use prunedb_core::{ContainerId, ContainerKind, LakeId, ShardIndex, TableId, Term};
 use prunedb_disk::Disk;
@@ -43,7 +43,7 @@ pub(crate) struct State {
     /// the lake
     pub(crate) lake: LakeId,
     /// the head as it was last published; placement changes are in it before they are published
-    pub(crate) body: HeadBody,
+    pub(crate) body: Arc<HeadBody>,
     /// number of the last published head; 0: none yet
     pub(crate) head_number: u64,
     /// our term; 0: never wrote the lake
@@ -64,7 +64,7 @@ pub(crate) struct Manifest {
     store: Store,
     state: RwLock<State>,
     tables: RwLock<Vec<TableName>>,
-    entries: Mutex<HashMap<u32, Arc<Container>>>,
+    entries: Mutex<HashMap<ContainerId, Arc<Container>>>,
     /// serializes changes, so that memory follows the file
     change: Mutex<()>,
 }
@@ -80,14 +80,14 @@ impl Manifest {
         let store = Store::create(disk, dir)?;
         let state = State {
             lake,
-            body: HeadBody { next_edit: 0, manifests: Vec::new(), ..body },
+            body: Arc::new(HeadBody { next_edit: 0, manifests: Vec::new(), ..body }),
             head_number: 0,
             term: Term(0),
             next_edit: 0,
             head_dirty: true,
             totals: Totals::default(),
         };
-        store.write(&Batch { state: Some(&state), ..Batch::default() })?;
+        store.write(&Batch { state: Some(&state), body: Some(&state.body), ..Batch::default() })?;
         Ok(Self::with(store, state, Vec::new()))
     }
 
@@ -135,8 +135,10 @@ impl Manifest {
     pub(crate) fn update<T>(&self, change: impl FnOnce(&mut State) -> T) -> Result<T, Error> {
         let _serial = self.change.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = self.state();
+        let old = Arc::clone(&state.body);
         let out = change(&mut state);
-        self.store.write(&Batch { state: Some(&state), ..Batch::default() })?;
+        let body = (!Arc::ptr_eq(&old, &state.body)).then_some(&*state.body);
+        self.store.write(&Batch { state: Some(&state), body, ..Batch::default() })?;
         self.set(state);
         Ok(out)
     }
@@ -180,15 +182,16 @@ impl Manifest {
         Ok(table)
     }
 
-    /// Notes a container that is in the lake; `missing` shards are to be repaired.
-    pub(crate) fn add_container(
+    /// Notes containers that are in the lake, all of them or none; `missing` shards of them are to be repaired.
+    pub(crate) fn add_containers(
         &self,
-        entry: ContainerEntry,
-        missing: &[ShardIndex],
+        entries: Vec<ContainerEntry>,
+        missing: &[(ContainerId, ShardIndex)],
     ) -> Result<(), Error> {
         let _serial = self.change.lock().unwrap_or_else(PoisonError::into_inner);
-        let missing: Vec<_> = missing.iter().map(|&shard| (entry.stream.id, shard)).collect();
-        self.add_edits(&[Edit::Container(Box::new(entry))], &missing)
+        let edits: Vec<Edit> =
+            entries.into_iter().map(|entry| Edit::Container(Box::new(entry))).collect();
+        self.add_edits(&edits, missing)
     }
 
     /// Applies edits of the lake's manifest (recovery), all of them or none; the caller keeps their order.
@@ -200,20 +203,26 @@ impl Manifest {
     fn add_edits(&self, edits: &[Edit], damage: &[(ContainerId, ShardIndex)]) -> Result<(), Error> {
         let mut state = self.state();
         let first_edit = state.next_edit;
-        let mut entries: HashMap<u32, &ContainerEntry> = HashMap::new();
+        let mut entries: HashMap<ContainerId, &ContainerEntry> = HashMap::new();
         for edit in edits {
             let number = state.next_edit;
             state.next_edit += 1;
             let Edit::Container(entry) = edit else { continue };
-            if entry.stream.id.kind != ContainerKind::Data {
-                return Err(self.store.damaged(format!("edit {number} is of {}", entry.stream.id)));
+            let id = entry.stream.id;
+            let known = match entries.insert(id, entry) {
+                Some(old) => Some(old.clone()),
+                None => self.container(id)?.map(|old| old.entry.clone()),
+            };
+            match id.kind {
+                ContainerKind::Data => {
+                    known.map_or(Ok(()), |old| state.totals.remove(&old))?;
+                    state.totals.add(entry)?;
+                }
+                ContainerKind::Index => {}
+                ContainerKind::Manifest => {
+                    return Err(self.store.damaged(format!("edit {number} is of {id}")));
+                }
             }
-            if let Some(old) = entries.insert(entry.stream.id.number, entry) {
-                state.totals.remove(old);
-            } else if let Some(old) = self.container(entry.stream.id.number)? {
-                state.totals.remove(&old.entry);
-            }
-            state.totals.add(entry);
         }
         self.store.write(&Batch {
             state: Some(&state),
@@ -223,7 +232,7 @@ impl Manifest {
         })?;
         self.set(state);
         let mut cached = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.keys().for_each(|number| _ = cached.remove(number));
+        entries.keys().for_each(|id| _ = cached.remove(id));
         drop(cached);
         let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
         tables.extend(edits.iter().filter_map(|edit| match edit {
@@ -233,18 +242,15 @@ impl Manifest {
         Ok(())
     }
 
-    /// The entry of a data container, where it is in the lake.
-    pub(crate) fn container(&self, number: u32) -> Result<Option<Arc<Container>>, Error> {
-        let cached =
-            self.entries.lock().unwrap_or_else(PoisonError::into_inner).get(&number).cloned();
+    /// The entry of a container, where it is in the lake.
+    pub(crate) fn container(&self, id: ContainerId) -> Result<Option<Arc<Container>>, Error> {
+        let cached = self.entries.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
         if cached.is_some() {
             return Ok(cached);
         }
-        let Some(edit) = self.store.container_edit(number)? else { return Ok(None) };
+        let Some(edit) = self.store.container_edit(id)? else { return Ok(None) };
         let Edit::Container(entry) = self.store.edit(edit)? else {
-            return Err(self
-                .store
-                .damaged(format!("edit {edit} is not the entry of container d{number}")));
+            return Err(self.store.damaged(format!("edit {edit} is not the entry of {id}")));
         };
         let frames = FrameTable::decode(&entry.frame_table)
             .map_err(|e| self.store.damaged(format!("frame table of {}: {e}", entry.stream.id)))?;
@@ -260,19 +266,19 @@ impl Manifest {
         if entries.len() >= CACHED_ENTRIES {
             entries.clear();
         }
-        entries.insert(number, Arc::clone(&container));
+        entries.insert(id, Arc::clone(&container));
         Ok(Some(container))
     }
 
     /// Whether a data container is in the lake, without decoding its entry.
     pub(crate) fn is_offloaded(&self, number: u32) -> Result<bool, Error> {
-        Ok(self.store.container_edit(number)?.is_some())
+        Ok(self.store.container_edit(ContainerId::data(number))?.is_some())
     }
 
-    /// Whether a head names a data container: only then does the lake alone give it back.
-    pub(crate) fn is_published(&self, number: u32) -> Result<bool, Error> {
+    /// Whether a head names a container: only then does the lake alone give it back.
+    pub(crate) fn is_published(&self, id: ContainerId) -> Result<bool, Error> {
         let published = self.state.read().unwrap_or_else(PoisonError::into_inner).body.next_edit;
-        Ok(self.store.container_edit(number)?.is_some_and(|edit| edit < published))
+        Ok(self.store.container_edit(id)?.is_some_and(|edit| edit < published))
     }
 
     /// Whether there is a data container that no head names yet.
@@ -281,9 +287,19 @@ impl Manifest {
         self.store.has_container_edit_from(published)
     }
 
+    /// Numbers of the data containers in the lake from one on, rising.
+    pub(crate) fn container_numbers_from(&self, first: u32) -> Result<Vec<u32>, Error> {
+        self.store.container_numbers(ContainerKind::Data, first)
+    }
+
     /// Numbers of all data containers in the lake, rising.
     pub(crate) fn container_numbers(&self) -> Result<Vec<u32>, Error> {
-        self.store.container_numbers()
+        self.container_numbers_from(0)
+    }
+
+    /// The highest number of a data container in the lake.
+    pub(crate) fn last_container(&self) -> Result<Option<u32>, Error> {
+        self.store.last_container(ContainerKind::Data)
     }
 
     /// Edits from `first` on, as stored: up to `bytes_max` together, at least one.
@@ -328,16 +344,34 @@ impl Manifest {
     }
 
     /// Whether a container was read back from its shards and found equal.
-    pub(crate) fn is_read_back(&self, number: u32) -> Result<bool, Error> {
-        self.store.is_read_back(number)
+    pub(crate) fn is_read_back(&self, id: ContainerId) -> Result<bool, Error> {
+        self.store.is_read_back(id)
     }
 
-    pub(crate) fn set_read_back(&self, number: u32) -> Result<(), Error> {
+    pub(crate) fn set_read_back(&self, id: ContainerId) -> Result<(), Error> {
         let _serial = self.change.lock().unwrap_or_else(PoisonError::into_inner);
-        self.store.write(&Batch { read_back: Some(number), ..Batch::default() })
+        self.store.write(&Batch { read_back: Some(id), ..Batch::default() })
     }
 
-    /// Manifest containers that newer ones replaced, with the head since which they are.
+    /// Keys under which different records were put.
+    pub(crate) fn duplicates(&self) -> Result<Vec<Found>, Error> {
+        self.store.duplicates()
+    }
+
+    /// How many of those there are.
+    pub(crate) fn duplicate_count(&self) -> Result<u64, Error> {
+        self.store.duplicate_count()
+    }
+
+    pub(crate) fn add_duplicates(&self, found: &[Found]) -> Result<(), Error> {
+        if found.is_empty() {
+            return Ok(());
+        }
+        let _serial = self.change.lock().unwrap_or_else(PoisonError::into_inner);
+        self.store.write(&Batch { duplicates: found, ..Batch::default() })
+    }
+
+    /// Containers that newer ones replaced, with the head since which they are.
     pub(crate) fn retired(&self) -> Result<Vec<Retired>, Error> {
         self.store.retired()
     }
@@ -345,9 +379,10 @@ impl Manifest {
     /// A head is published: it, and the manifest containers that it no longer names.
     pub(crate) fn set_published(&self, body: HeadBody, retired: &[Retired]) -> Result<(), Error> {
         let _serial = self.change.lock().unwrap_or_else(PoisonError::into_inner);
-        let state = State { body, head_dirty: false, ..self.state() };
+        let state = State { body: Arc::new(body), head_dirty: false, ..self.state() };
         self.store.write(&Batch {
             state: Some(&state),
+            body: Some(&state.body),
             retired: Some((retired, &[])),
             ..Batch::default()
         })?;
@@ -355,9 +390,9 @@ impl Manifest {
         Ok(())
     }
 
-    /// The shards of these manifest containers are deleted.
-    pub(crate) fn remove_retired(&self, numbers: &[u32]) -> Result<(), Error> {
+    /// The shards of these containers are deleted.
+    pub(crate) fn remove_retired(&self, ids: &[ContainerId]) -> Result<(), Error> {
         let _serial = self.change.lock().unwrap_or_else(PoisonError::into_inner);
-        self.store.write(&Batch { retired: Some((&[], numbers)), ..Batch::default() })
+        self.store.write(&Batch { retired: Some((&[], ids)), ..Batch::default() })
     }
 }

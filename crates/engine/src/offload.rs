@@ -129,7 +129,8 @@ impl Inner {
             names: stored.uploaded.encoded.names,
             frame_table: stored.frames.encode(),
         };
-        self.manifest.add_container(entry, &missing)?;
+        let damage: Vec<_> = missing.iter().map(|&shard| (id, shard)).collect();
+        self.manifest.add_containers(vec![entry], &damage)?;
         if !missing.is_empty() {
             self.wanted.repair();
         }

@@ -20,7 +20,10 @@ use prunedb_format::{
     head::{HeadBody, ManifestRef},
 };
 use prunedb_store::StoredHead;
-use std::{collections::BTreeSet, sync::PoisonError};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, PoisonError},
+};
 
 /// A manifest container does not grow past this by taking others in.
 const MERGED_BYTES_MAX: u64 = 64 << 20;
@@ -43,7 +46,7 @@ impl Inner {
                 return Ok(());
             }
             let term = self.term()?;
-            let mut body = state.body.clone();
+            let mut body = HeadBody::clone(&state.body);
             let next_data = self.writer.next_number();
             body.next_data = body.next_data.max(next_data);
             let replaced = if edits { self.write_manifest(&mut body, term)? } else { Vec::new() };
@@ -63,7 +66,7 @@ impl Inner {
             let retired: Vec<Retired> = replaced
                 .iter()
                 .map(|old| Retired {
-                    number: old.stream.id.number,
+                    id: old.stream.id,
                     since_head: number,
                     group: old.stream.group,
                     policy: old.stream.policy,
@@ -91,8 +94,9 @@ impl Inner {
         let edits = self.manifest.edits_from(first_edit, EDITS_BYTES_MAX)?;
         // the number is durable before it is used: ids are never reused
         let number = self.manifest.update(|state| {
-            state.body.next_manifest += 1;
-            state.body.next_manifest - 1
+            let body = Arc::make_mut(&mut state.body);
+            body.next_manifest += 1;
+            body.next_manifest - 1
         })?;
         body.next_manifest = number + 1;
         let id = ContainerId::manifest(number);
@@ -156,7 +160,7 @@ impl Inner {
             .filter(|r| r.since_head + KEPT_FOR_HEADS <= head)
             .collect();
         for retired in &due {
-            let container = ContainerId::manifest(retired.number);
+            let container = retired.id;
             let slots = self.lake.slots(container, retired.group, retired.policy)?;
             for (index, node) in retired.policy.shards().zip(slots) {
                 let id = ShardId { lake: self.lake.id, container, index };
@@ -166,14 +170,11 @@ impl Inner {
                 }
             }
         }
-        let numbers: BTreeSet<u32> = due.iter().map(|r| r.number).collect();
-        let damage = self.manifest.damage()?.into_iter().filter(|(container, _)| {
-            *container == ContainerId::manifest(container.number)
-                && numbers.contains(&container.number)
-        });
+        let ids: BTreeSet<ContainerId> = due.iter().map(|r| r.id).collect();
+        let damage = self.manifest.damage()?.into_iter().filter(|(id, _)| ids.contains(id));
         self.manifest.set_damage(damage, false)?;
-        let numbers: Vec<u32> = numbers.into_iter().collect();
-        self.manifest.remove_retired(&numbers)
+        let ids: Vec<ContainerId> = ids.into_iter().collect();
+        self.manifest.remove_retired(&ids)
     }
 }
 

@@ -97,8 +97,9 @@ impl Inner {
 
     /// The manifest's entry of a container that is not here.
     pub(crate) fn offloaded(&self, number: u32) -> Result<Arc<Container>, Error> {
-        self.manifest.container(number)?.ok_or_else(|| Error::Damaged {
-            container: ContainerId::data(number),
+        let id = ContainerId::data(number);
+        self.manifest.container(id)?.ok_or_else(|| Error::Damaged {
+            container: id,
             offset: 0,
             reason: "its local file is gone and it is not in the lake".into(),
         })
@@ -284,7 +285,7 @@ impl Inner {
                 cached.pop()
             };
             let Some((number, frame)) = evicted else { return Ok(()) };
-            if let Some(container) = self.manifest.container(number)?
+            if let Some(container) = self.manifest.container(ContainerId::data(number))?
                 && let Some(cache) =
                     self.files.cache(number, container.entry.stream.container_bytes, false)?
             {
@@ -296,7 +297,7 @@ impl Inner {
     /// Learns at open which frames earlier runs cached.
     pub(crate) fn note_cached_frames(&self) -> Result<(), Error> {
         for number in self.files.numbers(Kind::Cache) {
-            let Some(container) = self.manifest.container(number)? else {
+            let Some(container) = self.manifest.container(ContainerId::data(number))? else {
                 self.files.remove(number)?;
                 continue;
             };

@@ -116,7 +116,7 @@ impl Db {
         recovered.records = totals.records;
         recovered.tables = manifest.tables().len() as u64;
         manifest.update(|state| {
-            state.body = body;
+            state.body = Arc::new(body);
             state.head_number = prefix.number;
             // one more, so that the writer that we replace is fenced off where it takes its next term
             state.term = Term(prefix.term.0.saturating_add(1));

@@ -20,7 +20,7 @@ use prunedb_store::StoreError;
 use rebuild::rebuild;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::PoisonError,
+    sync::{Arc, PoisonError},
 };
 pub(crate) use urgency::lazy_losses;
 use urgency::urgency;
@@ -247,8 +247,9 @@ impl Inner {
     /// Changes the placement: durable, then in use. The next head tells it.
     pub(crate) fn change_placement(&self, placement: Placement) -> Result<(), Error> {
         self.manifest.update(|state| {
-            state.body.nodes = placement.nodes.iter().map(|n| n.address.clone()).collect();
-            state.body.groups.clone_from(&placement.groups);
+            let body = Arc::make_mut(&mut state.body);
+            body.nodes = placement.nodes.iter().map(|n| n.address.clone()).collect();
+            body.groups.clone_from(&placement.groups);
             state.head_dirty = true;
         })?;
         self.lake.set_placement(placement);

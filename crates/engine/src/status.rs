@@ -4,8 +4,9 @@ use crate::{
     db::{Db, Inner},
     error::{At, Error},
     local::Kind,
+    manifest::Totals,
 };
-use prunedb_core::{ContainerId, Digest, LakeId, Policy, ShardIndex, Term};
+use prunedb_core::{ContainerId, Digest, LakeId, Policy, ShardIndex, TableId, Term};
 use prunedb_format::container::{TableKind, TableSummary};
 use std::{collections::BTreeMap, path::Path, sync::PoisonError};
 
@@ -40,6 +41,8 @@ pub struct Status {
     pub lake_bytes: u64,
     /// shards known to be missing or damaged
     pub damaged_shards: u64,
+    /// keys under which different values were put, as far as was found; see [`Db::duplicates`]
+    pub duplicates: u64,
     /// why the last offload failed, where it did
     pub offload_failure: Option<String>,
     /// the tables
@@ -138,7 +141,7 @@ impl Db {
     /// # Errors
     /// Those of the disk.
     pub fn table_records(&self) -> Result<Vec<TableStatus>, Error> {
-        Ok(self.inner.table_statuses(&self.inner.container_statuses()?))
+        Ok(self.inner.table_statuses(&self.inner.counts()?.table_records))
     }
 
     /// Every data container, oldest first.
@@ -153,43 +156,76 @@ impl Db {
 impl Inner {
     fn status(&self) -> Result<Status, Error> {
         let state = self.manifest.state();
-        let containers = self.container_statuses()?;
-        let tables = self.table_statuses(&containers);
+        let Counts { containers, records, waiting, active_bytes, table_records, totals } =
+            self.counts()?;
+        let tables = self.table_statuses(&table_records);
         let queue = self.queue.state.lock().unwrap_or_else(PoisonError::into_inner).failure.clone();
         Ok(Status {
             lake: self.lake.id,
             policy: state.body.policy,
             term: state.term,
             head_number: state.head_number,
-            records: containers.iter().map(|c| c.records).sum(),
-            containers: containers.len() as u64,
-            waiting_offload: self.sealed_waiting()?.len() as u64,
-            active_bytes: self.writer.active().map_or(0, |(_, bytes, _)| bytes),
+            records,
+            containers,
+            waiting_offload: waiting,
+            active_bytes,
             local_data_bytes: self.files.total_bytes()?,
             metadata_bytes: folder_bytes(&*self.disk, &self.options.metadata_dir)?,
-            container_bytes: state.totals.container_bytes,
-            coded_bytes: state.totals.coded_bytes,
-            lake_bytes: self.lake_bytes_of_containers()?,
+            container_bytes: totals.container_bytes,
+            coded_bytes: totals.coded_bytes,
+            lake_bytes: totals.lake_bytes,
             damaged_shards: self.manifest.damage()?.len() as u64,
+            duplicates: self.manifest.duplicate_count()?,
             offload_failure: queue,
             tables,
             nodes: self.node_statuses(),
         })
     }
 
-    fn table_statuses(&self, containers: &[ContainerStatus]) -> Vec<TableStatus> {
-        let mut table_records: BTreeMap<String, u64> = BTreeMap::new();
-        for summary in containers.iter().flat_map(|c| &c.tables) {
-            *table_records.entry(summary.table.name.clone()).or_default() +=
-                u64::from(summary.records);
-        }
-        for (table, records) in self.writer.active_tables() {
-            if let Some(table) = self.manifest.table_by_id(table) {
-                *table_records.entry(table.name).or_default() += records;
+    /// What is where, without looking at the containers of the lake one by one.
+    fn counts(&self) -> Result<Counts, Error> {
+        let mut tries = 0;
+        loop {
+            let before = self.manifest.state();
+            let counts = self.counts_beside(before.totals)?;
+            // a container that went into the lake meanwhile would count twice, or not at all
+            tries += 1;
+            if self.manifest.state().next_edit == before.next_edit || tries == COUNT_TRIES {
+                return Ok(counts);
             }
         }
+    }
+
+    fn counts_beside(&self, totals: Totals) -> Result<Counts, Error> {
+        let mut table_records = BTreeMap::clone(&totals.table_records);
+        let (mut containers, mut records) = (totals.containers, totals.records);
+        let (active, active_tables) = (self.writer.active(), self.writer.active_tables());
+        let waiting = self.sealed_waiting()?;
+        for &number in &waiting {
+            let Some(sealed) = self.files.sealed(number)? else { continue };
+            let footer = self.files.footer(&sealed)?;
+            containers += 1;
+            records += u64::from(footer.trailer().record_count);
+            for summary in footer.tables() {
+                *table_records.entry(summary.table.id).or_default() += u64::from(summary.records);
+            }
+        }
+        let active = active.filter(|(number, ..)| !waiting.contains(number));
+        if let Some((_, _, active_records)) = active {
+            containers += 1;
+            records += active_records;
+            for (table, records) in active_tables {
+                *table_records.entry(table).or_default() += records;
+            }
+        }
+        let active_bytes = active.map_or(0, |(_, bytes, _)| bytes);
+        let waiting = waiting.len() as u64;
+        Ok(Counts { containers, records, waiting, active_bytes, table_records, totals })
+    }
+
+    fn table_statuses(&self, records: &BTreeMap<TableId, u64>) -> Vec<TableStatus> {
         let tables = self.manifest.tables().into_iter().map(|t| TableStatus {
-            records: table_records.get(&t.name).copied().unwrap_or(0),
+            records: records.get(&t.id).copied().unwrap_or(0),
             name: t.name,
             kind: t.kind,
         });
@@ -215,17 +251,6 @@ impl Inner {
                 },
             })
             .collect()
-    }
-
-    fn lake_bytes_of_containers(&self) -> Result<u64, Error> {
-        let mut bytes = 0;
-        for number in self.manifest.container_numbers()? {
-            if let Some(container) = self.manifest.container(number)? {
-                bytes += crate::lake::layout_of(&container.entry.stream)?.shard_bytes()
-                    * container.entry.stream.policy.total_shards() as u64;
-            }
-        }
-        Ok(bytes)
     }
 
     fn container_statuses(&self) -> Result<Vec<ContainerStatus>, Error> {
@@ -263,15 +288,15 @@ impl Inner {
             out.insert(number, status);
         }
         for number in self.manifest.container_numbers()? {
-            let Some(container) = self.manifest.container(number)? else { continue };
-            let id = container.id();
+            let id = ContainerId::data(number);
+            let Some(container) = self.manifest.container(id)? else { continue };
             let place = ContainerPlace::Lake { local_bytes: self.files.allocated_bytes(number)? };
             let status = ContainerStatus {
                 id,
                 records: container.entry.record_count.into(),
                 container_bytes: container.entry.stream.container_bytes,
                 place,
-                read_back: self.manifest.is_read_back(number)?,
+                read_back: self.manifest.is_read_back(id)?,
                 damaged_shards: self.manifest.damage_of(id)?,
                 tables: container.entry.tables.clone(),
                 root: Some(container.entry.stream.root),
@@ -280,6 +305,19 @@ impl Inner {
         }
         Ok(out.into_values().collect())
     }
+}
+
+/// Times that [`Inner::counts`] counts while containers move.
+const COUNT_TRIES: u32 = 5;
+
+/// Sums over all containers, wherever they are; `totals` over those of the lake.
+struct Counts {
+    containers: u64,
+    records: u64,
+    waiting: u64,
+    active_bytes: u64,
+    table_records: BTreeMap<TableId, u64>,
+    totals: Totals,
 }
 
 /// Bytes of disk of a folder's files, and of the folders in it.

@@ -100,18 +100,19 @@ impl Inner {
     /// All containers in the lake: data, and the manifest's.
     pub(crate) fn subject_ids(&self) -> Result<Vec<ContainerId>, Error> {
         let data = self.manifest.container_numbers()?.into_iter().map(ContainerId::data);
-        let manifests = self.manifest.state().body.manifests.into_iter().map(|m| m.stream.id);
+        let body = self.manifest.state().body;
+        let manifests = body.manifests.iter().map(|m| m.stream.id);
         Ok(data.chain(manifests).collect())
     }
 
     /// What is needed to check or repair a container; `None` where a newer one has replaced it.
     pub(crate) fn subject(&self, id: ContainerId) -> Result<Option<Subject>, Error> {
         if id.kind == ContainerKind::Manifest {
-            let manifests = self.manifest.state().body.manifests;
-            let found = manifests.into_iter().find(|m| m.stream.id == id);
+            let body = self.manifest.state().body;
+            let found = body.manifests.iter().find(|m| m.stream.id == id);
             return Ok(found.map(|m| Subject { stream: m.stream, names: Vec::new() }));
         }
-        let container = self.manifest.container(id.number)?;
+        let container = self.manifest.container(id)?;
         Ok(container.map(|c| Subject { stream: c.entry.stream, names: c.entry.names.clone() }))
     }
 

@@ -285,3 +285,38 @@ fn a_node_is_named_once() {
     let error = Db::create(&World::disk(), &world.options(world.dir.path()), lake, nodes);
     assert!(matches!(error, Err(Error::RepeatedNode { .. })), "{error:?}");
 }
+
+#[test]
+fn a_key_put_twice_is_reported_with_both_digests_where_the_values_differ() {
+    let (world, db) = World::open_new("4+2", 8);
+    let keyed = db.ensure_table("test/keyed", TableKind::Keyed).unwrap();
+    let sequence = db.ensure_table("test/sequence", TableKind::Sequence).unwrap();
+    let position = 7u64.to_be_bytes();
+    for value in ["one", "two"] {
+        db.put(&keyed, b"same", b"same").unwrap();
+        db.put(&keyed, b"differs", value.as_bytes()).unwrap();
+        db.put(&keyed, value.as_bytes(), b"other").unwrap();
+        db.put(&sequence, &position, value.as_bytes()).unwrap();
+        db.flush(&mut quiet()).unwrap();
+        fill(&db, 100, 3, 100);
+    }
+    assert_eq!(db.duplicates().unwrap(), []);
+    db.close().unwrap();
+    let db = world.open().unwrap();
+    let found = db.duplicates().unwrap();
+    let digest = |value: &str| prunedb_core::Digest(*blake3::hash(value.as_bytes()).as_bytes());
+    for (table, key) in [("test/keyed", b"differs".as_slice()), ("test/sequence", &position)] {
+        let of_key: Vec<_> = found.iter().filter(|d| d.table == table && d.key == key).collect();
+        assert_eq!(of_key.len(), 1, "{found:?}");
+        let (first, second) = (of_key[0].first, of_key[0].second);
+        assert_eq!((first.digest, second.digest), (digest("one"), digest("two")));
+        assert_eq!((first.container, second.container), (container(0), container(1)));
+    }
+    assert!(found.iter().all(|d| d.key != b"same"), "{found:?}");
+    assert_eq!(db.status().unwrap().duplicates, found.len() as u64);
+    assert_eq!(db.get(&keyed, b"differs").unwrap().unwrap(), b"one");
+}
+
+fn container(number: u32) -> prunedb_core::ContainerId {
+    prunedb_core::ContainerId::data(number)
+}

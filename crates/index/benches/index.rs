@@ -117,8 +117,13 @@ fn build(index: &Index, keys: u64, settings: &Settings) -> Duration {
                 }
             });
         }
+        let mut batch = Vec::new();
         for i in 0..keys {
-            index.insert(TABLE, &key(i), location(i));
+            batch.push((key(i), location(i)));
+            if batch.len() == 1000 {
+                index.insert_many(batch.iter().map(|(key, at)| (TABLE, key.as_slice(), *at)));
+                batch.clear();
+            }
             if (i + 1) % settings.memtable == 0 {
                 index.flush(location(i).container + 1).expect("flushes");
                 if settings.threads == 1 {
@@ -126,6 +131,7 @@ fn build(index: &Index, keys: u64, settings: &Settings) -> Duration {
                 }
             }
         }
+        index.insert_many(batch.iter().map(|(key, at)| (TABLE, key.as_slice(), *at)));
         index.flush(location(keys).container + 1).expect("flushes");
         while !index.merge_step(u64::MAX).expect("merges").idle {}
         building.store(false, Relaxed);

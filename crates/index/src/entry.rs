@@ -70,21 +70,31 @@ impl Entry {
         Location::unpack(self.packed())
     }
 
+    /// The entry above the number of what it came from: sorts by prefix, which is the high half, then by location.
+    pub(crate) fn tagged(self, source: u8) -> u128 {
+        self.0 << 8 | u128::from(source)
+    }
+
+    /// Takes [`Self::tagged`] apart.
+    #[expect(clippy::cast_possible_truncation, reason = "the low 8 bits are the source")]
+    pub(crate) fn untag(tagged: u128) -> (Self, u8) {
+        (Self(tagged >> 8), tagged as u8)
+    }
+
     /// The same entry with the last `bits` of its prefix forgotten.
     pub(crate) fn narrowed(self, bits: u32) -> Self {
         let prefix = u128::from(self.prefix() >> bits);
         Self(prefix << LOCATION_BITS | u128::from(self.packed()))
     }
 
-    /// The first 96 bits of the entry counted from a base prefix: how pages store it.
-    pub(crate) fn to_bytes_from(self, base_prefix: u64) -> [u8; 12] {
+    /// The entry counted from a base prefix less than 2^40 below its own: 96 bits, which pages store.
+    pub(crate) fn relative_to(self, base_prefix: u64) -> u128 {
         let relative = self.0 - (u128::from(base_prefix) << LOCATION_BITS);
         debug_assert!(relative < 1 << 96);
-        let bytes = relative.to_le_bytes();
-        bytes[..12].try_into().expect("12 of 16 bytes")
+        relative
     }
 
-    /// Reads what [`Self::to_bytes_from`] wrote.
+    /// Reads the 96 bits of [`Self::relative_to`].
     pub(crate) fn from_bytes_at(base_prefix: u64, bytes: &[u8; 12]) -> Self {
         let mut wide = [0; 16];
         wide[..12].copy_from_slice(bytes);
@@ -108,7 +118,9 @@ mod tests {
             let entry = Entry::new(prefix, at);
             prop_assert_eq!((entry.prefix(), entry.location()), (prefix, at));
             let base = prefix.saturating_sub(base_back);
-            prop_assert_eq!(Entry::from_bytes_at(base, &entry.to_bytes_from(base)), entry);
+            prop_assert_eq!(Entry::from_bytes_at(base, entry.relative_to(base).to_le_bytes().first_chunk().unwrap()), entry);
+            prop_assert_eq!(Entry::untag(entry.tagged(7)), (entry, 7));
+            prop_assert_eq!(entry.tagged(255) >> 64, u128::from(prefix));
             prop_assert_eq!(entry.narrowed(8), Entry::new(prefix >> 8, at));
             if container > 0 {
                 let older = Location { container: container - 1, offset: 1 << 27 };

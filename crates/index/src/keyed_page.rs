@@ -13,6 +13,7 @@ use crate::{
     entry::Entry,
     page::{PAGE_BYTES, Page, u16_at},
 };
+use std::ops::Range;
 
 pub(crate) const ENTRY_BYTES: usize = 12;
 const HEADER_BYTES: usize = 12;
@@ -24,18 +25,56 @@ const CONTINUES: u16 = 1 << 15;
 const _: () =
     assert!(PAGE_ENTRIES == 340 && HEADER_BYTES + PAGE_ENTRIES * ENTRY_BYTES == PAGE_BYTES);
 
-/// Lays out a page of ascending entries; the checksum is still to be written.
-pub(crate) fn encode(entries: &[Entry], continues: bool) -> Page {
-    assert!(entries.len() <= PAGE_ENTRIES);
-    let mut page = [0; PAGE_BYTES];
-    let count = u16::try_from(entries.len()).expect("at most 340");
-    page[4..6].copy_from_slice(&(count | if continues { CONTINUES } else { 0 }).to_le_bytes());
-    let base = entries.first().map_or(0, |e| e.prefix());
-    page[6..12].copy_from_slice(&base.to_le_bytes()[..6]);
-    for (entry, out) in entries.iter().zip(page[HEADER_BYTES..].chunks_exact_mut(ENTRY_BYTES)) {
-        out.copy_from_slice(&entry.to_bytes_from(base));
+/// A page that is being filled with ascending entries.
+#[derive(Debug)]
+pub(crate) struct PageBuilder {
+    /// each entry is written as 16 bytes, of which the next one overwrites the last four
+    bytes: Box<[u8; PAGE_BYTES + 4]>,
+    count: usize,
+    base: u64,
+    first: Entry,
+}
+
+impl PageBuilder {
+    pub(crate) fn new() -> Self {
+        Self { bytes: Box::new([0; PAGE_BYTES + 4]), count: 0, base: 0, first: Entry(0) }
     }
-    page
+
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+
+    /// The first entry, where there is one.
+    pub(crate) fn first(&self) -> Option<Entry> {
+        (self.count > 0).then_some(self.first)
+    }
+
+    /// Whether an entry with this prefix, not below those before it, has a place here.
+    pub(crate) fn takes(&self, prefix: u64) -> bool {
+        self.count == 0 || (self.count < PAGE_ENTRIES && prefix - self.base < PREFIX_SPAN)
+    }
+
+    /// Adds an entry that this page takes.
+    pub(crate) fn push(&mut self, entry: Entry) {
+        if self.count == 0 {
+            (self.first, self.base) = (entry, entry.prefix());
+        }
+        let at = HEADER_BYTES + self.count * ENTRY_BYTES;
+        self.bytes[at..at + 16].copy_from_slice(&entry.relative_to(self.base).to_le_bytes());
+        self.count += 1;
+    }
+
+    /// Lays the page out and begins an empty one; the checksum is still to be written.
+    pub(crate) fn close(&mut self, continues: bool, page: &mut Page) {
+        let count = u16::try_from(self.count).expect("at most 340");
+        let end = HEADER_BYTES + self.count * ENTRY_BYTES;
+        self.bytes[4..6]
+            .copy_from_slice(&(count | if continues { CONTINUES } else { 0 }).to_le_bytes());
+        self.bytes[6..HEADER_BYTES].copy_from_slice(&self.base.to_le_bytes()[..6]);
+        page[..end].copy_from_slice(&self.bytes[..end]);
+        page[end..].fill(0);
+        (self.count, self.base) = (0, 0);
+    }
 }
 
 /// A page that was read and whose checksum fits.
@@ -59,19 +98,26 @@ impl<'a> KeyedPage<'a> {
         })
     }
 
-    pub(crate) fn entries(&self) -> impl ExactSizeIterator<Item = Entry> {
-        self.entries.iter().map(|bytes| Entry::from_bytes_at(self.base, bytes))
+    pub(crate) fn entries_in(&self, range: Range<usize>) -> impl ExactSizeIterator<Item = Entry> {
+        self.entries[range].iter().map(|bytes| Entry::from_bytes_at(self.base, bytes))
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn last(&self) -> Option<Entry> {
+        self.entries.last().map(|bytes| Entry::from_bytes_at(self.base, bytes))
+    }
+
+    /// How many entries come before the first whose prefix is not below this one.
+    pub(crate) fn count_below(&self, prefix: u64) -> usize {
+        self.entries.partition_point(|e| Entry::from_bytes_at(self.base, e).prefix() < prefix)
     }
 
     /// Hands out the entries of one prefix; whether the next page may have more of them.
     pub(crate) fn find(&self, prefix: u64, mut found: impl FnMut(Entry)) -> bool {
-        let prefix_at = |i: usize| Entry::from_bytes_at(self.base, &self.entries[i]).prefix();
-        let (mut low, mut high) = (0, self.entries.len());
-        while low < high {
-            let middle = low.midpoint(high);
-            if prefix_at(middle) < prefix { low = middle + 1 } else { high = middle }
-        }
-        for bytes in &self.entries[low..] {
+        for bytes in &self.entries[self.count_below(prefix)..] {
             let entry = Entry::from_bytes_at(self.base, bytes);
             if entry.prefix() != prefix {
                 return false;
@@ -92,6 +138,22 @@ mod tests {
         Entry::new(prefix, Location { container, offset: 16 })
     }
 
+    fn page_of(entries: &[Entry], continues: bool) -> Page {
+        let mut builder = PageBuilder::new();
+        // what an earlier, fuller page left must not show
+        (0..PAGE_ENTRIES).for_each(|_| builder.push(entry(1, u32::MAX)));
+        let mut page = [0xee; PAGE_BYTES];
+        builder.close(true, &mut page);
+        for &entry in entries {
+            assert!(builder.takes(entry.prefix()));
+            builder.push(entry);
+        }
+        assert_eq!((builder.first(), builder.len()), (entries.first().copied(), entries.len()));
+        page[..4].fill(0);
+        builder.close(continues, &mut page);
+        page
+    }
+
     proptest! {
         #[test]
         fn pages_round_trip(
@@ -99,9 +161,9 @@ mod tests {
         ) {
             let mut entries: Vec<_> = deltas.iter().map(|&(d, c)| entry(base + d, c)).collect();
             entries.sort_unstable();
-            let page = encode(&entries, continues);
+            let page = page_of(&entries, continues);
             let read = KeyedPage::parse(&page).unwrap();
-            prop_assert_eq!(read.entries().collect::<Vec<_>>(), entries.clone());
+            prop_assert_eq!(read.entries_in(0..read.count()).collect::<Vec<_>>(), entries.clone());
             for wanted in entries.iter().step_by(17) {
                 let mut found = Vec::new();
                 let more = read.find(wanted.prefix(), |e| found.push(e));
@@ -117,7 +179,7 @@ mod tests {
             page[..64].copy_from_slice(&head);
             if let Some(read) = KeyedPage::parse(&page) {
                 read.find(prefix, |_| {});
-                prop_assert!(read.entries().count() <= PAGE_ENTRIES);
+                prop_assert!(read.entries_in(0..read.count()).count() <= PAGE_ENTRIES);
             }
         }
     }
@@ -132,7 +194,7 @@ mod tests {
             (true, 8, true),
             (false, 8, false),
         ] {
-            let page = encode(&entries, continues);
+            let page = page_of(&entries, continues);
             assert_eq!(KeyedPage::parse(&page).unwrap().find(prefix, |_| {}), more, "{prefix}");
         }
     }

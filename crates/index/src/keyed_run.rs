@@ -17,12 +17,11 @@ use crate::{
     entry::{Entry, Location, PREFIX_BITS},
     error::Error,
     filter::{BLOCK_BYTES, Filter},
-    keyed_page::{self, KeyedPage, PAGE_ENTRIES, PREFIX_SPAN},
+    keyed_page::{KeyedPage, PageBuilder},
     page::{PAGE_BYTES, SLOT_BYTES},
     run_file::{FinishedRun, RunFile, RunHeader, RunKind, RunWriter, page_of},
 };
 use std::{
-    collections::VecDeque,
     ops::RangeInclusive,
     sync::{Arc, OnceLock},
 };
@@ -162,8 +161,8 @@ pub(crate) struct KeyedRunWriter {
     home_pages: u32,
     prefix_bits: u32,
     containers: RangeInclusive<u32>,
-    /// entries of the page that is being filled
-    open: Vec<Entry>,
+    /// the page that is being filled
+    open: PageBuilder,
     /// its number among the entry pages
     page: u32,
     /// the first prefix whose home is behind it
@@ -196,7 +195,7 @@ impl KeyedRunWriter {
             home_pages,
             prefix_bits,
             containers,
-            open: Vec::with_capacity(PAGE_ENTRIES),
+            open: PageBuilder::new(),
             page: 0,
             home_end: home_end(0, home_pages, prefix_bits),
             above_last: 0,
@@ -232,7 +231,7 @@ impl KeyedRunWriter {
         if progress.pages > 0 {
             let mut page = [0; PAGE_BYTES];
             self.writer.read_page(progress.pages, &mut page)?;
-            let last = KeyedPage::parse(&page).and_then(|page| page.entries().last());
+            let last = KeyedPage::parse(&page).and_then(|page| page.last());
             if last.is_some_and(|last| last.0 >= progress.next_entry) {
                 return Err(unfit);
             }
@@ -258,6 +257,7 @@ impl KeyedRunWriter {
     }
 
     /// Adds an entry, not below the one before; an equal one is dropped.
+    #[inline]
     pub(crate) fn push(&mut self, entry: Entry) -> Result<(), Error> {
         if entry.0 < self.above_last {
             assert_eq!(entry.0 + 1, self.above_last, "entries ascend");
@@ -268,8 +268,7 @@ impl KeyedRunWriter {
         while prefix >= self.home_end {
             self.close_page(false)?;
         }
-        let spans = self.open.first().is_some_and(|e| prefix - e.prefix() >= PREFIX_SPAN);
-        if self.open.len() == PAGE_ENTRIES || spans {
+        if !self.open.takes(prefix) {
             self.close_page(true)?;
         }
         self.open.push(entry);
@@ -281,8 +280,9 @@ impl KeyedRunWriter {
     }
 
     fn close_page(&mut self, continues: bool) -> Result<(), Error> {
-        self.writer.append(&mut keyed_page::encode(&self.open, continues))?;
-        self.open.clear();
+        let mut page = [0; PAGE_BYTES];
+        self.open.close(continues, &mut page);
+        self.writer.append(&mut page)?;
         self.page += 1;
         self.home_end = home_end(self.page, self.home_pages, self.prefix_bits);
         Ok(())
@@ -290,7 +290,7 @@ impl KeyedRunWriter {
 
     /// Makes the run durable.
     pub(crate) fn finish(mut self) -> Result<(KeyedRun, u32), Error> {
-        while self.page < self.home_pages || !self.open.is_empty() {
+        while self.page < self.home_pages || self.open.len() > 0 {
             self.close_page(false)?;
         }
         let mut filter_blocks = 0;
@@ -324,68 +324,76 @@ pub(crate) struct KeyedCursor {
     run: Arc<KeyedRun>,
     next_page: u32,
     slots: Vec<u8>,
+    /// of the slots, the one whose page is being handed out
     slot: usize,
-    entries: VecDeque<Entry>,
+    /// entries of that page that were handed out
+    taken: usize,
     last: Entry,
 }
 
 impl KeyedCursor {
-    /// Begins at the home of a prefix of the run's bits: what lies before has lower prefixes.
-    pub(crate) fn new(run: Arc<KeyedRun>, prefix: u64) -> Self {
+    /// Begins with the first entry whose prefix, of the run's bits, is not below this one.
+    pub(crate) fn at(run: Arc<KeyedRun>, prefix: u64) -> Result<Self, Error> {
         let next_page = home_page(prefix, run.file.header().home_pages, run.prefix_bits());
-        Self {
-            run,
-            next_page,
-            slots: Vec::new(),
-            slot: 0,
-            entries: VecDeque::with_capacity(PAGE_ENTRIES),
-            last: Entry(0),
+        let mut cursor =
+            Self { run, next_page, slots: Vec::new(), slot: 0, taken: 0, last: Entry(0) };
+        if prefix > 0 {
+            cursor.take_below(prefix, &mut Vec::new(), |entry| entry.0)?;
         }
+        Ok(cursor)
     }
 
     pub(crate) fn run(&self) -> &KeyedRun {
         &self.run
     }
 
-    /// Hands out the entries whose prefix is below `end`.
+    /// Appends the entries whose prefix is below `end`, each as `to_number` makes one of it.
     pub(crate) fn take_below(
         &mut self,
         end: u64,
-        mut take: impl FnMut(Entry),
+        out: &mut Vec<u128>,
+        to_number: impl Fn(Entry) -> u128,
     ) -> Result<(), Error> {
-        loop {
-            let count = self.entries.partition_point(|e| e.prefix() < end);
-            self.entries.drain(..count).for_each(&mut take);
-            if !self.entries.is_empty() || !self.read_page()? {
+        let run = Arc::clone(&self.run);
+        let damaged = |reason| run.file().damaged(reason);
+        while self.slot * SLOT_BYTES < self.slots.len() || self.read_pages()? {
+            let page = page_of(&self.slots[self.slot * SLOT_BYTES..][..SLOT_BYTES]);
+            let page = KeyedPage::parse(page).ok_or_else(|| damaged("a page overflows"))?;
+            let last_in_page = page.last().map_or(0, Entry::prefix);
+            if last_in_page >> self.run.prefix_bits() != 0 {
+                return Err(damaged("a prefix is too long"));
+            }
+            let below = if last_in_page < end { page.count() } else { page.count_below(end) };
+            let below = below.max(self.taken);
+            let (mut last, mut ascending) = (self.last, true);
+            out.extend(page.entries_in(self.taken..below).map(|entry| {
+                ascending &= entry >= last;
+                last = entry;
+                to_number(entry)
+            }));
+            if !ascending || last.prefix() >= end {
+                return Err(damaged("its entries do not ascend"));
+            }
+            self.last = last;
+            self.taken = below;
+            if below < page.count() {
                 return Ok(());
             }
+            self.slot += 1;
+            self.taken = 0;
         }
+        Ok(())
     }
 
-    /// Reads the next page into `entries`; whether there was one.
-    fn read_page(&mut self) -> Result<bool, Error> {
-        if self.slot * SLOT_BYTES == self.slots.len() {
-            let file = self.run.file();
-            let pages = file.header().pages[ENTRIES];
-            let count = CURSOR_PAGES.min(pages - self.next_page);
-            if count == 0 {
-                return Ok(false);
-            }
+    /// Reads the next pages; whether there were any.
+    fn read_pages(&mut self) -> Result<bool, Error> {
+        let file = self.run.file();
+        let count = CURSOR_PAGES.min(file.header().pages[ENTRIES] - self.next_page);
+        if count > 0 {
             file.read_slots(1 + self.next_page, count, &mut self.slots)?;
             self.next_page += count;
             self.slot = 0;
         }
-        let slot = &self.slots[self.slot * SLOT_BYTES..][..SLOT_BYTES];
-        self.slot += 1;
-        let damaged = |reason| self.run.file().damaged(reason);
-        let page = KeyedPage::parse(page_of(slot)).ok_or(damaged("a page overflows"))?;
-        self.entries.extend(page.entries());
-        for &entry in &self.entries {
-            if entry < self.last || entry.prefix() >> self.run.prefix_bits() != 0 {
-                return Err(damaged("its entries do not ascend"));
-            }
-            self.last = entry;
-        }
-        Ok(true)
+        Ok(count > 0)
     }
 }

@@ -51,6 +51,7 @@ mod policy;
 mod run_file;
 mod sequence_page;
 mod sequence_run;
+mod sort;
 mod stats;
 
 pub use entry::Location;

@@ -1,13 +1,11 @@
 //! What was inserted since the last flush, in RAM.
 //!
-//! Keyed entries lie in sixteen open-addressing tables by the first bits of their prefix. A slot's home grows with the
-//! prefix and probing only goes forward, so a table is almost in the order of its prefixes: each stretch of taken slots
-//! holds all entries whose homes are in it, and sorting stretch by stretch sorts the table. Nothing is removed but all.
+//! Keyed entries are appended to one of 256 partitions by the first bits of their prefix, each with a table of chains
+//! over its entries: inserting touches the end of a partition and one head, of which all are in the processor's second
+//! cache, and a flush sorts partition by partition, each in the cache. Nothing is removed but all.
 //!
-//! A table of a million entries is larger than the caches, and a lock taken between two of its misses keeps the
-//! processor from overlapping them. So each table has a few entries waiting in front of it that are placed together.
-//!
-//! Cost: 16 bytes per slot, 23 to 46 bytes per entry.
+//! Cost: 20 bytes per entry (up to twice that while a partition grows) and 1 MB of heads; a lookup walks a chain of
+//! about four entries per million.
 
 use crate::{
     entry::{Entry, Location, PREFIX_BITS},
@@ -17,39 +15,41 @@ use crate::{
 use prunedb_core::TableId;
 use std::{
     collections::BTreeMap,
+    ops::Range,
     sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-const SHARD_BITS: u32 = 4;
-const SLOT_BITS_MIN: u32 = 6;
-const EMPTY: Entry = Entry(u128::MAX);
-/// Entries that wait to be placed together; each lookup looks at all of them.
-const WAITING_MAX: usize = 32;
+const PARTITION_BITS: u32 = 8;
+/// Parts of a memtable, by the first bits of the prefix.
+pub(crate) const PARTITIONS: usize = 1 << PARTITION_BITS;
+const HEAD_BITS: u32 = 10;
+const END: u32 = u32::MAX;
 
 /// See the module's text.
 #[derive(Debug)]
 pub(crate) struct Memtable {
-    shards: [RwLock<Table>; 1 << SHARD_BITS],
+    keyed: RwLock<Vec<Partition>>,
     sequences: RwLock<BTreeMap<TableId, BTreeMap<u64, Location>>>,
 }
 
 impl Memtable {
     pub(crate) fn new() -> Self {
-        Self {
-            shards: std::array::from_fn(|_| RwLock::new(Table::new(SLOT_BITS_MIN))),
-            sequences: RwLock::default(),
-        }
+        let keyed = (0..PARTITIONS).map(|_| Partition::default()).collect();
+        Self { keyed: RwLock::new(keyed), sequences: RwLock::default() }
     }
 
-    /// An empty one whose tables, once used, begin as large as those of this one.
+    /// An empty one with room for as much as this one has.
     pub(crate) fn new_alike(&self) -> Self {
-        let table = |i: usize| RwLock::new(Table::new(read(&self.shards[i]).slot_bits));
-        Self { shards: std::array::from_fn(table), sequences: RwLock::default() }
+        let alike = |partition: &Partition| Partition::with_capacity(partition.entries.len());
+        let keyed = read(&self.keyed).iter().map(alike).collect();
+        Self { keyed: RwLock::new(keyed), sequences: RwLock::default() }
     }
 
-    pub(crate) fn insert(&self, entry: Entry) {
-        let shard = entry.prefix() >> (PREFIX_BITS - SHARD_BITS);
-        write(&self.shards[usize::try_from(shard).expect("4 bits")]).insert(entry);
+    pub(crate) fn insert(&self, entries: &[Entry]) {
+        let mut partitions = write(&self.keyed);
+        for &entry in entries {
+            partitions[partition_of(entry.prefix())].insert(entry);
+        }
     }
 
     /// Of two locations of one position the older one stays; both are handed back.
@@ -66,8 +66,7 @@ impl Memtable {
     }
 
     pub(crate) fn find(&self, prefix: u64, found: &mut Vec<Location>) {
-        let shard = prefix >> (PREFIX_BITS - SHARD_BITS);
-        read(&self.shards[usize::try_from(shard).expect("4 bits")]).find(prefix, found);
+        read(&self.keyed)[partition_of(prefix)].find(prefix, found);
     }
 
     pub(crate) fn find_sequence(&self, (table, position): SequenceKey) -> Option<Location> {
@@ -87,15 +86,9 @@ impl Memtable {
         Some((*table.first_key_value()?.0, *table.last_key_value()?.0))
     }
 
-    /// All keyed entries, ascending.
-    pub(crate) fn sorted_entries(&self) -> Vec<Entry> {
-        let mut out = Vec::with_capacity(self.keyed_len());
-        for shard in &self.shards {
-            let mut shard = write(shard);
-            shard.place_waiting();
-            shard.append_sorted(&mut out);
-        }
-        out
+    /// Hands out the keyed entries of one partition, in the order in which they came.
+    pub(crate) fn partition<T>(&self, partition: usize, take: impl FnOnce(&[Entry]) -> T) -> T {
+        take(&read(&self.keyed)[partition].entries)
     }
 
     /// All sequence entries, ascending.
@@ -107,8 +100,9 @@ impl Memtable {
         entries.collect()
     }
 
+    /// Keyed entries; one that was inserted twice counts twice.
     pub(crate) fn keyed_len(&self) -> usize {
-        self.shards.iter().map(|shard| read(shard).len()).sum()
+        read(&self.keyed).iter().map(|partition| partition.entries.len()).sum()
     }
 
     pub(crate) fn sequence_len(&self) -> usize {
@@ -118,8 +112,8 @@ impl Memtable {
     pub(crate) fn ram_bytes(&self) -> usize {
         // a B-tree's nodes are at least half full
         let per_position = 2 * size_of::<(u64, Location)>();
-        let keyed: usize = self.shards.iter().map(|shard| read(shard).slots.capacity()).sum();
-        keyed * size_of::<Entry>() + self.sequence_len() * per_position
+        let keyed: usize = read(&self.keyed).iter().map(Partition::ram_bytes).sum();
+        keyed + self.sequence_len() * per_position
     }
 }
 
@@ -132,90 +126,64 @@ fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
     lock.write().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// One open-addressing table. Homes are the first `1 << slot_bits` slots; what overflows the end goes on behind it.
-#[derive(Debug)]
-struct Table {
-    slots: Vec<Entry>,
-    /// of the slots; of those to be made while there are none
-    slot_bits: u32,
-    placed: usize,
-    waiting: Vec<Entry>,
+fn partition_of(prefix: u64) -> usize {
+    usize::try_from(prefix >> (PREFIX_BITS - PARTITION_BITS)).expect("8 bits")
 }
 
-impl Table {
-    fn new(slot_bits: u32) -> Self {
-        Self { slots: Vec::new(), slot_bits, placed: 0, waiting: Vec::new() }
+/// The prefixes of a partition.
+pub(crate) fn prefixes_of(partition: usize) -> Range<u64> {
+    let width = 1 << (PREFIX_BITS - PARTITION_BITS);
+    let first = partition as u64 * width;
+    first..first + width
+}
+
+/// Entries in the order of their arrival, and chains over them by the next bits of the prefix.
+#[derive(Debug, Default)]
+struct Partition {
+    entries: Vec<Entry>,
+    /// of each entry, the one before it in its chain
+    chained: Vec<u32>,
+    /// of each chain, the last entry; none while there are no entries
+    heads: Vec<u32>,
+}
+
+impl Partition {
+    fn with_capacity(entries: usize) -> Self {
+        Self {
+            entries: Vec::with_capacity(entries),
+            chained: Vec::with_capacity(entries),
+            heads: Vec::new(),
+        }
     }
 
-    /// Entries that wait may be there already, so this may be a little too much.
-    fn len(&self) -> usize {
-        self.placed + self.waiting.len()
-    }
-
-    fn home(&self, prefix: u64) -> usize {
-        let rest_bits = PREFIX_BITS - SHARD_BITS;
-        let rest = prefix & ((1 << rest_bits) - 1);
-        usize::try_from(rest >> (rest_bits - self.slot_bits)).expect("few bits")
+    fn head_of(prefix: u64) -> usize {
+        let bits = prefix >> (PREFIX_BITS - PARTITION_BITS - HEAD_BITS);
+        usize::try_from(bits & ((1 << HEAD_BITS) - 1)).expect("10 bits")
     }
 
     fn insert(&mut self, entry: Entry) {
-        self.waiting.push(entry);
-        if self.waiting.len() == WAITING_MAX {
-            self.place_waiting();
+        if self.heads.is_empty() {
+            self.heads = vec![END; 1 << HEAD_BITS];
         }
-    }
-
-    fn place_waiting(&mut self) {
-        while self.len() * 10 > self.slots.len() * 7 {
-            self.grow();
-        }
-        let waiting = std::mem::take(&mut self.waiting);
-        // touch all homes first: independent loads, whose misses overlap
-        let homes = waiting.iter().map(|entry| self.slots[self.home(entry.prefix())].0);
-        std::hint::black_box(homes.fold(0, |all, slot| all ^ slot));
-        waiting.iter().for_each(|&entry| self.place(entry));
-        self.waiting = waiting;
-        self.waiting.clear();
-    }
-
-    fn place(&mut self, entry: Entry) {
-        let home = self.home(entry.prefix());
-        for slot in &mut self.slots[home..] {
-            if *slot == entry {
-                return;
-            }
-            if *slot == EMPTY {
-                *slot = entry;
-                self.placed += 1;
-                return;
-            }
-        }
-        self.slots.push(entry);
-        self.placed += 1;
-    }
-
-    fn grow(&mut self) {
-        self.slot_bits += u32::from(!self.slots.is_empty());
-        let old = std::mem::replace(&mut self.slots, vec![EMPTY; 1 << self.slot_bits]);
-        self.placed = 0;
-        old.into_iter().filter(|&e| e != EMPTY).for_each(|e| self.place(e));
+        let number = u32::try_from(self.entries.len()).expect("a flush comes long before");
+        let head = &mut self.heads[Self::head_of(entry.prefix())];
+        self.chained.push(std::mem::replace(head, number));
+        self.entries.push(entry);
     }
 
     fn find(&self, prefix: u64, found: &mut Vec<Location>) {
-        let waiting = self.waiting.iter();
-        found.extend(waiting.filter(|e| e.prefix() == prefix).map(|e| e.location()));
-        if !self.slots.is_empty() {
-            let probed = self.slots[self.home(prefix)..].iter().take_while(|&&e| e != EMPTY);
-            found.extend(probed.filter(|e| e.prefix() == prefix).map(|e| e.location()));
+        let mut next = self.heads.get(Self::head_of(prefix)).copied().unwrap_or(END);
+        while let Some(entry) = self.entries.get(next as usize) {
+            if entry.prefix() == prefix {
+                found.push(entry.location());
+            }
+            next = self.chained[next as usize];
         }
     }
 
-    fn append_sorted(&self, out: &mut Vec<Entry>) {
-        for stretch in self.slots.split(|&e| e == EMPTY) {
-            let start = out.len();
-            out.extend_from_slice(stretch);
-            out[start..].sort_unstable();
-        }
+    fn ram_bytes(&self) -> usize {
+        self.entries.capacity() * size_of::<Entry>()
+            + (self.chained.capacity() + self.heads.capacity()) * size_of::<u32>()
     }
 }
 
@@ -228,15 +196,16 @@ mod tests {
     proptest! {
         #[test]
         fn behaves_as_a_set(
-            // few distinct prefixes at the table's end, some anywhere: long stretches, also past the last home
+            // few distinct prefixes at the end, some anywhere: long chains, full and empty partitions
             entries in proptest::collection::vec((prop_oneof![0u64..1 << 48, (1u64 << 48) - 20..1 << 48], 0u32..9), 0..600),
         ) {
             let memtable = Memtable::new();
             let mut model = BTreeSet::new();
-            for &(prefix, container) in &entries {
-                let entry = Entry::new(prefix, Location { container, offset: 0 });
-                memtable.insert(entry);
-                model.insert(entry);
+            for batch in entries.chunks(70) {
+                let entry = |&(prefix, container): &(u64, u32)| Entry::new(prefix, Location { container, offset: 0 });
+                let batch: Vec<Entry> = batch.iter().map(entry).collect();
+                memtable.insert(&batch);
+                model.extend(batch);
             }
             for &(prefix, _) in entries.iter().step_by(7) {
                 let mut found = Vec::new();
@@ -246,8 +215,14 @@ mod tests {
                 let expected: Vec<_> = model.iter().filter(|e| e.prefix() == prefix).map(|e| e.location()).collect();
                 prop_assert_eq!(found, expected);
             }
-            prop_assert_eq!(memtable.sorted_entries(), model.iter().copied().collect::<Vec<_>>());
-            prop_assert_eq!(memtable.keyed_len(), model.len());
+            let mut all = BTreeSet::new();
+            for partition in 0..PARTITIONS {
+                let entries = memtable.partition(partition, <[Entry]>::to_vec);
+                prop_assert!(entries.iter().all(|e| prefixes_of(partition).contains(&e.prefix())));
+                all.extend(entries);
+            }
+            prop_assert_eq!(all, model);
+            prop_assert_eq!(memtable.keyed_len(), entries.len());
         }
     }
 

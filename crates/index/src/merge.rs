@@ -1,7 +1,7 @@
 //! Merging runs into one, a little at a time.
 //!
-//! Keyed runs are merged by ranges of the hash: the entries of a range from all sources are sorted together (they are
-//! a few ascending stretches, which the standard sort merges) and appended. Sequence runs are merged by the smallest
+//! Keyed runs are merged by ranges of the hash: the entries of a range from all sources are sorted together, which for
+//! hashes is faster than comparing the heads of sources, and appended. Sequence runs are merged by the smallest
 //! next key. A merge that is dropped leaves its sources as they are and removes its file.
 //!
 //! A merge into a base may take minutes, so it leaves checkpoints: what is written so far is durable, and where to go
@@ -14,6 +14,7 @@ use crate::{
     policy::SOURCES_MAX,
     run_file::RunWriter,
     sequence_run::{SequenceCursor, SequenceRun, SequenceRunWriter},
+    sort::Sorter,
 };
 use std::sync::Arc;
 
@@ -35,8 +36,12 @@ pub(crate) struct KeyedMerge {
     step: u64,
     /// pages that were closed at the last checkpoint; none are left without this
     checkpoint: Option<u32>,
-    /// entries with the number of their source in the low byte
+    /// entries with the number of their source
     batch: Vec<u128>,
+    sorter: Sorter,
+    /// the source with most entries, a base mostly: its entries need no sorting
+    largest: usize,
+    ascending: Vec<u128>,
 }
 
 impl KeyedMerge {
@@ -44,8 +49,8 @@ impl KeyedMerge {
         sources: Vec<Arc<KeyedRun>>,
         writer: RunWriter,
         filter_bits: Option<u32>,
-    ) -> Self {
-        Self::with(sources, writer, filter_bits, Ok).expect("nothing was written")
+    ) -> Result<Self, Error> {
+        Self::with(sources, writer, filter_bits, Ok)
     }
 
     /// Goes on with a merge into a base, with a writer that was resumed.
@@ -66,6 +71,7 @@ impl KeyedMerge {
         assert!(sources.len() <= SOURCES_MAX);
         let headers = || sources.iter().map(|run| run.file().header());
         let entries = headers().map(|header| header.entries).sum();
+        let largest = (0..sources.len()).max_by_key(|&i| sources[i].file().header().entries);
         let source_bits = sources.iter().map(|run| run.prefix_bits()).min().expect("sources");
         let oldest = headers().map(|header| header.container_min).min().expect("sources");
         let newest = headers().map(|header| header.container_max).max().expect("sources");
@@ -83,16 +89,21 @@ impl KeyedMerge {
         let done = Entry(progress.next_entry).prefix();
         let cursor = |run: Arc<KeyedRun>| {
             let begin = done << (run.prefix_bits() - bits);
-            KeyedCursor::new(run, begin)
+            KeyedCursor::at(run, begin)
         };
+        let cursors = sources.into_iter().map(cursor).collect::<Result<_, _>>()?;
+        let largest = largest.expect("sources");
         Ok(Self {
-            cursors: sources.into_iter().map(cursor).collect(),
+            cursors,
             writer,
             done,
             resumed_at: progress.next_entry,
             step: u64::try_from(step).expect("at most 48 bits").max(1),
             checkpoint: filter_bits.is_none().then_some(progress.pages),
             batch: Vec::new(),
+            sorter: Sorter::default(),
+            largest,
+            ascending: Vec::new(),
         })
     }
 
@@ -127,31 +138,56 @@ impl KeyedMerge {
         }
         let end = (self.done + self.step).min(1 << bits);
         self.batch.clear();
-        for (source, cursor) in (0u128..).zip(&mut self.cursors) {
+        self.ascending.clear();
+        for (source, cursor) in (0..=u8::MAX).zip(&mut self.cursors) {
             let drop_bits = cursor.run().prefix_bits() - bits;
-            cursor.take_below(end << drop_bits, |entry| {
-                self.batch.push(entry.narrowed(drop_bits).0 << 8 | source);
+            // prefixes that become equal lose the order of their locations
+            let in_order = usize::from(source) == self.largest && drop_bits == 0;
+            let out = if in_order { &mut self.ascending } else { &mut self.batch };
+            cursor.take_below(end << drop_bits, out, |entry| {
+                if drop_bits == 0 { entry } else { entry.narrowed(drop_bits) }.tagged(source)
             })?;
         }
-        self.batch.sort();
         let mut last = (Entry(u128::MAX), 0);
         let resumed_at = self.resumed_at << 8;
-        for &tagged in self.batch.iter().filter(|&&tagged| tagged >= resumed_at) {
-            let (entry, source) = (Entry(tagged >> 8), tagged & 0xff);
-            let same_prefix = last.0.prefix() == entry.prefix();
-            if same_prefix && last.1 != source && last.0 != entry {
+        let sorted = self.sorter.sort(&self.batch, self.done, end);
+        merge_two(&self.ascending, sorted, |tagged| {
+            if tagged < resumed_at {
+                return Ok(());
+            }
+            let (entry, source) = Entry::untag(tagged);
+            if last.0.prefix() == entry.prefix() && last.1 != source && last.0 != entry {
                 suspects.push((last.0.location(), entry.location()));
             }
             last = (entry, source);
-            self.writer.push(entry)?;
-        }
+            self.writer.push(entry)
+        })?;
         self.done = end;
-        Ok(Some(self.batch.len() as u64))
+        Ok(Some((self.batch.len() + self.ascending.len()) as u64))
     }
 
     pub(crate) fn finish(self) -> Result<(KeyedRun, u32), Error> {
         self.writer.finish()
     }
+}
+
+/// Hands out the numbers of two ascending lists in order.
+fn merge_two(
+    a: &[u128],
+    b: &[u128],
+    mut take: impl FnMut(u128) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut rest = a;
+    for &number in b {
+        while let Some((&first, others)) = rest.split_first()
+            && first < number
+        {
+            take(first)?;
+            rest = others;
+        }
+        take(number)?;
+    }
+    rest.iter().try_for_each(|&number| take(number))
 }
 
 /// A sequence merge under way.

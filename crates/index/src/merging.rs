@@ -189,7 +189,7 @@ impl Index {
                 let sources = runs.keyed.iter();
                 let sources = sources.filter(|run| plan.sources.contains(&run.file().number()));
                 let filter_bits = plan.filter.then_some(filter_bits);
-                Job::Keyed(KeyedMerge::new(sources.cloned().collect(), writer, filter_bits))
+                Job::Keyed(KeyedMerge::new(sources.cloned().collect(), writer, filter_bits)?)
             }
             RunKind::Sequence => {
                 let sources = runs.sequence.iter();

@@ -2,6 +2,7 @@
 
 mod codec;
 mod engine;
+mod scale;
 
 use crate::io::{Exit, Io};
 use clap::Subcommand;
@@ -30,11 +31,19 @@ pub(crate) enum Bench {
         about four times --mb of disk."
     )]
     Engine(BenchEngine),
+    /// Index and manifest of lakes up to 100 TB: build, lookups, memory, reopen
+    #[command(
+        after_help = "Example:\n  prunedb bench scale --keys 1e6,1e7,1e8,1e9 --dir /mnt/big --json\n\n\
+        Index, manifest and reads are real; shards, and the records in them, are computed as they are asked for. Cold:\n\
+        the files of index and manifest were taken out of the file cache. Its files are removed at the end."
+    )]
+    Scale(scale::BenchScale),
 }
 
 pub(crate) fn run(args: &Bench, io: &mut Io) -> anyhow::Result<Exit> {
     match args {
         Bench::Codec(args) => codec::run(args, io),
         Bench::Engine(args) => engine::run(args, io),
+        Bench::Scale(args) => scale::run(args, io),
     }
 }

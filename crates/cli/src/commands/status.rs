@@ -4,16 +4,18 @@ use crate::{
     args,
     io::{Exit, Io},
     session::Session,
-    text::{count, ratio, show_key, size},
+    text::{count, ratio, show_bytes, show_key, size},
 };
-use prunedb_engine::{ContainerPlace, ContainerStatus, NodeState, NodeStatus, Status, TableKind};
+use prunedb_engine::{
+    ContainerPlace, ContainerStatus, Contender, Duplicate, NodeState, NodeStatus, Status, TableKind,
+};
 use serde_json::{Value, json};
 
 pub(super) fn run(args: &args::Status, session: &Session, io: &mut Io) -> anyhow::Result<Exit> {
     let status = session.db.status()?;
     let containers = if args.containers { Some(session.db.containers()?) } else { None };
     if io.json {
-        let mut out = status_json(&status);
+        let mut out = status_json(&status, &session.db.duplicates()?);
         if let Some(containers) = &containers {
             out["container_list"] = containers.iter().map(container_json).collect();
         }
@@ -21,13 +23,45 @@ pub(super) fn run(args: &args::Status, session: &Session, io: &mut Io) -> anyhow
         return Ok(Exit::Done);
     }
     write(&status, io)?;
+    for duplicate in session.db.duplicates()?.iter().take(DUPLICATES_SHOWN) {
+        write_duplicate(duplicate, io)?;
+    }
     for container in containers.iter().flatten() {
         write_container(container, io)?;
     }
     Ok(Exit::Done)
 }
 
-fn status_json(status: &Status) -> Value {
+/// Of those keys under which different values were put; the rest is only counted.
+const DUPLICATES_SHOWN: usize = 10;
+
+fn duplicate_json(duplicate: &Duplicate) -> Value {
+    let contender = |c: &Contender| {
+        json!({
+            "container": c.container.to_string(),
+            "offset": c.offset,
+            "digest": c.digest.to_string(),
+        })
+    };
+    json!({
+        "table": duplicate.table,
+        "key": show_bytes(&duplicate.key),
+        "first": contender(&duplicate.first),
+        "second": contender(&duplicate.second),
+    })
+}
+
+fn write_duplicate(duplicate: &Duplicate, io: &mut Io) -> anyhow::Result<()> {
+    let Duplicate { table, key, first, second } = duplicate;
+    io.line(format_args!("twice     {} of {table}", show_bytes(key)))?;
+    for (which, Contender { container, offset, digest }) in [("read", first), ("not read", second)]
+    {
+        io.line(format_args!("          {which:8} {container} at {offset}, value {digest}"))?;
+    }
+    Ok(())
+}
+
+fn status_json(status: &Status, duplicates: &[Duplicate]) -> Value {
     let tables: Vec<Value> = status
         .tables
         .iter()
@@ -48,6 +82,7 @@ fn status_json(status: &Status) -> Value {
         "coded_bytes": status.coded_bytes,
         "lake_bytes": status.lake_bytes,
         "damaged_shards": status.damaged_shards,
+        "duplicates": duplicates.iter().map(duplicate_json).collect::<Vec<_>>(),
         "offload_failure": status.offload_failure,
         "tables": tables,
         "nodes": status.nodes.iter().map(node_json).collect::<Vec<_>>(),
@@ -139,6 +174,12 @@ fn write(status: &Status, io: &mut Io) -> anyhow::Result<()> {
         let shards = count(status.damaged_shards, "shard");
         io.line(format_args!(
             "damage    {shards} known to be missing or damaged: `prunedb repair` rebuilds them"
+        ))?;
+    }
+    if status.duplicates > 0 {
+        io.line(format_args!(
+            "twice     {} with two different values; the first one is read",
+            count(status.duplicates, "key")
         ))?;
     }
     if let Some(failure) = &status.offload_failure {

@@ -1,19 +1,41 @@
-//! The file behind the local manifest: redb, through the same `Disk` door as everything else.
+//! The files behind the local manifest, through the same `Disk` door as everything else.
+//!
+//! ```text
+//! manifest.edits  the edits' bytes, one after another, only appended to
+//! manifest.redb   where each edit is, which one names which container, and everything small
+//! ```
+//! An edit is about 7 KB, most of it the frame table, and a lake has a million: in the tree they would make each commit
+//! longer, since it writes the state of the file's allocator. Beside it, a commit costs the same at any size.
+//!
+//! Atomic: the commit of the tree. Edits are durable before the tree names them; what a crash leaves behind the last
+//! named one is overwritten.
 
 use super::{State, pages::Pages};
-use crate::error::{At, Error};
-use prunedb_core::{ContainerId, ContainerKind, LakeId, Policy, ShardIndex, Term};
+use crate::{
+    error::{At, Error},
+    indexing::Found,
+    verify::shards_bytes,
+};
+use prunedb_core::{ContainerId, ContainerKind, Digest, LakeId, Policy, ShardIndex, TableId, Term};
 use prunedb_disk::{Disk, File, Open};
 use prunedb_format::{
     head::HeadBody,
     manifest::{ContainerEntry, Edit},
 };
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use prunedb_index::Location;
+use redb::{
+    Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
+    WriteTransaction,
+};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
 };
 
 const FILE: &str = "manifest.redb";
@@ -21,47 +43,89 @@ const FILE: &str = "manifest.redb";
 const UNFINISHED: &str = "manifest.redb.new";
 const CACHE_BYTES: usize = 8 << 20;
 
-const EDITS: TableDefinition<u64, &[u8]> = TableDefinition::new("edits");
-const CONTAINERS: TableDefinition<u32, u64> = TableDefinition::new("containers");
+const EDITS_FILE: &str = "manifest.edits";
+
+/// Where an edit is in its file: offset and length.
+type Place = (u64, u32);
+const EDITS: TableDefinition<u64, Place> = TableDefinition::new("edits");
+const CONTAINERS: TableDefinition<ContainerKey, u64> = TableDefinition::new("containers");
 const TABLES: TableDefinition<u32, u64> = TableDefinition::new("tables");
+/// Records of each table in the containers of the lake.
+const RECORDS: TableDefinition<u32, u64> = TableDefinition::new("records");
 const DAMAGE: TableDefinition<(u8, u32, u8), ()> = TableDefinition::new("damage");
-const READ_BACK: TableDefinition<u32, ()> = TableDefinition::new("read back");
+const READ_BACK: TableDefinition<ContainerKey, ()> = TableDefinition::new("read back");
 /// Since which head, group, p, q.
 type RetiredRow = (u64, u32, u8, u8);
-const RETIRED: TableDefinition<u32, RetiredRow> = TableDefinition::new("retired");
+const RETIRED: TableDefinition<ContainerKey, RetiredRow> = TableDefinition::new("retired");
+/// The places of two records: table, digests of their values, key.
+const DUPLICATES: TableDefinition<Places, DuplicateRow<'_>> = TableDefinition::new("duplicates");
+/// Container and offset of the first record, then of the second.
+type Places = (u32, u32, u32, u32);
+type DuplicateRow<'a> = (u32, [u8; 32], [u8; 32], &'a [u8]);
+/// More are not kept: a program that puts its keys twice would fill the disk.
+const DUPLICATES_MAX: u64 = 10_000;
 const NUMBERS: TableDefinition<&str, u64> = TableDefinition::new("numbers");
 const BODY: TableDefinition<(), &[u8]> = TableDefinition::new("body");
 const LAKE: TableDefinition<(), [u8; 16]> = TableDefinition::new("lake");
 
+/// Longer than any edit.
+const EDIT_BYTES_MAX: u32 = 64 << 20;
+
+/// Kind and number.
+type ContainerKey = (u8, u32);
+
+const fn key(id: ContainerId) -> ContainerKey {
+    (id.kind as u8, id.number)
+}
+
+/// All keys of a kind from a number on.
+const fn keys_from(kind: ContainerKind, number: u32) -> RangeInclusive<ContainerKey> {
+    (kind as u8, number)..=(kind as u8, u32::MAX)
+}
+
 /// Sums over the data containers of the lake.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Totals {
     pub(crate) containers: u64,
     pub(crate) records: u64,
     pub(crate) container_bytes: u64,
     pub(crate) coded_bytes: u64,
+    pub(crate) lake_bytes: u64,
+    pub(crate) table_records: Arc<BTreeMap<TableId, u64>>,
 }
 
 impl Totals {
-    pub(super) fn add(&mut self, entry: &ContainerEntry) {
+    pub(super) fn add(&mut self, entry: &ContainerEntry) -> Result<(), Error> {
         self.containers += 1;
         self.records += u64::from(entry.record_count);
         self.container_bytes += entry.stream.container_bytes;
         self.coded_bytes += entry.stream.coded_bytes;
+        self.lake_bytes += shards_bytes(&entry.stream)?;
+        let tables = Arc::make_mut(&mut self.table_records);
+        for table in &entry.tables {
+            *tables.entry(table.table.id).or_default() += u64::from(table.records);
+        }
+        Ok(())
     }
 
-    pub(super) fn remove(&mut self, entry: &ContainerEntry) {
+    pub(super) fn remove(&mut self, entry: &ContainerEntry) -> Result<(), Error> {
         self.containers -= 1;
         self.records -= u64::from(entry.record_count);
         self.container_bytes -= entry.stream.container_bytes;
         self.coded_bytes -= entry.stream.coded_bytes;
+        self.lake_bytes -= shards_bytes(&entry.stream)?;
+        let tables = Arc::make_mut(&mut self.table_records);
+        for table in &entry.tables {
+            *tables.entry(table.table.id).or_default() -= u64::from(table.records);
+        }
+        Ok(())
     }
 }
 
-/// A manifest container that a newer one replaced; its shards are deleted after some heads.
+/// A container that newer ones replaced; its shards are deleted after some heads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Retired {
-    pub(crate) number: u32,
+    pub(crate) id: ContainerId,
     pub(crate) since_head: u64,
     pub(crate) group: u32,
     pub(crate) policy: Policy,
@@ -71,11 +135,14 @@ pub(crate) struct Retired {
 #[derive(Default)]
 pub(super) struct Batch<'a> {
     pub(super) state: Option<&'a State>,
+    /// where the state's body is not the one that is stored
+    pub(super) body: Option<&'a HeadBody>,
     /// with the number of the first
     pub(super) edits: Option<(u64, &'a [Edit])>,
     pub(super) damage: Option<(&'a [(ContainerId, ShardIndex)], bool)>,
-    pub(super) read_back: Option<u32>,
-    pub(super) retired: Option<(&'a [Retired], &'a [u32])>,
+    pub(super) read_back: Option<ContainerId>,
+    pub(super) retired: Option<(&'a [Retired], &'a [ContainerId])>,
+    pub(super) duplicates: &'a [Found],
 }
 
 #[derive(Debug)]
@@ -84,6 +151,12 @@ pub(super) struct Store {
     database: Database,
     /// what failed first: redb says no more than that something did
     failure: OnceLock<String>,
+    edits_path: PathBuf,
+    edits: Arc<dyn File>,
+    /// where the next edit goes
+    edits_end: AtomicU64,
+    /// a sync of the edits failed: nothing is known of them any more
+    poisoned: AtomicBool,
 }
 
 impl Store {
@@ -99,7 +172,12 @@ impl Store {
             disk.remove(&path).at(&path)?;
         }
         let file = disk.open(&path, Open::CreateNew).at(&path)?;
-        Self::with(path, file)
+        let edits_path = dir.join(EDITS_FILE);
+        if disk.exists(&edits_path).at(&edits_path)? {
+            disk.remove(&edits_path).at(&edits_path)?;
+        }
+        let edits = disk.open(&edits_path, Open::CreateNew).at(&edits_path)?;
+        Self::with(path, file, edits_path, edits)
     }
 
     /// Gives a new file its name.
@@ -119,25 +197,50 @@ impl Store {
 
     pub(super) fn open(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Self, Error> {
         let path = dir.join(FILE);
-        match disk.open(&path, Open::ReadWrite) {
-            Ok(file) => {
-                // where a sync of an earlier process failed, memory may show pages that the disk never got
-                file.sync_data().and_then(|()| file.drop_cached()).at(&path)?;
-                Self::with(path, file)
-            }
+        let file = match disk.open(&path, Open::ReadWrite) {
+            Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                Err(Error::NotADatabase { path: dir.into() })
+                return Err(Error::NotADatabase { path: dir.into() });
             }
-            Err(source) => Err(Error::Io { path, source }),
+            Err(source) => return Err(Error::Io { path, source }),
+        };
+        // where a sync of an earlier process failed, memory may show pages that the disk never got; of the edits, those
+        // that the tree names were durable before it did
+        file.sync_data().and_then(|()| file.drop_cached()).at(&path)?;
+        let edits_path = dir.join(EDITS_FILE);
+        let edits = disk.open(&edits_path, Open::ReadWrite).at(&edits_path)?;
+        let store = Self::with(path, file, edits_path, edits)?;
+        let end = store.read_edits_end().map_err(|e| store.failed(e))?;
+        store.edits_end.store(end, Relaxed);
+        if store.edits.len().at(&store.edits_path)? < end {
+            return Err(store.damaged_edits(format!("shorter than the {end} bytes that count")));
         }
+        Ok(store)
     }
 
-    fn with(path: PathBuf, file: Arc<dyn File>) -> Result<Self, Error> {
+    fn with(
+        path: PathBuf,
+        file: Arc<dyn File>,
+        edits_path: PathBuf,
+        edits: Arc<dyn File>,
+    ) -> Result<Self, Error> {
         let database = Database::builder()
             .set_cache_size(CACHE_BYTES)
             .create_with_backend(Pages::new(file))
             .map_err(|e| failed(&path, e))?;
-        Ok(Self { path, database, failure: OnceLock::new() })
+        let failure = OnceLock::new();
+        let (edits_end, poisoned) = Default::default();
+        Ok(Self { path, database, failure, edits_path, edits, edits_end, poisoned })
+    }
+
+    fn read_edits_end(&self) -> Result<u64, redb::Error> {
+        let table = self.database.begin_read()?.open_table(EDITS)?;
+        let last = table.last()?.map(|row| row.1.value());
+        Ok(last.map_or(0, |(offset, bytes)| offset + u64::from(bytes)))
+    }
+
+    fn damaged_edits(&self, reason: String) -> Error {
+        Error::Manifest { path: self.edits_path.clone(), reason }
     }
 
     pub(super) fn damaged(&self, reason: String) -> Error {
@@ -153,12 +256,43 @@ impl Store {
         }
     }
 
+    /// One transaction; the caller makes sure that there is one at a time.
     pub(super) fn write(&self, batch: &Batch<'_>) -> Result<(), Error> {
+        let places = self.append(batch.edits.map_or(&[], |(_, edits)| edits))?;
         let mut transaction = self.database.begin_write().map_err(|e| self.failed(e))?;
         // the allocator's state is committed too, so that opening after a crash does not scan the file
         transaction.set_quick_repair(true);
-        write_batch(&transaction, batch).map_err(|e| self.failed(e))?;
-        transaction.commit().map_err(|e| self.failed(e))
+        write_batch(&transaction, batch, &places).map_err(|e| self.failed(e))?;
+        transaction.commit().map_err(|e| self.failed(e))?;
+        if let Some(&(offset, bytes)) = places.last() {
+            self.edits_end.store(offset + u64::from(bytes), Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Makes edits durable behind those that count; where they are.
+    fn append(&self, edits: &[Edit]) -> Result<Vec<Place>, Error> {
+        if edits.is_empty() {
+            return Ok(Vec::new());
+        }
+        if self.poisoned.load(Relaxed) {
+            let reason = format!("an earlier sync of {} failed", self.edits_path.display());
+            return Err(Error::Poisoned { reason });
+        }
+        let start = self.edits_end.load(Relaxed);
+        let (mut bytes, mut places) = (Vec::new(), Vec::with_capacity(edits.len()));
+        for edit in edits {
+            let edit_bytes = edit.encode();
+            let length = u32::try_from(edit_bytes.len()).expect("an edit is far below 4 GB");
+            places.push((start + bytes.len() as u64, length));
+            bytes.extend_from_slice(&edit_bytes);
+        }
+        self.edits.write_all_at(&bytes, start).at(&self.edits_path)?;
+        self.edits
+            .sync_data()
+            .inspect_err(|_| self.poisoned.store(true, Relaxed))
+            .at(&self.edits_path)?;
+        Ok(places)
     }
 
     pub(super) fn state(&self) -> Result<State, Error> {
@@ -172,20 +306,30 @@ impl Store {
             records,
             container_bytes,
             coded_bytes,
+            lake_bytes,
         ] = numbers;
         let body = HeadBody::decode(&bytes).map_err(|e| self.damaged(e.to_string()))?;
         if body.groups.is_empty() {
             return Err(self.damaged("the placement has no group".into()));
         }
+        let table_records = Arc::new(self.table_records().map_err(|e| self.failed(e))?);
+        let totals =
+            Totals { containers, records, container_bytes, coded_bytes, lake_bytes, table_records };
         Ok(State {
             lake: LakeId(lake),
-            body,
+            body: Arc::new(body),
             head_number,
             term: Term(term),
             next_edit,
             head_dirty: head_dirty != 0,
-            totals: Totals { containers, records, container_bytes, coded_bytes },
+            totals,
         })
+    }
+
+    fn table_records(&self) -> Result<BTreeMap<TableId, u64>, redb::Error> {
+        let table = self.database.begin_read()?.open_table(RECORDS)?;
+        let rows = table.iter()?.map(|row| row.map(|(id, n)| (TableId(id.value()), n.value())));
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     fn read_state(&self) -> Result<StateRow, redb::Error> {
@@ -201,14 +345,24 @@ impl Store {
     }
 
     pub(super) fn edit(&self, number: u64) -> Result<Edit, Error> {
-        let bytes = self.edit_bytes(number).map_err(|e| self.failed(e))?;
-        let bytes = bytes.ok_or_else(|| self.damaged(format!("edit {number} is missing")))?;
-        Edit::decode(&bytes).map_err(|e| self.damaged(format!("edit {number}: {e}")))
+        let place = self.edit_place(number).map_err(|e| self.failed(e))?;
+        let place = place.ok_or_else(|| self.damaged(format!("edit {number} is missing")))?;
+        Edit::decode(&self.edit_bytes(place)?)
+            .map_err(|e| self.damaged_edits(format!("edit {number}: {e}")))
     }
 
-    fn edit_bytes(&self, number: u64) -> Result<Option<Vec<u8>>, redb::Error> {
-        let read = self.database.begin_read()?;
-        Ok(read.open_table(EDITS)?.get(number)?.map(|g| g.value().to_vec()))
+    fn edit_place(&self, number: u64) -> Result<Option<Place>, redb::Error> {
+        let table = self.database.begin_read()?.open_table(EDITS)?;
+        Ok(table.get(number)?.map(|g| g.value()))
+    }
+
+    fn edit_bytes(&self, (offset, bytes): Place) -> Result<Vec<u8>, Error> {
+        if bytes > EDIT_BYTES_MAX {
+            return Err(self.damaged(format!("names an edit of {bytes} bytes")));
+        }
+        let mut out = vec![0; bytes as usize];
+        self.edits.read_exact_at(&mut out, offset).at(&self.edits_path)?;
+        Ok(out)
     }
 
     pub(super) fn edits_from(
@@ -216,23 +370,21 @@ impl Store {
         first: u64,
         bytes_max: usize,
     ) -> Result<Vec<(u64, Vec<u8>)>, Error> {
-        self.read_edits_from(first, bytes_max).map_err(|e| self.failed(e))
+        let places = self.places_from(first, bytes_max).map_err(|e| self.failed(e))?;
+        let edit = |(number, place)| Ok((number, self.edit_bytes(place)?));
+        places.into_iter().map(edit).collect()
     }
 
-    fn read_edits_from(
-        &self,
-        first: u64,
-        bytes_max: usize,
-    ) -> Result<Vec<(u64, Vec<u8>)>, redb::Error> {
-        let read = self.database.begin_read()?;
-        let (mut out, mut bytes): (Vec<(u64, Vec<u8>)>, usize) = (Vec::new(), 0);
-        for row in read.open_table(EDITS)?.range(first..)? {
-            let (number, edit) = row?;
-            bytes += edit.value().len();
+    fn places_from(&self, first: u64, bytes_max: usize) -> Result<Vec<(u64, Place)>, redb::Error> {
+        let table = self.database.begin_read()?.open_table(EDITS)?;
+        let (mut out, mut bytes) = (Vec::new(), 0);
+        for row in table.range(first..)? {
+            let (number, place) = row?;
+            bytes += place.value().1 as usize;
             if bytes > bytes_max && !out.is_empty() {
                 break;
             }
-            out.push((number.value(), edit.value().to_vec()));
+            out.push((number.value(), place.value()));
         }
         Ok(out)
     }
@@ -245,18 +397,32 @@ impl Store {
         read().map_err(|e| self.failed(e))
     }
 
-    pub(super) fn container_edit(&self, number: u32) -> Result<Option<u64>, Error> {
+    pub(super) fn container_edit(&self, id: ContainerId) -> Result<Option<u64>, Error> {
         let read = || -> Result<Option<u64>, redb::Error> {
             let read = self.database.begin_read()?;
-            Ok(read.open_table(CONTAINERS)?.get(number)?.map(|g| g.value()))
+            Ok(read.open_table(CONTAINERS)?.get(key(id))?.map(|g| g.value()))
         };
         read().map_err(|e| self.failed(e))
     }
 
-    pub(super) fn container_numbers(&self) -> Result<Vec<u32>, Error> {
+    /// Numbers of the containers of a kind, from one on, rising.
+    pub(super) fn container_numbers(
+        &self,
+        kind: ContainerKind,
+        first: u32,
+    ) -> Result<Vec<u32>, Error> {
         let read = || -> Result<Vec<u32>, redb::Error> {
-            let read = self.database.begin_read()?;
-            read.open_table(CONTAINERS)?.iter()?.map(|row| Ok(row?.0.value())).collect()
+            let table = self.database.begin_read()?.open_table(CONTAINERS)?;
+            table.range(keys_from(kind, first))?.map(|row| Ok(row?.0.value().1)).collect()
+        };
+        read().map_err(|e| self.failed(e))
+    }
+
+    pub(super) fn last_container(&self, kind: ContainerKind) -> Result<Option<u32>, Error> {
+        let read = || -> Result<Option<u32>, redb::Error> {
+            let table = self.database.begin_read()?.open_table(CONTAINERS)?;
+            let last = table.range(keys_from(kind, 0))?.next_back().transpose()?;
+            Ok(last.map(|row| row.0.value().1))
         };
         read().map_err(|e| self.failed(e))
     }
@@ -269,11 +435,13 @@ impl Store {
         let rows = read().map_err(|e| self.failed(e))?;
         rows.into_iter()
             .map(|(kind, number, shard)| {
-                let kind = ContainerKind::from_byte(kind)
-                    .ok_or_else(|| self.damaged(format!("container kind {kind}")))?;
-                Ok((ContainerId { kind, number }, ShardIndex(shard)))
+                Ok((ContainerId { kind: self.kind(kind)?, number }, ShardIndex(shard)))
             })
             .collect()
+    }
+
+    fn kind(&self, kind: u8) -> Result<ContainerKind, Error> {
+        ContainerKind::from_byte(kind).ok_or_else(|| self.damaged(format!("container kind {kind}")))
     }
 
     pub(super) fn damage_of(&self, container: ContainerId) -> Result<Vec<ShardIndex>, Error> {
@@ -321,16 +489,43 @@ impl Store {
         Ok(false)
     }
 
-    pub(super) fn is_read_back(&self, number: u32) -> Result<bool, Error> {
+    pub(super) fn is_read_back(&self, id: ContainerId) -> Result<bool, Error> {
         let read = || -> Result<bool, redb::Error> {
             let read = self.database.begin_read()?;
-            Ok(read.open_table(READ_BACK)?.get(number)?.is_some())
+            Ok(read.open_table(READ_BACK)?.get(key(id))?.is_some())
+        };
+        read().map_err(|e| self.failed(e))
+    }
+
+    pub(super) fn duplicates(&self) -> Result<Vec<Found>, Error> {
+        let read = || -> Result<Vec<Found>, redb::Error> {
+            let table = self.database.begin_read()?.open_table(DUPLICATES)?;
+            let found = table.iter()?.map(|row| {
+                let (places, row) = row?;
+                let (container, offset, other_container, other_offset) = places.value();
+                let (table, first, second, key) = row.value();
+                let other = Location { container: other_container, offset: other_offset };
+                Ok(Found {
+                    places: (Location { container, offset }, other),
+                    table: TableId(table),
+                    digests: [Digest(first), Digest(second)],
+                    key: key.to_vec(),
+                })
+            });
+            found.collect()
+        };
+        read().map_err(|e| self.failed(e))
+    }
+
+    pub(super) fn duplicate_count(&self) -> Result<u64, Error> {
+        let read = || -> Result<u64, redb::Error> {
+            Ok(self.database.begin_read()?.open_table(DUPLICATES)?.len()?)
         };
         read().map_err(|e| self.failed(e))
     }
 
     pub(super) fn retired(&self) -> Result<Vec<Retired>, Error> {
-        let read = || -> Result<Vec<(u32, RetiredRow)>, redb::Error> {
+        let read = || -> Result<Vec<(ContainerKey, RetiredRow)>, redb::Error> {
             let read = self.database.begin_read()?;
             let table = read.open_table(RETIRED)?;
             table
@@ -340,10 +535,11 @@ impl Store {
         };
         let rows = read().map_err(|e| self.failed(e))?;
         rows.into_iter()
-            .map(|(number, (since_head, group, p, q))| {
+            .map(|((kind, number), (since_head, group, p, q))| {
                 let policy =
                     Policy::new(p.into(), q.into()).map_err(|e| self.damaged(e.to_string()))?;
-                Ok(Retired { number, since_head, group, policy })
+                let id = ContainerId { kind: self.kind(kind)?, number };
+                Ok(Retired { id, since_head, group, policy })
             })
             .collect()
     }
@@ -366,7 +562,7 @@ fn failed(path: &Path, error: impl Into<redb::Error>) -> Error {
 /// Lake, body, numbers.
 type StateRow = ([u8; 16], Vec<u8>, [u64; NUMBER_NAMES.len()]);
 
-const NUMBER_NAMES: [&str; 8] = [
+const NUMBER_NAMES: [&str; 9] = [
     "head number",
     "term",
     "next edit",
@@ -375,16 +571,23 @@ const NUMBER_NAMES: [&str; 8] = [
     "records",
     "container bytes",
     "coded bytes",
+    "lake bytes",
 ];
 
-fn write_batch(transaction: &WriteTransaction, batch: &Batch<'_>) -> Result<(), redb::Error> {
+fn write_batch(
+    transaction: &WriteTransaction,
+    batch: &Batch<'_>,
+    places: &[Place],
+) -> Result<(), redb::Error> {
     // every table is opened, so that all of them exist after the first transaction
     let mut edits = transaction.open_table(EDITS)?;
     let mut containers = transaction.open_table(CONTAINERS)?;
     let mut tables = transaction.open_table(TABLES)?;
+    let mut records = transaction.open_table(RECORDS)?;
     let mut damage = transaction.open_table(DAMAGE)?;
     let mut read_back = transaction.open_table(READ_BACK)?;
     let mut retired = transaction.open_table(RETIRED)?;
+    let mut duplicates = transaction.open_table(DUPLICATES)?;
     let mut numbers = transaction.open_table(NUMBERS)?;
     let mut body = transaction.open_table(BODY)?;
     let mut lake = transaction.open_table(LAKE)?;
@@ -398,20 +601,28 @@ fn write_batch(transaction: &WriteTransaction, batch: &Batch<'_>) -> Result<(), 
             state.totals.records,
             state.totals.container_bytes,
             state.totals.coded_bytes,
+            state.totals.lake_bytes,
         ];
         for (name, value) in NUMBER_NAMES.iter().zip(values) {
             numbers.insert(name, value)?;
         }
-        body.insert((), state.body.encode().as_slice())?;
         lake.insert((), state.lake.0)?;
     }
+    if let Some(new) = batch.body {
+        body.insert((), new.encode().as_slice())?;
+    }
     let (first_edit, new_edits) = batch.edits.unwrap_or_default();
-    for (number, edit) in (first_edit..).zip(new_edits) {
-        edits.insert(number, edit.encode().as_slice())?;
+    for ((number, edit), place) in (first_edit..).zip(new_edits).zip(places) {
+        edits.insert(number, place)?;
         match edit {
             Edit::Table(table) => _ = tables.insert(table.id.0, number)?,
-            Edit::Container(entry) => _ = containers.insert(entry.stream.id.number, number)?,
+            Edit::Container(entry) => _ = containers.insert(key(entry.stream.id), number)?,
             _ => {}
+        }
+    }
+    if let Some(state) = batch.state.filter(|_| !new_edits.is_empty()) {
+        for (table, count) in &*state.totals.table_records {
+            records.insert(table.0, count)?;
         }
     }
     if let Some((shards, damaged)) = batch.damage {
@@ -424,17 +635,23 @@ fn write_batch(transaction: &WriteTransaction, batch: &Batch<'_>) -> Result<(), 
             }
         }
     }
-    if let Some(number) = batch.read_back {
-        read_back.insert(number, ())?;
+    if let Some(id) = batch.read_back {
+        read_back.insert(key(id), ())?;
+    }
+    for Found { places: (first, second), table, digests, key } in batch.duplicates {
+        if duplicates.len()? < DUPLICATES_MAX {
+            let places = (first.container, first.offset, second.container, second.offset);
+            duplicates.insert(places, (table.0, digests[0].0, digests[1].0, key.as_slice()))?;
+        }
     }
     if let Some((add, remove)) = batch.retired {
         for r in add {
             let shards = |n: usize| u8::try_from(n).expect("a policy has at most 255 shards");
             let policy = (shards(r.policy.data_shards()), shards(r.policy.parity_shards()));
-            retired.insert(r.number, (r.since_head, r.group, policy.0, policy.1))?;
+            retired.insert(key(r.id), (r.since_head, r.group, policy.0, policy.1))?;
         }
-        for number in remove {
-            retired.remove(number)?;
+        for &id in remove {
+            retired.remove(key(id))?;
         }
     }
     Ok(())

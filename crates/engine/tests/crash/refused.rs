@@ -11,6 +11,7 @@ use std::{
 
 const DIR: &str = "/prune";
 const MANIFEST: &str = "/prune/metadata/manifest.redb";
+const EDITS: &str = "/prune/metadata/manifest.edits";
 
 fn dir() -> &'static Path {
     Path::new(DIR)
@@ -77,7 +78,7 @@ fn a_disk_that_becomes_read_only_is_read_and_written_again_later() {
     assert!(refused.contains("read-only") && refused.contains("/prune/data"), "{refused}");
     assert!(matches!(db.put(&table, b"new", b"value"), Err(Error::Poisoned { .. })));
     let other = db.ensure_table("other", TableKind::Keyed).unwrap_err().to_string();
-    assert!(other.contains("read-only") && other.contains(MANIFEST), "{other}");
+    assert!(other.contains("read-only") && other.contains(EDITS), "{other}");
     check(&db, 0, 20, 3000);
     drop(db);
     let opened = world.open_on(disk(&on), dir()).unwrap_err().to_string();
@@ -116,13 +117,13 @@ fn a_damaged_manifest_is_named_and_comes_back_from_the_lake() {
     fill(&db, 0, 100, 3000);
     db.evict(&mut quiet()).unwrap();
     db.close().unwrap();
-    let bytes = on.file(MANIFEST).len();
     let mut told = 0;
     // every byte of redb's header, and some of the rest
-    for nth in 0..600 {
+    for nth in 0..700 {
         let on = on.killed();
-        let at = if nth < 320 { nth } else { nth * 7919 % bytes };
-        on.flip(MANIFEST, at, 1 << (nth % 8));
+        let file = if nth < 600 { MANIFEST } else { EDITS };
+        let at = if nth < 320 { nth } else { nth * 7919 % on.file(file).len() };
+        on.flip(file, at, 1 << (nth % 8));
         let work = || -> Result<(), Error> {
             let db = world.open_on(disk(&on), dir())?;
             for number in 0..100u64 {
@@ -135,7 +136,7 @@ fn a_damaged_manifest_is_named_and_comes_back_from_the_lake() {
             Ok(()) => {}
             Err(error) => {
                 let error = error.to_string();
-                assert!(error.contains(MANIFEST) && error.contains("prunedb recover"), "{error}");
+                assert!(error.contains(file) && error.contains("prunedb recover"), "{error}");
                 told += 1;
             }
         }
