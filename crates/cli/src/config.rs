@@ -36,7 +36,7 @@ const fn key(name: &'static str, default: &'static str, help: &'static str) -> K
 }
 
 /// All keys, in the order in which they are shown.
-pub(crate) const KEYS: [Key; 13] = [
+pub(crate) const KEYS: [Key; 15] = [
     fixed("lake", "the lake's name, derived from its secret"),
     fixed("policy", "p+q: any p of p+q shards give a container back"),
     fixed("nodes", "the lake's storage nodes, HOST:PORT each"),
@@ -48,6 +48,8 @@ pub(crate) const KEYS: [Key; 13] = [
         "a container is sealed before it grows past this, 1MB to 100MB",
     ),
     key("seal_age_s", "600", "seconds after which a container of 1 MB and more is sealed"),
+    key("group_bytes", "4MiB", "puts are made durable together, up to this size at once"),
+    key("group_ms", "10", "milliseconds after which a put is durable though nobody waits for it"),
     key("cache_bytes", "10GB", "local bytes of offloaded containers that are kept"),
     key("spool_memory_bytes", "128MiB", "coded streams up to this size are spooled in memory"),
     key("data_dir", "data", "folder of containers and caches"),
@@ -227,6 +229,8 @@ pub(crate) struct Config {
     pub(crate) local_capacity_bytes: u64,
     pub(crate) container_bytes: u64,
     pub(crate) seal_age: Duration,
+    pub(crate) group_bytes: usize,
+    pub(crate) group_age: Duration,
     pub(crate) cache_bytes: u64,
     pub(crate) spool_memory_bytes: u64,
     pub(crate) data_dir: PathBuf,
@@ -237,6 +241,8 @@ pub(crate) struct Config {
 
 /// Smallest container that may be configured, and largest.
 const CONTAINER_BYTES: std::ops::RangeInclusive<u64> = 1_000_000..=100_000_000;
+/// Smallest group that may be configured, and largest.
+const GROUP_BYTES: std::ops::RangeInclusive<u64> = 4 << 10..=64 << 20;
 const _: () = assert!(*CONTAINER_BYTES.end() < CONTAINER_BYTES_MAX as u64);
 
 impl Config {
@@ -252,6 +258,14 @@ impl Config {
             ByteSize(container_bytes)
         );
         let seal_age_s: u64 = layers.required("seal_age_s")?;
+        let group_ms: u64 = layers.required("group_ms")?;
+        let group_bytes = size("group_bytes")?;
+        ensure!(
+            GROUP_BYTES.contains(&group_bytes),
+            "group_bytes ({}): {} is not between 4 KiB and 64 MiB",
+            layers.source("group_bytes"),
+            ByteSize(group_bytes)
+        );
         let threads: u16 = layers.required("threads")?;
         let available = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
@@ -261,6 +275,8 @@ impl Config {
             local_capacity_bytes: size("local_capacity")?,
             container_bytes,
             seal_age: Duration::from_secs(seal_age_s),
+            group_bytes: usize::try_from(group_bytes).expect("checked above"),
+            group_age: Duration::from_millis(group_ms),
             cache_bytes: size("cache_bytes")?,
             spool_memory_bytes: size("spool_memory_bytes")?,
             data_dir: path("data_dir")?,
@@ -277,6 +293,8 @@ impl Config {
         options.metadata_dir.clone_from(&self.metadata_dir);
         options.container_bytes = self.container_bytes;
         options.seal_age = self.seal_age;
+        options.group_bytes = self.group_bytes;
+        options.group_age = self.group_age;
         options.cache_bytes = self.cache_bytes;
         options.spool_memory_bytes = self.spool_memory_bytes;
         options.threads = self.threads;

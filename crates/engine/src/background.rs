@@ -106,7 +106,7 @@ impl Inner {
 
     /// One round of what keeps a database in shape. A step that fails does not keep the others from their work.
     fn upkeep(&self) -> Result<(), Error> {
-        let sealed = self.writer.seal_if_old(self.now(), self.options.seal_age).map(drop);
+        let sealed = self.writer.seal_if_old(self.options.seal_age).map(drop);
         let offloaded = loop {
             if !self.options.offload {
                 break Ok(());

@@ -6,12 +6,12 @@ use crate::{
     heal::Wanted,
     indexing::{insert, open_index},
     lake::{Connect, Lake, Trace},
-    local::{self, Active, Kind, LocalFiles},
+    local::{self, Kind, LocalFiles},
     manifest::Manifest,
     options::Options,
     placement::ring,
     progress::OnProgress,
-    writer::{Observer, Position, Put, Writer, Written},
+    writer::{Flusher, Observer, Position, Put, Writer, Written},
 };
 use prunedb_codec::{LakeSecret, MemorySpool};
 use prunedb_core::{
@@ -80,7 +80,8 @@ pub(crate) struct Inner {
     pub(crate) manifest: Arc<Manifest>,
     pub(crate) index: Arc<Index>,
     pub(crate) lake: Arc<Lake>,
-    pub(crate) writer: Writer,
+    pub(crate) writer: Arc<Writer>,
+    _flusher: Flusher,
     /// the term of this process, once it fenced the lake
     pub(crate) term: Mutex<Option<Term>>,
     /// one offload, publication or repaired container at a time
@@ -324,7 +325,7 @@ impl Db {
             return Ok(self.inner.writer.position());
         }
         self.inner.queue.wait_for_room(self.inner.options.offload_queue)?;
-        self.inner.writer.append(&puts, self.inner.now())
+        self.inner.writer.append(&puts)
     }
 
     /// Waits until a put is durable.
@@ -417,14 +418,13 @@ impl Inner {
         let index = Arc::new(open_index(&disk, dir, &lake)?);
         let queue = Arc::new(Queue::default());
 
-        let active = files.numbers(Kind::Active).last().copied();
+        let scan = local::resume(&files, lake.id, |table| manifest.table_by_id(table))?;
         let next = [
             state.body.next_data,
             files.last_number().map_or(0, |n| n + 1),
             manifest.last_container()?.map_or(0, |n| n + 1),
         ];
         let next = next.into_iter().max().expect("three numbers");
-        let scan = active.map(|number| Active::open(&files, lake.id, number)).transpose()?;
         let observer = Notify {
             index: Arc::clone(&index),
             manifest: Arc::clone(&manifest),
@@ -437,8 +437,15 @@ impl Inner {
             (Some(s.active), s.records)
         });
         let number = active.as_ref().map(|a| a.id.number);
-        let writer =
-            Writer::new(Arc::clone(&files), lake.id, &options, Arc::new(observer), active, next);
+        let writer = Arc::new(Writer::new(
+            Arc::clone(&files),
+            lake.id,
+            &options,
+            Arc::new(observer),
+            active,
+            next,
+        ));
+        let flusher = Flusher::start(&writer)?;
         let inner = Self {
             options,
             disk,
@@ -447,6 +454,7 @@ impl Inner {
             index,
             lake: Arc::new(lake),
             writer,
+            _flusher: flusher,
             term: Mutex::default(),
             lake_writes: Mutex::default(),
             repairs: Mutex::default(),

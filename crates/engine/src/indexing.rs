@@ -119,10 +119,10 @@ impl Inner {
     fn rebuild_index(&self, error: &prunedb_index::Error) -> Result<(), Error> {
         let _alone = self.index_whole.write().unwrap_or_else(PoisonError::into_inner);
         tracing::warn!(%error, "the index is damaged: built anew from footers");
-        let active = self.writer.active().map(|(number, ..)| number);
+        let active = self.writer.first_unsealed();
         self.index.reset()?;
-        self.index_missing(active, &mut |_| {})?;
-        active.map_or(Ok(()), |number| self.index_active(number))
+        self.index_missing(Some(active), &mut |_| {})?;
+        self.index_active(active)
     }
 
     /// Adds the durable records of the container that was active before the index was emptied. What was put behind

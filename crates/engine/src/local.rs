@@ -5,14 +5,14 @@
 //! d0000000012.sealed   whole: the same, with its footer
 //! d0000000012.cache    sparse: frames that were fetched again; the bitmap in the local header says which
 //! ```
-//! At most one of the three exists for a container at a time, but for a crash between the steps of a change; the
+//! One is active, two for the moment in which the older one gets its last records. At most one of the three files exists for a container at a time, but for a crash between the steps of a change; the
 //! fuller one counts then.
 
 mod active;
 mod cache;
 mod files;
 
-pub(crate) use active::Active;
+pub(crate) use active::{Active, Directory, resume};
 pub(crate) use cache::CacheFile;
 pub(crate) use files::{Kind, LocalFiles, container_files, read_footer};
 

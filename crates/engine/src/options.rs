@@ -16,8 +16,10 @@ pub struct Options {
     pub container_bytes: u64,
     /// a container of 1 MB and more is sealed at this age
     pub seal_age: Duration,
-    /// a group of puts is written when it has this many bytes
+    /// a group of puts is written when it has this many bytes, or earlier where somebody waits for it
     pub group_bytes: usize,
+    /// a put for which nobody waits is durable after this; zero: when its group is full, or waited for
+    pub group_age: Duration,
     /// local bytes of offloaded containers that are kept as a cache
     pub cache_bytes: u64,
     /// coded streams up to this size are spooled in memory, larger ones in a file
@@ -50,6 +52,7 @@ impl Options {
             container_bytes: 100_000_000,
             seal_age: Duration::from_secs(600),
             group_bytes: 4 << 20,
+            group_age: Duration::from_millis(10),
             cache_bytes: 10_000_000_000,
             spool_memory_bytes: 128 << 20,
             offload: true,

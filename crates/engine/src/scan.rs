@@ -164,7 +164,7 @@ impl Inner {
         let first = from.map_or(0, |c| c.container);
         // in the order of a container's life: one that goes a step on meanwhile is in the next list
         let mut numbers: Vec<u32> =
-            self.writer.active().map(|(number, ..)| number).into_iter().collect();
+            self.writer.unsealed().into_iter().map(|(number, ..)| number).collect();
         numbers.extend(self.files.numbers(Kind::Sealed));
         numbers.extend(self.manifest.container_numbers()?);
         numbers.retain(|&n| n >= first);

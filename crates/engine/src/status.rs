@@ -199,7 +199,7 @@ impl Inner {
     fn counts_beside(&self, totals: Totals) -> Result<Counts, Error> {
         let mut table_records = BTreeMap::clone(&totals.table_records);
         let (mut containers, mut records) = (totals.containers, totals.records);
-        let (active, active_tables) = (self.writer.active(), self.writer.active_tables());
+        let (mut unsealed, active_tables) = (self.writer.unsealed(), self.writer.active_tables());
         let waiting = self.sealed_waiting()?;
         for &number in &waiting {
             let Some(sealed) = self.files.sealed(number)? else { continue };
@@ -210,15 +210,15 @@ impl Inner {
                 *table_records.entry(summary.table.id).or_default() += u64::from(summary.records);
             }
         }
-        let active = active.filter(|(number, ..)| !waiting.contains(number));
-        if let Some((_, _, active_records)) = active {
-            containers += 1;
-            records += active_records;
+        unsealed.retain(|(number, ..)| !waiting.contains(number));
+        if !unsealed.is_empty() {
             for (table, records) in active_tables {
                 *table_records.entry(table).or_default() += records;
             }
         }
-        let active_bytes = active.map_or(0, |(_, bytes, _)| bytes);
+        containers += unsealed.len() as u64;
+        records += unsealed.iter().map(|(.., records)| records).sum::<u64>();
+        let active_bytes = unsealed.last().map_or(0, |(_, bytes, _)| *bytes);
         let waiting = waiting.len() as u64;
         Ok(Counts { containers, records, waiting, active_bytes, table_records, totals })
     }
@@ -256,7 +256,7 @@ impl Inner {
     fn container_statuses(&self) -> Result<Vec<ContainerStatus>, Error> {
         // in the order of a container's life, so that one that goes a step on meanwhile is not missed
         let mut out = BTreeMap::new();
-        if let Some((number, container_bytes, records)) = self.writer.active() {
+        for (number, container_bytes, records) in self.writer.unsealed() {
             let status = ContainerStatus {
                 id: ContainerId::data(number),
                 records,

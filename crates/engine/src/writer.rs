@@ -1,25 +1,35 @@
 //! The write path: puts are appended to the active container in groups, one fdatasync for each.
 //!
-//! A put goes into the open group's buffer. Whoever waits for durability first becomes the leader: it takes the
-//! buffer, writes and syncs it without the lock, and wakes the others; what arrives meanwhile is the next group. So a
-//! lone writer waits for one sync, many writers share one. A failed write or sync ends the writer: a sync is never
-//! tried again, what was acknowledged stays.
+//! ```text
+//! append -> open group -- it or the container is full --> full group --> leader: file, fdatasync, index
+//!           encoded in place, hashed in the cache         at most one    one group at a time
+//! ```
+//! Whoever waits for durability first becomes the leader: it takes a group, writes and syncs it without the lock, and
+//! wakes the others; what arrives meanwhile is the next group. So a lone writer waits for one sync and for nobody else,
+//! many writers share one. The [`Flusher`]'s thread leads where a group is full or [`Options::group_age`] old and nobody
+//! waits, so appending and syncing overlap. An append waits while one group is being synced, one is full, and its own
+//! would be the third: that bounds the memory.
+//!
+//! A failed write or sync ends the writer: a sync is never tried again, what was acknowledged stays.
+
+mod flusher;
+mod group;
+
+pub(crate) use flusher::Flusher;
 
 use crate::{
     error::{At, Error},
-    local::{Active, LocalFiles},
+    local::{Active, Directory, LocalFiles},
     options::{Options, RESERVE_BYTES, SEAL_AGE_BYTES_MIN},
 };
-use prunedb_core::{
-    LakeId, TableId,
-    units::{CONTAINER_BYTES_MAX, RECORD_ALIGN},
-};
+use group::{Group, Noted};
+use prunedb_core::{LakeId, TableId, units::CONTAINER_BYTES_MAX};
 use prunedb_format::container::{
     FooterBuilder, HEADER_BYTES, TableKind, TableName, encode_record, record_bytes,
 };
 use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// Room that a container keeps for tables and trailer.
@@ -67,34 +77,43 @@ pub(crate) struct Writer {
     observer: Arc<dyn Observer>,
     seal_bytes: u64,
     group_bytes: usize,
+    group_age: Duration,
     state: Mutex<State>,
+    /// a group became durable, or the writer died
     synced: Condvar,
+    /// the flusher has something to do
+    work: Condvar,
 }
 
 struct State {
-    /// `None` while a leader has it, and before the first put
-    active: Option<Active>,
-    /// the container that the group belongs to
+    /// the container that puts go to
     number: u32,
-    /// whether that container exists
+    /// whether it exists
     open: bool,
-    group: Group,
-    /// container bytes with the group's
+    /// its bytes with those of the groups
     end: u64,
-    durable: u64,
     records: u64,
-    /// what the directory of the records so far takes
+    /// what the directory of its records takes
     directory_bytes: u64,
-    opened_at: Duration,
+    opened_at: Instant,
+    /// over its bytes, up to what the open group has hashed
+    hasher: blake3::Hasher,
+    group: Group,
+    /// the group before the open one, until a leader takes it
+    full: Option<Group>,
+    spare: Vec<Group>,
+    /// the container that groups are written to: `None` while a leader has it, and where none exists
+    active: Option<Active>,
+    /// its records
+    directory: Option<(u32, Arc<Directory>)>,
     leading: bool,
+    durable: Position,
     poison: Option<String>,
-}
-
-#[derive(Default)]
-struct Group {
-    bytes: Vec<u8>,
-    /// of each record: table, kind, offset in the container, length of the key
-    records: Vec<(TableId, TableKind, u32, u16)>,
+    /// whether a thread leads where nobody waits
+    flushed: bool,
+    /// whether that thread has to be woken for a group that is not full
+    asleep: bool,
+    stop: bool,
 }
 
 impl Writer {
@@ -104,24 +123,35 @@ impl Writer {
         lake: LakeId,
         options: &Options,
         observer: Arc<dyn Observer>,
-        active: Option<Active>,
+        mut active: Option<Active>,
         next: u32,
     ) -> Self {
+        let number = active.as_ref().map_or(next, |a| a.id.number);
         let durable = active.as_ref().map_or(0, |a| a.durable);
-        let records = active.as_ref().map_or(0, |a| a.footer.record_count().into());
-        let directory_bytes = active.as_ref().map_or(0, |a| a.footer.directory_bytes());
+        let directory = active.as_ref().map(|a| Arc::clone(&a.directory));
+        let (records, directory_bytes) = directory.as_ref().map_or((0, 0), |d| {
+            let footer = d.lock();
+            (footer.record_count().into(), footer.directory_bytes())
+        });
         let state = State {
-            number: active.as_ref().map_or(next, |a| a.id.number),
+            number,
             open: active.is_some(),
-            active,
-            group: Group::default(),
             end: durable,
-            durable,
             records,
             directory_bytes,
-            opened_at: Duration::ZERO,
+            opened_at: Instant::now(),
+            hasher: active.as_mut().map(Active::take_hasher).unwrap_or_default(),
+            group: Group::at(number, durable),
+            full: None,
+            spare: Vec::new(),
+            active,
+            directory: directory.map(|directory| (number, directory)),
             leading: false,
+            durable: Position { container: number, end: durable },
             poison: None,
+            flushed: false,
+            asleep: false,
+            stop: false,
         };
         Self {
             files,
@@ -129,8 +159,10 @@ impl Writer {
             observer,
             seal_bytes: options.seal_bytes(),
             group_bytes: options.group_bytes,
+            group_age: options.group_age,
             state: Mutex::new(state),
             synced: Condvar::new(),
+            work: Condvar::new(),
         }
     }
 
@@ -142,7 +174,7 @@ impl Writer {
     ///
     /// # Errors
     /// [`Error::PutTooLarge`], [`Error::DiskFull`] (nothing was changed), [`Error::Poisoned`].
-    pub(crate) fn append(&self, puts: &[Put<'_>], now: Duration) -> Result<Position, Error> {
+    pub(crate) fn append(&self, puts: &[Put<'_>]) -> Result<Position, Error> {
         let bytes: usize = puts.iter().map(|p| record_bytes(p.key.len(), p.value.len())).sum();
         let directory_bytes: usize =
             puts.iter().map(|p| FooterBuilder::entry_bytes(p.key.len())).sum();
@@ -153,48 +185,50 @@ impl Writer {
         let mut state = self.lock();
         loop {
             state.check()?;
-            if state.group.bytes.len() >= self.group_bytes {
-                state = self.sync_group(state)?;
-                continue;
-            }
             // decided by the records alone, so that the same puts make the same containers everywhere
             let end = state.end
                 + state.directory_bytes
                 + (bytes + directory_bytes + FOOTER_ALLOWANCE_BYTES) as u64;
-            if state.open && state.records > 0 && end > self.seal_bytes {
-                state = self.seal_locked(state)?;
-                continue;
+            let seals = state.open && state.records > 0 && end > self.seal_bytes;
+            if !seals && state.group.bytes.len() < self.group_bytes {
+                break;
             }
-            if state.group.bytes.is_empty() {
-                self.check_space(bytes as u64 + state.directory_bytes + directory_bytes as u64)?;
+            if state.full.is_none() {
+                state.close_group(seals);
+                self.work.notify_one();
+            } else if state.flushed {
+                state = self.wait_change(state);
+            } else {
+                state = self.sync_group(state)?;
             }
-            break;
+        }
+        if state.group.bytes.is_empty() {
+            self.check_space(bytes as u64 + state.directory_bytes + directory_bytes as u64)?;
         }
         if !state.open {
-            let active = Active::create(&self.files, self.lake, state.number)?;
-            state.active = Some(active);
-            state.open = true;
-            state.end = HEADER_BYTES as u64;
-            state.durable = HEADER_BYTES as u64;
-            state.opened_at = now;
+            let mut active = Active::create(&self.files, self.lake, state.number)?;
+            state.begin(active.take_hasher());
+            state.group.begins = Some(active);
+        }
+        if state.group.bytes.is_empty() {
+            state.group.since = Some(Instant::now());
+            if state.asleep {
+                self.work.notify_one();
+            }
         }
         let state = &mut *state;
         for (i, put) in puts.iter().enumerate() {
             let offset = u32::try_from(state.end).expect("containers are below 256 MiB");
             let before = state.group.bytes.len();
-            encode_record(
-                &mut state.group.bytes,
-                put.table,
-                put.key,
-                put.value,
-                i + 1 == puts.len(),
-            );
+            let last = i + 1 == puts.len();
+            encode_record(&mut state.group.bytes, put.table, put.key, put.value, last);
             state.end += (state.group.bytes.len() - before) as u64;
             let key_bytes = u16::try_from(put.key.len()).expect("keys are at most 1 KiB");
-            state.group.records.push((put.table, put.kind, offset, key_bytes));
+            state.group.records.push(Noted { table: put.table, kind: put.kind, offset, key_bytes });
         }
         state.directory_bytes += directory_bytes as u64;
         state.records += puts.len() as u64;
+        state.group.hash_steps(&mut state.hasher);
         Ok(Position { container: state.number, end: state.end })
     }
 
@@ -203,12 +237,19 @@ impl Writer {
     /// # Errors
     /// [`Error::Poisoned`], and the failure itself for the one that met it.
     pub(crate) fn wait(&self, position: Position) -> Result<(), Error> {
-        let mut state = self.lock();
-        while state.number == position.container && state.durable < position.end {
+        self.wait_locked(self.lock(), position).map(drop)
+    }
+
+    fn wait_locked<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        position: Position,
+    ) -> Result<MutexGuard<'a, State>, Error> {
+        while state.durable < position {
             state.check()?;
             state = self.sync_group(state)?;
         }
-        Ok(())
+        Ok(state)
     }
 
     /// The position behind everything appended so far.
@@ -217,20 +258,23 @@ impl Writer {
         Position { container: state.number, end: state.end }
     }
 
-    /// Seals the active container where it has records; its number.
+    /// Seals what was put so far; the number of the container that this closed, where it had records.
     pub(crate) fn seal(&self) -> Result<Option<u32>, Error> {
         let mut state = self.lock();
-        while state.active.is_none() && state.open {
-            state.check()?;
-            state = self.wait_change(state);
-        }
         state.check()?;
-        if !state.open || state.records == 0 {
-            return Ok(None);
-        }
         let number = state.number;
-        drop(self.seal_locked(state)?);
-        Ok(Some(number))
+        while state.full.is_some() {
+            state.check()?;
+            state = self.sync_group(state)?;
+        }
+        // somebody else may have sealed it meanwhile
+        let seals = state.number == number && state.open && state.records > 0;
+        if seals {
+            state.close_group(true);
+        }
+        let sealed = Position { container: state.number, end: 0 };
+        drop(self.wait_locked(state, sealed)?);
+        Ok(seals.then_some(number))
     }
 
     /// Syncs once more, for a clean stop, so that the watermark covers everything: damage is then never taken for a
@@ -250,85 +294,96 @@ impl Writer {
     }
 
     /// Seals the active container where it is old and large enough.
-    pub(crate) fn seal_if_old(&self, now: Duration, age: Duration) -> Result<Option<u32>, Error> {
+    pub(crate) fn seal_if_old(&self, age: Duration) -> Result<Option<u32>, Error> {
         let due = {
             let state = self.lock();
-            state.open
-                && state.end >= SEAL_AGE_BYTES_MIN
-                && now.saturating_sub(state.opened_at) >= age
+            state.open && state.end >= SEAL_AGE_BYTES_MIN && state.opened_at.elapsed() >= age
         };
         if due { self.seal() } else { Ok(None) }
     }
 
-    /// Number, bytes and records of the active container.
-    pub(crate) fn active(&self) -> Option<(u32, u64, u64)> {
-        let state = self.lock();
-        state.open.then_some((state.number, state.end, state.records))
+    /// The lowest number that is not sealed.
+    pub(crate) fn first_unsealed(&self) -> u32 {
+        self.lock().durable.container
     }
 
-    /// The lowest number that is not sealed: the active container's, or the one that the next put starts.
-    pub(crate) fn first_unsealed(&self) -> u32 {
-        self.lock().number
+    /// Number, bytes and records of the containers that are not sealed: the active one, and before it the one that gets its
+    /// last records just now (of these, what is durable or about to be).
+    pub(crate) fn unsealed(&self) -> Vec<(u32, u64, u64)> {
+        let state = self.lock();
+        let mut out = Vec::new();
+        if let Some((number, directory)) = &state.directory
+            && (state.durable.container..state.number).contains(number)
+        {
+            let records = directory.lock().record_count();
+            out.push((*number, state.durable.end, records.into()));
+        }
+        if state.open {
+            out.push((state.number, state.end, state.records));
+        }
+        out
     }
 
     /// One past the highest number in use.
     pub(crate) fn next_number(&self) -> u32 {
-        let state = self.lock();
-        if state.open { state.number + 1 } else { state.number }
+        self.lock().next_number()
     }
 
-    /// Where the active container has durable records of a table; `None` where `number` is not the active one.
+    /// Where a container that is not sealed has durable records of a table; `None` where it is sealed.
     pub(crate) fn active_offsets(&self, number: u32, table: TableId) -> Option<Vec<u32>> {
-        let state = self.quiet(number)?;
-        let active = state.active.as_ref()?;
-        Some(active.footer.entries().filter(|e| e.table == table).map(|e| e.offset).collect())
+        let (directory, durable) = {
+            let state = self.lock();
+            if number < state.durable.container {
+                return None;
+            }
+            match &state.directory {
+                Some((of, directory)) if *of == number && number == state.durable.container => {
+                    (Arc::clone(directory), state.durable.end)
+                }
+                _ => return Some(Vec::new()),
+            }
+        };
+        let footer = directory.lock();
+        let of_table = footer.entries().filter(|e| e.table == table);
+        Some(of_table.map(|e| e.offset).take_while(|&o| u64::from(o) < durable).collect())
     }
 
-    /// Tables of the active container and how many durable records each has.
+    /// Tables of the active container and how many records each has.
     pub(crate) fn active_tables(&self) -> Vec<(TableId, u64)> {
-        let Some((number, ..)) = self.active() else { return Vec::new() };
-        let Some(state) = self.quiet(number) else { return Vec::new() };
-        state.active.as_ref().map_or_else(Vec::new, |a| a.footer.table_records().collect())
-    }
-
-    /// The state while no leader has the active container `number`.
-    fn quiet(&self, number: u32) -> Option<MutexGuard<'_, State>> {
-        let mut state = self.lock();
-        while state.leading {
-            state = self.wait_change(state);
-        }
-        (state.open && state.number == number).then_some(state)
+        let state = self.lock();
+        let directory = state.directory.as_ref().filter(|(n, _)| *n == state.durable.container);
+        let directory = directory.map(|(_, directory)| Arc::clone(directory));
+        drop(state);
+        directory.map_or_else(Vec::new, |d| d.lock().table_records().collect())
     }
 
     fn wait_change<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         self.synced.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes and syncs the group, or waits for the leader that does.
+    /// Writes and syncs the oldest group, or waits for the leader that does one.
     fn sync_group<'a>(
         &'a self,
         mut state: MutexGuard<'a, State>,
     ) -> Result<MutexGuard<'a, State>, Error> {
-        let Some(mut active) = (if state.leading { None } else { state.active.take() }) else {
+        if state.leading {
             return Ok(self.wait_change(state));
-        };
-        if state.group.bytes.is_empty() {
+        }
+        let Some(mut group) = state.take_group() else { return Ok(state) };
+        if let Some(active) = group.begins.take() {
+            state.directory = Some((active.id.number, Arc::clone(&active.directory)));
             state.active = Some(active);
-            return Ok(state);
         }
+        let mut active = state.active.take().expect("the group's container was begun");
         state.leading = true;
-        let group = std::mem::take(&mut state.group);
-        let start = state.end - group.bytes.len() as u64;
         drop(state);
-        let done = active.write(&group.bytes).and_then(|()| active.sync());
-        if done.is_ok() {
-            self.publish(&group, active.id.number, start, &mut active);
-        }
+        let done = self.write_out(&mut group, &mut active);
         let mut state = self.lock();
         state.leading = false;
         let result = match done {
-            Ok(()) => {
-                state.durable = active.durable;
+            Ok(durable) => {
+                state.durable = durable;
+                state.recycle(group, self.group_bytes);
                 Ok(())
             }
             Err(e) => {
@@ -336,55 +391,38 @@ impl Writer {
                 Err(e)
             }
         };
-        state.active = Some(active);
+        if state.durable.container <= active.id.number {
+            state.active = Some(active);
+        }
         self.synced.notify_all();
         result.map(|()| state)
     }
 
-    /// Tells footer and index of a durable group.
-    fn publish(&self, group: &Group, container: u32, start: u64, active: &mut Active) {
-        for &(table, kind, offset, key_bytes) in &group.records {
-            let at = usize::try_from(u64::from(offset) - start).expect("within the group");
-            let key_at = at + RECORD_ALIGN;
-            let key = &group.bytes[key_at..key_at + usize::from(key_bytes)];
-            active.footer.add(table, offset.into(), key);
+    /// Makes a group durable, with the footer where it is the container's last one; what is durable then.
+    fn write_out(&self, group: &mut Group, active: &mut Active) -> Result<Position, Error> {
+        let container = active.id.number;
+        {
+            let mut footer = active.directory.lock();
+            for (record, key) in group.keys() {
+                footer.add(record.table, record.offset.into(), key);
+            }
+        }
+        active.write(&group.bytes)?;
+        let seals = group.seals.take();
+        let sealed = seals.is_some();
+        if let Some(hasher) = seals {
+            active.write_footer(hasher, |id| self.observer.table(id))?;
+        }
+        active.sync()?;
+        for (&Noted { table, kind, offset, .. }, key) in group.keys() {
             self.observer.written(Written { table, kind, key, container, offset });
         }
-    }
-
-    /// Writes what is left of the group and the footer; the container is closed.
-    fn seal_locked<'a>(
-        &'a self,
-        mut state: MutexGuard<'a, State>,
-    ) -> Result<MutexGuard<'a, State>, Error> {
-        let number = state.number;
-        while !state.group.bytes.is_empty() || state.leading {
-            state.check()?;
-            state = self.sync_group(state)?;
-            if state.number != number {
-                return Ok(state); // somebody else sealed it; the next one is not full
-            }
+        if !sealed {
+            return Ok(Position { container, end: active.durable });
         }
-        let Some(active) = state.active.take() else { return Ok(state) };
-        let observer = Arc::clone(&self.observer);
-        match active.seal(&self.files, |id| observer.table(id)) {
-            Ok(number) => {
-                state.number = number + 1;
-                state.open = false;
-                state.records = 0;
-                state.directory_bytes = 0;
-                state.end = 0;
-                state.durable = 0;
-                self.synced.notify_all();
-                self.observer.sealed(number);
-                Ok(state)
-            }
-            Err(e) => {
-                state.poison = Some(e.to_string());
-                self.synced.notify_all();
-                Err(e)
-            }
-        }
+        self.files.seal(container)?;
+        self.observer.sealed(container);
+        Ok(Position { container: container + 1, end: 0 })
     }
 
     /// Refuses a put, with the directory that sealing writes, that would leave the disk without its reserve.
@@ -404,6 +442,50 @@ impl State {
         match &self.poison {
             None => Ok(()),
             Some(reason) => Err(Error::Poisoned { reason: reason.clone() }),
+        }
+    }
+
+    const fn next_number(&self) -> u32 {
+        if self.open { self.number + 1 } else { self.number }
+    }
+
+    /// The container that puts go to exists from now on.
+    fn begin(&mut self, hasher: blake3::Hasher) {
+        self.open = true;
+        self.end = HEADER_BYTES as u64;
+        self.group.start = self.end;
+        self.hasher = hasher;
+        self.opened_at = Instant::now();
+    }
+
+    /// Closes the open group, and with `seals` its container; there must be no full one.
+    fn close_group(&mut self, seals: bool) {
+        self.group.hash_rest(&mut self.hasher);
+        if seals {
+            self.group.seals = Some(std::mem::take(&mut self.hasher));
+            self.number += 1;
+            self.open = false;
+            (self.end, self.records, self.directory_bytes) = (0, 0, 0);
+        }
+        let mut next = self.spare.pop().unwrap_or_default();
+        (next.container, next.start) = (self.number, self.end);
+        let full = std::mem::replace(&mut self.group, next);
+        assert!(self.full.replace(full).is_none(), "groups stay in order");
+    }
+
+    /// The group to be written next, if any.
+    fn take_group(&mut self) -> Option<Group> {
+        if self.full.is_none() && !self.group.bytes.is_empty() {
+            self.close_group(false);
+        }
+        self.full.take()
+    }
+
+    /// Keeps a group's memory for another one, unless an exceptional put made it large.
+    fn recycle(&mut self, mut group: Group, group_bytes: usize) {
+        if self.spare.len() < 2 && group.bytes.capacity() <= 4 * group_bytes {
+            group.clear();
+            self.spare.push(group);
         }
     }
 }

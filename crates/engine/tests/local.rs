@@ -320,3 +320,81 @@ fn a_key_put_twice_is_reported_with_both_digests_where_the_values_differ() {
 fn container(number: u32) -> prunedb_core::ContainerId {
     prunedb_core::ContainerId::data(number)
 }
+
+#[test]
+fn a_put_that_nobody_waits_for_becomes_durable_by_itself() {
+    let (_world, db) = World::open_new("4+2", 8);
+    let table = db.ensure_table("alone", TableKind::Keyed).unwrap();
+    for round in 0..3u64 {
+        let key = round.to_be_bytes();
+        db.append(&[(&table, &key, b"value")]).unwrap();
+        // what can be read is durable
+        let start = std::time::Instant::now();
+        while db.get(&table, &key).unwrap().is_none() {
+            assert!(start.elapsed() < std::time::Duration::from_secs(30), "round {round}");
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    }
+}
+
+#[test]
+fn without_an_age_of_groups_only_waiting_and_fullness_write() {
+    let mut world = World::new("4+2", 8);
+    world.group_age = std::time::Duration::ZERO;
+    world.create().unwrap();
+    let db = world.open().unwrap();
+    let table = db.ensure_table("alone", TableKind::Keyed).unwrap();
+    let position = db.append(&[(&table, b"key", b"value")]).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(30));
+    assert_eq!(db.get(&table, b"key").unwrap(), None);
+    db.wait(position).unwrap();
+    assert_eq!(db.get(&table, b"key").unwrap().unwrap(), b"value");
+}
+
+#[test]
+fn a_sealed_name_that_was_lost_is_given_again_to_the_same_bytes() {
+    let mut world = World::new("4+2", 6);
+    world.container_bytes = 200_000;
+    world.create().unwrap();
+    let db = world.open().unwrap();
+    fill(&db, 0, 15, 20_000);
+    drop(db);
+    let sealed = world.dir.path().join("data/d0000000000.sealed");
+    let before = fs::read(&sealed).unwrap();
+    fs::rename(&sealed, sealed.with_extension("active")).unwrap();
+    let db = world.open().unwrap();
+    check(&db, 0, 15, 20_000);
+    assert!(fs::read(&sealed).unwrap()[4096..] == before[4096..]);
+    fill(&db, 15, 15, 20_000);
+    db.evict(&mut quiet()).unwrap();
+    check(&db, 0, 30, 20_000);
+}
+
+#[test]
+fn a_container_that_was_begun_too_early_is_not_gone_on_with() {
+    let mut world = World::new("4+2", 6);
+    world.container_bytes = 200_000;
+    world.create().unwrap();
+    let db = world.open().unwrap();
+    fill(&db, 0, 15, 20_000);
+    drop(db);
+    // the younger one has its header only, the older one has no footer yet
+    let data = world.dir.path().join("data");
+    let sealed = data.join("d0000000000.sealed");
+    let whole = fs::read(&sealed).unwrap();
+    fs::rename(&sealed, data.join("d0000000000.active")).unwrap();
+    let mut younger: Vec<_> = fs::read_dir(&data).unwrap().map(|e| e.unwrap().path()).collect();
+    younger.retain(|path| !path.ends_with("d0000000000.active"));
+    younger.sort();
+    for path in younger.split_off(1) {
+        fs::remove_file(path).unwrap();
+    }
+    let header = fs::read(&younger[0]).unwrap()[..4096 + 64].to_vec();
+    fs::remove_file(&younger[0]).unwrap();
+    fs::write(data.join("d0000000001.active"), header).unwrap();
+    let db = world.open().unwrap();
+    assert_eq!(db.containers().unwrap().len(), 1);
+    // the next put does not fit into it, as before
+    fill(&db, 15, 1, 20_000);
+    assert!(fs::read(&sealed).unwrap()[4096..] == whole[4096..]);
+}

@@ -9,7 +9,21 @@ use prunedb_format::{
     container::{ContainerHeader, FooterBuilder, HEADER_BYTES, RecordView, TableName},
     local::{LOCAL_HEADER_BYTES, LocalSlot},
 };
-use std::{io, path::PathBuf, sync::Arc};
+use std::{
+    io,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// The records of an active container, for its footer; read by others while the writer goes on.
+#[derive(Debug, Default)]
+pub(crate) struct Directory(Mutex<FooterBuilder>);
+
+impl Directory {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, FooterBuilder> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// An active container: what is in its file, and what its footer will say.
 #[derive(Debug)]
@@ -18,8 +32,10 @@ pub(crate) struct Active {
     pub(crate) file: Arc<dyn File>,
     path: PathBuf,
     lake: LakeId,
+    /// over what was in the file when it was created or opened, until the writer takes it
     hasher: blake3::Hasher,
-    pub(crate) footer: FooterBuilder,
+    /// the records in the file, and those of the group that is being written
+    pub(crate) directory: Arc<Directory>,
     /// container bytes in the file
     written: u64,
     /// container bytes that a sync covers
@@ -50,7 +66,7 @@ impl Active {
             path,
             lake,
             hasher: blake3::Hasher::new(),
-            footer: FooterBuilder::default(),
+            directory: Arc::default(),
             written: 0,
             durable: 0,
             slot_sequence: 0,
@@ -69,6 +85,7 @@ impl Active {
     /// Writes what precedes the first record, and makes file and name durable.
     fn begin(&mut self, files: &LocalFiles, header: &[u8]) -> Result<(), Error> {
         self.write(header)?;
+        self.hasher.update(header);
         self.sync()?;
         files.disk().sync_dir(files.dir()).at(files.dir())
     }
@@ -138,7 +155,7 @@ impl Active {
             path,
             lake,
             hasher,
-            footer,
+            directory: Arc::new(Directory(Mutex::new(footer))),
             written: put_end,
             durable: put_end,
             slot_sequence: slot.sequence,
@@ -150,7 +167,6 @@ impl Active {
     /// Appends bytes to the file; durable after [`Self::sync`].
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.file.write_all_at(bytes, file_offset(self.written)).at(&self.path)?;
-        self.hasher.update(bytes);
         self.written += bytes.len() as u64;
         Ok(())
     }
@@ -174,22 +190,56 @@ impl Active {
         self.file.write_all_at(&slot.encode(), slot.file_offset()).at(&self.path)
     }
 
-    /// Writes the footer, syncs, and gives the file its sealed name.
-    pub(crate) fn seal(
-        mut self,
-        files: &LocalFiles,
-        name_of: impl Fn(TableId) -> TableName,
-    ) -> Result<u32, Error> {
-        let footer = std::mem::take(&mut self.footer);
-        let (bytes, trailer) = footer.finish(self.written, name_of);
-        self.write(&bytes)?;
-        let digest = Digest(*self.hasher.finalize().as_bytes());
-        self.write(&trailer.encode(digest))?;
-        // no slot says that the footer is durable: a crash before the new name finds a torn tail and cuts it
-        self.sync()?;
-        files.seal(self.id.number)?;
-        Ok(self.id.number)
+    /// Hashes all container bytes in the file; who takes it hashes those that follow.
+    pub(crate) fn take_hasher(&mut self) -> blake3::Hasher {
+        std::mem::take(&mut self.hasher)
     }
+
+    /// Writes the footer behind the last record. No slot says that it is durable: a crash before the file has its sealed
+    /// name finds a torn tail and cuts it.
+    pub(crate) fn write_footer(
+        &mut self,
+        mut hasher: blake3::Hasher,
+        name_of: impl Fn(TableId) -> TableName,
+    ) -> Result<(), Error> {
+        let (mut bytes, trailer) = self.directory.lock().finish(self.written, name_of);
+        let digest = Digest(*hasher.update(&bytes).finalize().as_bytes());
+        bytes.extend_from_slice(&trailer.encode(digest));
+        self.write(&bytes)
+    }
+}
+
+/// The container to go on with, if there is one. A container is begun while the last records of the one before are still
+/// being written, so a stop may leave both.
+///
+/// # Errors
+/// As [`Active::open`].
+pub(crate) fn resume(
+    files: &LocalFiles,
+    lake: LakeId,
+    name_of: impl Fn(TableId) -> Option<TableName>,
+) -> Result<Option<ActiveScan>, Error> {
+    let mut numbers = files.numbers(Kind::Active);
+    let Some(last) = numbers.pop() else { return Ok(None) };
+    let mut scan = Active::open(files, lake, last)?;
+    while let Some(number) = numbers.pop() {
+        let mut before = Active::open(files, lake, number)?;
+        if scan.records.is_empty() {
+            files.remove(scan.active.id.number)?;
+            scan = before;
+            continue;
+        }
+        // what follows it is durable, so it was whole, but for its name
+        if let Some(table) = before.records.iter().map(|r| r.0).find(|&t| name_of(t).is_none()) {
+            let reason = format!("table {table} is not in the manifest");
+            return Err(Error::Damaged { container: before.active.id, offset: 0, reason });
+        }
+        let hasher = before.active.take_hasher();
+        before.active.write_footer(hasher, |id| name_of(id).expect("looked up above"))?;
+        before.active.sync()?;
+        files.seal(number)?;
+    }
+    Ok(Some(scan))
 }
 
 /// Writes container bytes of a file once more.

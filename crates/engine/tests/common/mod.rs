@@ -7,7 +7,7 @@ use prunedb_core::{ContainerId, Policy, ShardId, ShardIndex};
 use prunedb_disk::{Disk, RealDisk};
 use prunedb_engine::{Db, Error, LakeSecret, OnProgress, Options, Recovered, Table, TableKind};
 use prunedb_store::{MemoryStore, ShardStore};
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -19,6 +19,7 @@ pub(crate) struct World {
     pub(crate) policy: Policy,
     pub(crate) container_bytes: u64,
     pub(crate) cache_bytes: u64,
+    pub(crate) group_age: Duration,
     pub(crate) secret: u8,
 }
 
@@ -42,6 +43,7 @@ impl World {
             policy: policy.parse().unwrap(),
             container_bytes: 1 << 20,
             cache_bytes: 1 << 30,
+            group_age: Duration::from_millis(10),
             secret: 7,
         }
     }
@@ -67,6 +69,7 @@ impl World {
         let mut options = Options::new(dir, self.policy);
         options.container_bytes = self.container_bytes;
         options.cache_bytes = self.cache_bytes;
+        options.group_age = self.group_age;
         options
     }
 

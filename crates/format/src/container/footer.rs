@@ -158,7 +158,7 @@ impl FooterBuilder {
     /// Where `name_of` does not know a table that has records, or the container would be longer than
     /// [`CONTAINER_BYTES_MAX`]: bugs of the caller.
     pub fn finish(
-        self,
+        &self,
         records_end: u64,
         name_of: impl Fn(TableId) -> TableName,
     ) -> (Vec<u8>, Trailer) {
@@ -166,15 +166,15 @@ impl FooterBuilder {
         assert_eq!(records_end % RECORD_ALIGN as u64, 0, "records are padded");
         let tables: Vec<TableSummary> = self
             .tables
-            .into_iter()
-            .map(|(id, seen)| {
+            .iter()
+            .map(|(&id, seen)| {
                 let table = name_of(id);
                 assert_eq!(table.id, id, "the name asked for");
                 TableSummary {
                     table,
                     records: seen.records,
-                    first_key: seen.first_key,
-                    last_key: seen.last_key,
+                    first_key: seen.first_key.clone(),
+                    last_key: seen.last_key.clone(),
                 }
             })
             .collect();
