@@ -3,7 +3,9 @@
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use prunedb_chains::ethereum::{BlockId, Hash32, Network};
 use prunedb_core::{Policy, units::ByteSize};
+use prunedb_node::Mode;
 use std::{net::SocketAddr, path::PathBuf};
+use zeroize::Zeroizing;
 
 /// Takes a blockchain's history off its nodes: an append-only store over an erasure-coded, encrypted lake.
 #[derive(Parser, Debug, Clone)]
@@ -132,7 +134,10 @@ pub(crate) struct Serve {
 pub(crate) enum Node {
     /// Serve shards from a folder until Ctrl-C
     #[command(
-        after_help = "Example:\n  prunedb node run --listen 0.0.0.0:9900 --dir /disk1/node --capacity 4TB"
+        after_help = "Examples:\n  prunedb node run --listen 0.0.0.0:9900 --dir /disk1/node --capacity 4TB\n  \
+        PRUNEDB_ZDB_ADMIN=... prunedb node run --listen 0.0.0.0:9900 --zdb-socket /run/zdb.sock \
+        --dir /disk1/node --capacity 4TB\n\n\
+        Clients of 0-db work with it as they are; values up to 8 MiB, keys up to 255 bytes."
     )]
     Run(NodeRun),
 }
@@ -145,6 +150,32 @@ pub(crate) struct NodeRun {
     /// Bytes that it may take up, such as 4TB
     #[arg(long, value_name = "SIZE")]
     pub(crate) capacity: ByteSize,
+    /// A unix socket to listen on, too
+    #[arg(long, value_name = "PATH")]
+    pub(crate) zdb_socket: Option<PathBuf>,
+    /// 0-db: the administrator's password; without one, every client may do everything
+    #[arg(long, value_name = "PASSWORD", env = "PRUNEDB_ZDB_ADMIN", hide_env_values = true)]
+    pub(crate) zdb_admin: Option<Zeroizing<String>>,
+    /// 0-db: the mode of all namespaces [default: each has its own, `user` at first]
+    #[arg(long, value_name = "user|seq", value_parser = zdb_mode)]
+    pub(crate) zdb_mode: Option<Mode>,
+    /// 0-db: a program to run for each event, as PROGRAM EVENT INSTANCE ARGUMENTS...
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) zdb_hook: Option<PathBuf>,
+    /// 0-db: answer before values are on the disk; a loss of power then takes the last ones
+    #[arg(long)]
+    pub(crate) zdb_no_sync: bool,
+    /// 0-db: most keys of all namespaces; each takes up to 40 bytes of memory
+    #[arg(long, value_name = "COUNT", default_value = "50000000")]
+    pub(crate) zdb_keys_max: u64,
+}
+
+fn zdb_mode(text: &str) -> Result<Mode, &'static str> {
+    match text {
+        "user" => Ok(Mode::User),
+        "seq" => Ok(Mode::Sequence),
+        _ => Err("user or seq"),
+    }
 }
 
 #[derive(Subcommand, Debug, Clone)]

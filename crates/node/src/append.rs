@@ -29,10 +29,10 @@ impl Inner {
     ) -> Result<(Arc<Segment>, Place), NodeError> {
         let extent = extent_bytes(shard_bytes);
         let disk_free = self.disk_free_bytes()?;
-        let head_bytes = self.lakes.head_bytes();
+        let other_bytes = self.lakes.head_bytes() + self.zdb.budget.bytes();
         {
             let mut state = lock(&self.state);
-            let used = state.used_bytes + head_bytes;
+            let used = state.used_bytes + other_bytes;
             let free = self.config.capacity_bytes.saturating_sub(used);
             let free = free.min(disk_free.saturating_sub(state.pending_bytes));
             if extent > free {

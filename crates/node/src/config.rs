@@ -1,5 +1,6 @@
 //! What a node may use, and where.
 
+use crate::ZdbConfig;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// Configuration of one node. [`NodeConfig::new`] gives the defaults.
@@ -30,6 +31,14 @@ pub struct NodeConfig {
     pub idle_timeout: Duration,
     /// a request that has begun, or a reply, must move on within this
     pub stall_timeout: Duration,
+    /// a request must be complete within this, however steadily it comes
+    pub request_timeout: Duration,
+    /// memory for requests that are longer than 128 KiB; more wait
+    pub request_bytes_max: u32,
+    /// a unix socket to listen on, beside the address
+    pub socket: Option<PathBuf>,
+    /// the 0-db side
+    pub zdb: ZdbConfig,
     /// from it come the marks that tell records from the bytes of shards; random where it is `None`
     pub mark_seed: Option<[u8; 32]>,
 }
@@ -50,6 +59,10 @@ impl NodeConfig {
             lakes_max: 4096,
             idle_timeout: Duration::from_secs(300),
             stall_timeout: Duration::from_secs(30),
+            request_timeout: Duration::from_secs(120),
+            request_bytes_max: 64 << 20,
+            socket: None,
+            zdb: ZdbConfig::default(),
             mark_seed: None,
         }
     }

@@ -1,60 +1,74 @@
 //! One connection: requests in, answers out, in order. Uploads belong to it and end with it.
+//!
+//! Native commands run one by one (`native`); 0-db's run in batches, as many as have arrived.
+//!
+//! Memory: a read buffer of at most 128 KiB (264 KiB with uploads), answers of at most 256 KiB. Longer requests and
+//! longer values take their part of a budget of the whole node first, and wait for it.
 
 use crate::{
-    Head, Node, NodeError, ShardInfo, Upload,
+    Upload,
+    native::is_native,
     server::{Interrupted, Shared, stop},
+    zdb::{
+        Feed, Next,
+        session::{Around, Batch, OUT_BYTES, Session},
+    },
 };
-use bytes::{BufMut, Bytes, BytesMut};
-use prunedb_core::ShardId;
+use bytes::{Bytes, BytesMut};
 use prunedb_wire::{
-    ARGUMENTS_MAX, CRLF, Command, DATA_BYTES_MAX, HEAD_BYTES_MAX, Limits, Refusal, Reply,
-    RequestDecoder, answer,
+    BULK_BYTES_MAX, CRLF, Limits, REQUEST_BYTES_MAX, Refusal, Reply, RequestDecoder,
 };
-use std::{collections::HashMap, io, sync::Arc};
+use std::{
+    collections::HashMap,
+    io,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    sync::watch,
-    time::{Instant, timeout, timeout_at},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    sync::{OwnedSemaphorePermit, watch},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
 /// Read buffer of a connection with an upload: a chunk of 256 KiB and its header fit.
 const UPLOAD_READ_BYTES: usize = (256 + 8) << 10;
-/// What one request may take up: the longest command is a chunk of data, or a head.
-const LIMITS: Limits = {
-    assert!(HEAD_BYTES_MAX <= DATA_BYTES_MAX);
-    Limits {
-        count_max: ARGUMENTS_MAX,
-        bulk_bytes_max: DATA_BYTES_MAX,
-        message_bytes_max: DATA_BYTES_MAX + (64 << 10),
-    }
-};
+/// Largest read buffer of others; longer requests ask first.
+const BATCH_READ_BYTES: usize = 128 << 10;
 /// Least room for a read.
 const READ_BYTES: usize = 1 << 10;
 /// A larger buffer is given back when the connection is idle.
 const IDLE_BUFFER_BYTES: usize = 16 << 10;
 /// Answers are sent when so many bytes of them have gathered, or no complete request is left.
 const ANSWER_BYTES: usize = 64 << 10;
-/// Bulk strings up to this are copied beside other answers.
-const COPY_BYTES: usize = 16 << 10;
-/// Memory for a head: read, and copied into the answer.
-const HEAD_ROOM_BYTES: u32 = 2 << 20;
-/// Memory for a range beside its own bytes: blocks at both ends are read whole.
-const BLOCKS_ROOM_BYTES: u32 = 33 << 10;
-/// Uploads of one connection at once.
-const UPLOADS_MAX: usize = 16;
-/// What is read and thrown away so that a refused client sees why.
-const LINGER_BYTES: usize = 64 << 10;
+/// Requests of one batch.
+const BATCH_REQUESTS_MAX: usize = 1024;
+/// What is read and thrown away so that a refused client sees why: the rest of the request that was too long.
+const LINGER_BYTES: usize = 2 * BULK_BYTES_MAX;
+/// How long that may take.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// TCP, a unix socket, TLS.
+pub(crate) trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
 
 pub(crate) struct Connection {
-    socket: TcpStream,
-    shared: Arc<Shared>,
+    socket: Box<dyn Socket>,
+    pub(crate) shared: Arc<Shared>,
     stopped: watch::Receiver<bool>,
     decoder: RequestDecoder,
     input: BytesMut,
-    output: BytesMut,
-    uploads: HashMap<u32, Upload>,
-    handles: u32,
+    /// what the next read may take: grows with what comes
+    ahead_bytes: usize,
+    /// when the request that is not complete yet began
+    begun: Option<Instant>,
+    /// memory for a long request
+    long: Option<OwnedSemaphorePermit>,
+    pub(crate) output: BytesMut,
+    pub(crate) uploads: HashMap<u32, Upload>,
+    pub(crate) handles: u32,
+    /// lent to a thread while a batch runs
+    session: Option<Box<Session>>,
+    batch: Batch,
 }
 
 /// Why a connection ended early.
@@ -68,6 +82,8 @@ pub(crate) enum End {
     Framing,
     /// a disk operation was given up
     Interrupted,
+    /// its namespace is gone, or it does not keep up
+    Refused,
 }
 
 impl From<io::Error> for End {
@@ -90,21 +106,25 @@ impl From<Interrupted> for End {
 
 impl Connection {
     pub(crate) fn new(
-        socket: TcpStream,
+        socket: Box<dyn Socket>,
         shared: Arc<Shared>,
         stopped: watch::Receiver<bool>,
     ) -> Self {
-        // answers are whole messages: waiting to fill a packet only delays them
-        _ = socket.set_nodelay(true);
+        let session = Some(Box::new(Session::new(&shared.zdb)));
         Self {
             socket,
             shared,
             stopped,
-            decoder: RequestDecoder::new(LIMITS),
+            decoder: RequestDecoder::new(Limits::default()),
             input: BytesMut::new(),
+            ahead_bytes: READ_BYTES,
+            begun: None,
+            long: None,
             output: BytesMut::new(),
             uploads: HashMap::new(),
             handles: 0,
+            session,
+            batch: Batch::default(),
         }
     }
 
@@ -120,21 +140,30 @@ impl Connection {
     async fn serve(&mut self) -> Result<(), End> {
         loop {
             match self.decoder.decode(&mut self.input) {
-                Ok(Some(arguments)) => {
-                    self.request(&arguments).await?;
+                Ok(Some(arguments)) if is_native(&arguments[0]) => {
+                    self.run_batch().await?;
+                    self.native(&arguments).await?;
                     if self.output.len() >= ANSWER_BYTES {
                         self.flush(None).await?;
                     }
                 }
+                Ok(Some(arguments)) => {
+                    self.batch.requests.push_back(arguments);
+                    if self.batch.requests.len() >= BATCH_REQUESTS_MAX {
+                        self.run_batch().await?;
+                    }
+                }
                 Ok(None) => {
+                    self.run_batch().await?;
                     self.flush(None).await?;
                     if !self.read().await? {
                         return Ok(());
                     }
                 }
                 Err(e) => {
-                    Reply::Error(format!("ERR Protocol error: {e}").into())
-                        .encode(&mut self.output);
+                    self.run_batch().await?;
+                    let refusal = Refusal::Bad { reason: format!("Protocol error: {e}") };
+                    self.refuse(&refusal);
                     self.flush(None).await?;
                     self.linger().await?;
                     return Err(End::Framing);
@@ -146,42 +175,78 @@ impl Connection {
     /// Reads some more bytes; whether there are any.
     async fn read(&mut self) -> Result<bool, End> {
         let between = self.input.is_empty() && !self.decoder.in_request();
-        if between && self.uploads.is_empty() && self.input.capacity() > IDLE_BUFFER_BYTES {
-            self.input = BytesMut::new();
+        if between {
+            (self.begun, self.long) = (None, None);
+            if self.uploads.is_empty() && self.input.capacity() > IDLE_BUFFER_BYTES {
+                let last = self.ahead_bytes;
+                if last <= READ_BYTES {
+                    (self.input, self.output) = (BytesMut::new(), BytesMut::new());
+                }
+            }
+        } else if self.begun.is_none() {
+            self.begun = Some(Instant::now());
+        }
+        if self.decoder.message_bytes() > BATCH_READ_BYTES && self.long.is_none() {
+            // for the longest request at once: nobody holds a part and waits for the rest
+            self.long = Some(self.shared.long_request(REQUEST_BYTES_MAX).await?);
         }
         // never more than has nearly arrived: a long bulk string that is only announced takes no memory
+        let read_max = if self.uploads.is_empty() { BATCH_READ_BYTES } else { UPLOAD_READ_BYTES };
         let missing = self.decoder.missing(self.input.len()).min(UPLOAD_READ_BYTES);
-        let ahead = !self.uploads.is_empty() && self.input.len() < READ_BYTES;
-        self.input.reserve(if ahead { UPLOAD_READ_BYTES } else { missing.max(READ_BYTES) });
+        let ahead = if self.uploads.is_empty() { self.ahead_bytes } else { read_max };
+        let want = if self.input.len() < READ_BYTES { ahead.max(missing) } else { missing };
+        self.input.reserve(want.max(READ_BYTES));
         let config = self.shared.node.config();
-        let patience = if between { config.idle_timeout } else { config.stall_timeout };
-        tokio::select! {
-            read = timeout(patience, self.socket.read_buf(&mut self.input)) => Ok(read?? > 0),
-            () = stop(&mut self.stopped) => Ok(false),
+        let idle = if between { config.idle_timeout } else { config.stall_timeout };
+        let now = Instant::now();
+        let mut deadline = now + idle;
+        if let Some(begun) = self.begun {
+            deadline = deadline.min(begun + config.request_timeout);
         }
+        let room = self.input.capacity() - self.input.len();
+        let read = tokio::select! {
+            read = timeout_at(deadline, self.socket.read_buf(&mut self.input)) => read??,
+            () = stop(&mut self.stopped) => return Ok(false),
+        };
+        self.ahead_bytes = match read {
+            read if read >= room.min(self.ahead_bytes) => read_max.min(self.ahead_bytes * 4),
+            read if read * 8 < self.ahead_bytes => READ_BYTES.max(self.ahead_bytes / 2),
+            _ => self.ahead_bytes,
+        };
+        self.shared.zdb.counters.network_bytes_in.add(read as u64);
+        Ok(read > 0)
     }
 
     /// Sends the answers that have gathered, and then a long bulk string.
-    async fn flush(&mut self, bulk: Option<Bytes>) -> Result<(), End> {
+    pub(crate) async fn flush(&mut self, bulk: Option<Bytes>) -> Result<(), End> {
         if self.output.is_empty() {
             return Ok(());
         }
         let deadline = Instant::now() + self.shared.node.config().stall_timeout;
-        let output = self.output.split().freeze();
+        let sent = self.output.len() + bulk.as_ref().map_or(0, Bytes::len);
+        self.shared.zdb.counters.network_bytes_out.add(sent as u64);
         match bulk {
-            None => timeout_at(deadline, self.socket.write_all(&output)).await??,
+            None => {
+                timeout_at(deadline, self.socket.write_all(&self.output)).await??;
+                self.output.clear();
+                if self.output.capacity() > 2 * OUT_BYTES {
+                    self.output = BytesMut::new();
+                }
+            }
             Some(bulk) => {
+                let output = self.output.split().freeze();
                 let mut all = bytes::Buf::chain(bytes::Buf::chain(output, bulk), CRLF);
                 timeout_at(deadline, self.socket.write_all_buf(&mut all)).await??;
             }
         }
+        timeout_at(deadline, self.socket.flush()).await??;
         Ok(())
     }
 
     /// Closing while bytes are unread would throw the last answer away: reads a little first.
     async fn linger(&mut self) -> Result<(), End> {
         self.socket.shutdown().await?;
-        let deadline = Instant::now() + std::time::Duration::from_secs(1);
+        let deadline = Instant::now() + LINGER;
         let mut seen = 0;
         while seen < LINGER_BYTES {
             self.input.clear();
@@ -194,195 +259,139 @@ impl Connection {
         Ok(())
     }
 
-    fn answer(&mut self, reply: &Reply) {
+    pub(crate) fn answer(&mut self, reply: &Reply) {
         reply.encode(&mut self.output);
     }
 
-    fn refuse(&mut self, refusal: &Refusal) {
+    pub(crate) fn refuse(&mut self, refusal: &Refusal) {
         self.answer(&Reply::from(refusal));
     }
 
-    fn answer_or<T>(&mut self, done: Result<T, NodeError>, reply: impl FnOnce(T) -> Reply) {
-        match done {
-            Ok(value) => self.answer(&reply(value)),
-            Err(e) => self.refuse(&Refusal::from(&e)),
-        }
-    }
-
-    async fn request(&mut self, arguments: &[Bytes]) -> Result<(), End> {
-        let command = match Command::parse(arguments) {
-            Ok(command) => command,
-            Err(e) => {
-                self.refuse(&Refusal::Bad { reason: e.to_string() });
+    /// Runs the 0-db requests that have gathered.
+    async fn run_batch(&mut self) -> Result<(), End> {
+        let mut room = None;
+        let mut room_bytes = 0;
+        loop {
+            let mut session = self.session.take().ok_or(End::Interrupted)?;
+            if self.batch.requests.is_empty() && session.more_keys.is_empty() {
+                self.session = Some(session);
                 return Ok(());
             }
-        };
-        let shared = Arc::clone(&self.shared);
-        let node = shared.node.clone();
-        match command {
-            Command::Ping => self.answer(&Reply::Simple(Bytes::from_static(b"PONG"))),
-            Command::Info => {
-                let text = self.info();
-                self.answer(&Reply::Bulk(text.into()));
-            }
-            Command::Put { id, term, bytes, mode } => {
-                if self.uploads.len() >= UPLOADS_MAX {
-                    let max = UPLOADS_MAX;
-                    let e = NodeError::Limit { what: "uploads of one connection", max };
-                    self.refuse(&Refusal::from(&e));
-                } else {
-                    let put = shared.disk(move || node.put(id, term, bytes, mode)).await?;
-                    self.put(put);
+            let mut batch = std::mem::take(&mut self.batch);
+            batch.out = std::mem::take(&mut self.output);
+            let node = Arc::clone(&self.shared.node.inner);
+            let (session, batch, next) = self
+                .shared
+                .disk(move || {
+                    let free_bytes = node.value_free_bytes();
+                    let around = Around { now: unix_time(), room_bytes, free_bytes };
+                    let next = session.run(&mut batch, around);
+                    (session, batch, next)
+                })
+                .await?;
+            let id = session.id;
+            let namespace = Arc::clone(&session.namespace);
+            self.session = Some(session);
+            self.batch = batch;
+            self.output = std::mem::take(&mut self.batch.out);
+            match next {
+                Next::Done => {
+                    if self.output.len() >= ANSWER_BYTES {
+                        self.flush(None).await?;
+                    }
+                    (room, room_bytes) = (None, 0);
+                }
+                Next::Room(bytes) => {
+                    // what others wait for is given back first
+                    self.flush(None).await?;
+                    drop(room.take());
+                    let shared = Arc::clone(&self.shared);
+                    room = Some(shared.room_owned(u32::try_from(bytes).unwrap_or(u32::MAX)).await?);
+                    room_bytes = bytes;
+                }
+                Next::Wait { command, timeout_ms } => {
+                    let told = self.shared.zdb.feed.watch(id, &namespace, command);
+                    self.flush(None).await?;
+                    let answer = self.wait(told, Duration::from_millis(timeout_ms)).await?;
+                    self.answer(&answer);
+                }
+                Next::Mirror => {
+                    self.flush(None).await?;
+                    return self.mirror().await;
+                }
+                Next::Close => {
+                    self.flush(None).await?;
+                    self.linger().await?;
+                    return Err(End::Refused);
+                }
+                Next::Stop => {
+                    self.flush(None).await?;
+                    self.shared.stop_asked.notify_one();
                 }
             }
-            Command::Data { handle, offset, chunk } => self.data(handle, offset, chunk).await?,
-            Command::Commit { handle, name, term } => match self.uploads.remove(&handle) {
-                Some(upload) => {
-                    let done = shared.disk(move || upload.commit(name, term)).await?;
-                    self.answer_or(done, |()| Reply::OK);
-                }
-                None => self.no_such_handle(handle),
-            },
-            Command::Abort { handle } => match self.uploads.remove(&handle) {
-                Some(upload) => {
-                    shared.disk(move || drop(upload)).await?;
-                    self.answer(&Reply::OK);
-                }
-                None => self.no_such_handle(handle),
-            },
-            Command::Get { id, offset, bytes } => self.get(&shared, id, offset, bytes).await?,
-            Command::Stat { id } => {
-                let info = node.stat(id).map(stat);
-                self.answer(&answer::stat(info));
-            }
-            Command::List { lake, after, count } => {
-                let list: Vec<_> = node.list(lake, after, count).into_iter().map(stat).collect();
-                self.answer(&answer::list(&list));
-            }
-            Command::Delete { id, term } => {
-                let done = shared.disk(move || node.delete(id, term)).await?;
-                self.answer_or(done, answer::deleted);
-            }
-            Command::Fence { lake, term } => {
-                let done = shared.disk(move || node.fence(lake, term)).await?;
-                self.answer_or(done, |()| Reply::OK);
-            }
-            Command::HeadPut { lake, term, number, bytes } => {
-                let head = Head { term, number, bytes };
-                let done = shared.disk(move || node.put_head(lake, &head)).await?;
-                self.answer_or(done, |()| Reply::OK);
-            }
-            Command::HeadGet { lake } => {
-                let permit = shared.room(HEAD_ROOM_BYTES).await?;
-                let done = shared.disk(move || node.head(lake)).await?;
-                self.answer_or(done, |head| {
-                    answer::head(head.map(|Head { term, number, bytes }| answer::Head {
-                        term,
-                        number,
-                        bytes,
-                    }))
-                });
-                self.flush(None).await?;
-                drop(permit);
-            }
-            Command::Space => {
-                let done = shared.disk(move || node.space()).await?;
-                self.answer_or(done, |space| {
-                    answer::space(answer::Space {
-                        capacity_bytes: space.capacity_bytes,
-                        used_bytes: space.used_bytes,
-                        shards: space.shards,
-                    })
-                });
-            }
-        }
-        Ok(())
-    }
-
-    fn put(&mut self, put: Result<Upload, NodeError>) {
-        match put {
-            Ok(upload) => {
-                self.handles = self.handles.wrapping_add(1);
-                while self.uploads.contains_key(&self.handles) {
-                    self.handles = self.handles.wrapping_add(1);
-                }
-                let (handle, stored) = (self.handles, upload.stored());
-                self.uploads.insert(handle, upload);
-                self.answer(&answer::put(answer::PutAnswer { handle, stored }));
-            }
-            Err(e) => self.refuse(&Refusal::from(&e)),
         }
     }
 
-    async fn data(&mut self, handle: u32, offset: u64, chunk: Bytes) -> Result<(), End> {
-        let Some(mut upload) = self.uploads.remove(&handle) else {
-            self.no_such_handle(handle);
-            return Ok(());
-        };
-        let done = self.shared.disk(move || match upload.write(offset, &chunk) {
-            Ok(()) => Ok(upload),
-            // the upload ends here and now, while this thread may do I/O
-            Err(e) => Err(e),
-        });
-        match done.await? {
-            Ok(upload) => {
-                let received = upload.received();
-                self.uploads.insert(handle, upload);
-                self.answer(&answer::data(received));
-            }
-            Err(e) => self.refuse(&Refusal::from(&e)),
-        }
-        Ok(())
-    }
-
-    async fn get(
+    /// Waits to be told of a command; meanwhile the client may send a little more, or go.
+    async fn wait(
         &mut self,
-        shared: &Shared,
-        id: ShardId,
-        offset: u64,
-        bytes: u32,
-    ) -> Result<(), End> {
-        let permit = shared.room(bytes.saturating_add(BLOCKS_ROOM_BYTES)).await?;
-        let node = shared.node.clone();
-        match shared.disk(move || node.get(id, offset, bytes)).await? {
-            Ok(range) => {
-                let long = Reply::Bulk(range).encode_head(COPY_BYTES, &mut self.output);
-                if long.is_some() {
-                    self.flush(long).await?;
+        mut told: tokio::sync::oneshot::Receiver<&'static str>,
+        patience: Duration,
+    ) -> Result<Reply, End> {
+        let deadline = sleep(patience);
+        tokio::pin!(deadline);
+        loop {
+            self.input.reserve(READ_BYTES);
+            let may_read = self.input.len() < BATCH_READ_BYTES;
+            tokio::select! {
+                command = &mut told => {
+                    return Ok(command.map_or(
+                        Reply::Error(Bytes::from_static(b"Timeout")),
+                        |command| Reply::Simple(Bytes::from_static(command.as_bytes())),
+                    ));
+                }
+                () = &mut deadline => return Ok(Reply::Error(Bytes::from_static(b"Timeout"))),
+                () = stop(&mut self.stopped) => return Err(End::Interrupted),
+                read = self.socket.read_buf(&mut self.input), if may_read => {
+                    if read? == 0 {
+                        return Err(End::Refused);
+                    }
                 }
             }
-            Err(e) => self.refuse(&Refusal::from(&e)),
         }
-        drop(permit);
-        Ok(())
     }
 
-    fn no_such_handle(&mut self, handle: u32) {
-        let reason = format!("no upload {handle} on this connection: it ended or failed");
-        self.refuse(&Refusal::Bad { reason });
-    }
-
-    fn info(&self) -> BytesMut {
-        let report = self.shared.node.report();
-        let mut text = BytesMut::new();
-        for (field, value) in [
-            ("uptime_seconds", self.shared.started.elapsed().as_secs()),
-            ("damage_found_at_start", report.damage_count),
-            ("uploads_dropped_at_start", report.uploads_dropped),
-        ] {
-            text.put_slice(format!("{field}:{value}\r\n").as_bytes());
+    /// Sends every command of everybody, until the client goes or does not keep up.
+    async fn mirror(&mut self) -> Result<(), End> {
+        let Some(mirror) = Feed::mirror(&self.shared.zdb.feed) else {
+            self.refuse(&Refusal::Limit { reason: "too many mirrors".to_owned() });
+            self.flush(None).await?;
+            return Err(End::Refused);
+        };
+        loop {
+            self.input.clear();
+            self.input.reserve(READ_BYTES);
+            let item = tokio::select! {
+                item = mirror.next() => item,
+                read = self.socket.read_buf(&mut self.input) => {
+                    if read? == 0 {
+                        return Err(End::Refused);
+                    }
+                    continue;
+                }
+                () = stop(&mut self.stopped) => return Err(End::Interrupted),
+            };
+            let Some(item) = item else {
+                self.refuse(&Refusal::Limit { reason: "the mirror is too slow".to_owned() });
+                self.flush(None).await?;
+                return Err(End::Refused);
+            };
+            let stall = self.shared.node.config().stall_timeout;
+            timeout(stall, self.socket.write_all(&item)).await??;
         }
-        text.put_slice(concat!("prunedb_node:", env!("CARGO_PKG_VERSION"), "\r\n").as_bytes());
-        text
     }
 }
 
-fn stat(info: ShardInfo) -> answer::Stat {
-    answer::Stat { id: info.id, bytes: info.bytes, term: info.term, name: info.name }
+fn unix_time() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
-
-const _: () = {
-    const fn is_send<T: Send>() {}
-    is_send::<Node>();
-    is_send::<Upload>();
-};

@@ -13,6 +13,7 @@ use crate::{
     recover::{Walk, Walked, walk},
     segment::Segment,
     state::{Entry, State, lock},
+    zdb::Store,
 };
 use bytes::Bytes;
 use prunedb_core::{Digest, LakeId, ShardId, Term};
@@ -62,6 +63,7 @@ pub(crate) struct Inner {
     pub(crate) lakes: Lakes,
     pub(crate) appender: Mutex<Appender>,
     pub(crate) state: Mutex<State>,
+    pub(crate) zdb: Arc<Store>,
     /// a shard is not busy any more
     freed: Condvar,
     report: OpenReport,
@@ -98,9 +100,19 @@ impl Node {
         let mut report = OpenReport::default();
         let lakes = Lakes::open(Arc::clone(&disk), lakes_dir, config.lakes_max, &mut report)
             .map_err(failed("read what is kept per lake"))?;
+        let zdb = Store::open(
+            config.zdb.clone(),
+            Arc::clone(&disk),
+            dir.join("zdb"),
+            mark_seed,
+            config.segment_bytes,
+            &mut report,
+        );
+        let zdb = Arc::new(zdb.map_err(failed("read the namespaces"))?);
         let mut inner = Inner {
             config,
             disk,
+            zdb,
             segments_dir,
             mark_seed,
             lakes,
@@ -121,6 +133,9 @@ impl Node {
     /// # Errors
     /// Those of the disk.
     pub fn checkpoint(&self) -> Result<(), NodeError> {
+        for namespace in self.inner.zdb.all() {
+            namespace.checkpoint().map_err(|e| NodeError::disk("write a checkpoint", e))?;
+        }
         let durable_through = lock(&self.inner.state).durable_through();
         load::write_checkpoint(&*self.inner.disk, &self.inner.config.dir, durable_through)
             .map_err(|e| NodeError::disk("write a checkpoint", e))
@@ -241,7 +256,7 @@ impl Node {
         let used_heads = self.inner.lakes.head_bytes();
         let disk_free = self.inner.disk_free_bytes()?;
         let state = lock(&self.inner.state);
-        let used_bytes = state.used_bytes + used_heads;
+        let used_bytes = state.used_bytes + used_heads + self.inner.zdb.budget.bytes();
         let capacity_bytes = self.inner.config.capacity_bytes.min(used_bytes + disk_free);
         Ok(Space { capacity_bytes, used_bytes, shards: state.shards.len() as u64 })
     }
@@ -274,6 +289,21 @@ impl Inner {
         }
         state.busy.insert(id);
         (Busy { inner: self, id }, state)
+    }
+
+    /// A number that tells this run of the node from others.
+    pub(crate) fn instance(&self) -> u32 {
+        let digest = blake3::derive_key("prunedb node instance", &self.mark_seed);
+        u32::from_le_bytes(*digest.first_chunk().expect("32 bytes"))
+    }
+
+    /// Bytes that values may still take up; none where the disk does not say.
+    pub(crate) fn value_free_bytes(&self) -> u64 {
+        let disk_free = self.disk_free_bytes().unwrap_or_default();
+        let other = self.lakes.head_bytes() + self.zdb.budget.bytes();
+        let state = lock(&self.state);
+        let free = self.config.capacity_bytes.saturating_sub(state.used_bytes + other);
+        free.min(disk_free.saturating_sub(state.pending_bytes))
     }
 
     pub(crate) fn disk_free_bytes(&self) -> Result<u64, NodeError> {

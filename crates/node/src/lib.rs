@@ -4,9 +4,10 @@
 //! without a network. [`NodeServer`] is a thin tokio driver around it.
 //!
 //! ```text
-//! TCP -> RESP -> Command -> Node -> segments/00000000.seg   shards
-//!                                -> lakes/fence-<lake>      highest term seen
-//!                                -> lakes/head-<lake>       newest head
+//! TCP, unix socket -> RESP -> PDB.* -> Node -> segments/00000000.seg   shards
+//!                         |                 -> lakes/fence-<lake>      highest term seen
+//!                         |                 -> lakes/head-<lake>       newest head
+//!                         \-> 0-db  -> zdb  -> zdb/                   namespaces of keys and values
 //! ```
 //! Invariants: an answered commit, delete, fence or head survives a crash; bytes that fail their checksum are never
 //! returned; no damage keeps a node from starting; one process per folder.
@@ -19,14 +20,17 @@ mod config;
 mod connection;
 mod core;
 mod error;
+mod group_sync;
 mod lakes;
 mod layout;
 mod load;
+mod native;
 mod recover;
 mod segment;
 mod server;
 mod state;
 mod upload;
+mod zdb;
 
 pub use config::NodeConfig;
 pub use core::{Node, ShardInfo, Space};
@@ -37,3 +41,4 @@ pub use prunedb_wire::PutMode;
 pub use recover::{Damage, OpenReport};
 pub use server::{NodeServer, ServeError};
 pub use upload::Upload;
+pub use zdb::{Mode, ZdbConfig};

@@ -179,7 +179,7 @@ fn renew(segment: &Segment, place: Place, name: Digest, report: &mut OpenReport)
     }
 }
 
-fn rewrite(file: &dyn File, offset: u64, bytes: u64) -> io::Result<()> {
+pub(crate) fn rewrite(file: &dyn File, offset: u64, bytes: u64) -> io::Result<()> {
     let (mut at, end) = (offset, offset + bytes);
     let mut buf = vec![0; 64 << 10];
     while at < end {

@@ -101,6 +101,18 @@ pub enum Damage {
         /// which lake
         lake: LakeId,
     },
+    /// Records of a value log; what is good of it can be read, and it is never rewritten or removed.
+    Log {
+        /// which namespace
+        namespace: u32,
+        /// which log
+        log: u32,
+    },
+    /// The settings of a namespace; its logs are left alone.
+    Settings {
+        /// which namespace
+        namespace: u32,
+    },
 }
 
 impl OpenReport {

@@ -1,24 +1,21 @@
 //! One segment file: writes anywhere in it, syncs shared by all who wait, and poison.
 //!
-//! A failed sync leaves the kernel free to forget what it could not write, so it is never retried: the segment is
-//! poisoned, what it holds stays readable, and nothing more is committed or deleted in it.
+//! Once a sync has failed the segment is poisoned: what it holds stays readable, and nothing more is committed or
+//! deleted in it.
 
 use crate::{
     NodeError,
     block::Place,
+    group_sync::{GroupSync, SyncError},
     layout::{
         DROP_OFFSET, Mark, PAGE_BYTES, SEGMENT_VERSION, SegmentHeader, drop_mark, extent_bytes,
     },
-    state::lock,
 };
 use prunedb_disk::{Disk, File, Open};
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::Arc,
 };
 
 /// An open segment.
@@ -28,11 +25,7 @@ pub(crate) struct Segment {
     pub(crate) mark: Mark,
     pub(crate) path: PathBuf,
     pub(crate) file: Arc<dyn File>,
-    /// callers of `sync` so far
-    asked: AtomicU64,
-    /// how many of these a finished sync covers
-    covered: Mutex<u64>,
-    poisoned: AtomicBool,
+    syncs: GroupSync,
 }
 
 impl Segment {
@@ -49,8 +42,7 @@ impl Segment {
     }
 
     pub(crate) fn new(number: u32, mark: Mark, path: PathBuf, file: Arc<dyn File>) -> Self {
-        let (asked, covered) = (AtomicU64::new(0), Mutex::new(0));
-        Self { number, mark, path, file, asked, covered, poisoned: AtomicBool::new(false) }
+        Self { number, mark, path, file, syncs: GroupSync::default() }
     }
 
     /// Creates the file, durably.
@@ -73,31 +65,18 @@ impl Segment {
     }
 
     pub(crate) fn is_poisoned(&self) -> bool {
-        self.poisoned.load(Ordering::SeqCst)
+        self.syncs.is_poisoned()
     }
 
     /// Makes all that was written before this call durable.
     pub(crate) fn sync(&self) -> Result<(), NodeError> {
-        let ticket = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
-        let mut covered = lock(&self.covered);
-        if self.is_poisoned() {
-            return Err(NodeError::Poisoned { segment: self.number });
-        }
-        if *covered >= ticket {
-            return Ok(());
-        }
-        let covers = self.asked.load(Ordering::SeqCst);
-        match self.file.sync_data() {
-            Ok(()) => {
-                *covered = covers;
-                Ok(())
-            }
-            Err(e) => {
-                self.poisoned.store(true, Ordering::SeqCst);
+        self.syncs.sync(&*self.file).map_err(|e| match e {
+            SyncError::Poisoned => NodeError::Poisoned { segment: self.number },
+            SyncError::Failed(e) => {
                 tracing::error!(segment = self.number, error = %e, "a sync failed: segment poisoned");
-                Err(NodeError::disk("sync a segment", e))
+                NodeError::disk("sync a segment", e)
             }
-        }
+        })
     }
 
     /// Writes a record's drop mark; not durable before the next sync.

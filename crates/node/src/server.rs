@@ -1,26 +1,34 @@
-//! The TCP driver: listens, limits, stops.
+//! The network driver: listens on TCP and a unix socket, limits, stops.
 //!
 //! File I/O runs on tokio's blocking threads, never on the runtime's own; a semaphore per node keeps one slow disk
 //! from taking all of these threads. Memory per node: `connections_max` small buffers, `uploads_max` batches and read
 //! buffers of 256 KiB, `read_bytes_max` of ranges.
 
-use crate::{Node, NodeConfig, OpenError, connection::Connection};
+use crate::{
+    Node, NodeConfig, OpenError,
+    connection::{Connection, Socket},
+    zdb::{self, Event, Hooks},
+};
 use prunedb_disk::Disk;
 use std::{
     io,
     net::SocketAddr,
+    path::PathBuf,
     sync::{Arc, Weak},
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{Semaphore, SemaphorePermit, watch},
+    io::AsyncWriteExt,
+    net::{TcpListener, UnixListener},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, SemaphorePermit, watch},
     task::{JoinHandle, JoinSet},
     time::Instant,
 };
 
 /// How long connections may take to end their current request when the node stops.
 const STOP_GRACE: Duration = Duration::from_secs(5);
+/// Between two looks for space to give back, when the last one found nothing.
+const COMPACT_PAUSE: Duration = Duration::from_secs(10);
 /// Pause after the system refused a connection, mostly for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -40,6 +48,15 @@ pub enum ServeError {
         #[source]
         source: io::Error,
     },
+    /// The unix socket cannot be listened on.
+    #[error("cannot listen on {}", path.display())]
+    Socket {
+        /// its path
+        path: PathBuf,
+        /// what the system said
+        #[source]
+        source: io::Error,
+    },
     /// The runtime is shutting down.
     #[error("the runtime stops")]
     Stopping,
@@ -52,8 +69,12 @@ pub(crate) struct Shared {
     /// one for each disk operation that may run
     disk: Arc<Semaphore>,
     /// one for each KiB of answers in memory
-    room: Semaphore,
-    pub(crate) started: Instant,
+    room: Arc<Semaphore>,
+    /// one for each KiB of long requests in memory
+    requests: Arc<Semaphore>,
+    pub(crate) zdb: Arc<zdb::session::Shared>,
+    /// a client may stop this node, and did
+    pub(crate) stop_asked: Notify,
 }
 
 /// A disk operation was given up: the runtime stops, or a bug made it panic.
@@ -62,6 +83,14 @@ pub(crate) struct Interrupted;
 
 fn room_kib(config: &NodeConfig) -> u32 {
     config.read_bytes_max.div_ceil(1024).max(1)
+}
+
+fn requests_kib(config: &NodeConfig) -> u32 {
+    config.request_bytes_max.div_ceil(1024).max(1)
+}
+
+fn semaphore(permits: u32) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(usize::try_from(permits).expect("32 bits fit")))
 }
 
 impl Shared {
@@ -84,6 +113,22 @@ impl Shared {
         let kib = bytes.div_ceil(1024).clamp(1, room_kib(self.node.config()));
         self.room.acquire_many(kib).await.map_err(|_| Interrupted)
     }
+
+    /// The same, kept as long as wanted.
+    pub(crate) async fn room_owned(&self, bytes: u32) -> Result<OwnedSemaphorePermit, Interrupted> {
+        let kib = bytes.div_ceil(1024).clamp(1, room_kib(self.node.config()));
+        Arc::clone(&self.room).acquire_many_owned(kib).await.map_err(|_| Interrupted)
+    }
+
+    /// Memory for a request of so many bytes; waits until others are done with theirs.
+    pub(crate) async fn long_request(
+        &self,
+        bytes: usize,
+    ) -> Result<OwnedSemaphorePermit, Interrupted> {
+        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+        let kib = kib.clamp(1, requests_kib(self.node.config()));
+        Arc::clone(&self.requests).acquire_many_owned(kib).await.map_err(|_| Interrupted)
+    }
 }
 
 /// A serving node.
@@ -92,6 +137,7 @@ pub struct NodeServer {
     local_addr: SocketAddr,
     stop: watch::Sender<bool>,
     accepting: JoinHandle<()>,
+    compacting: JoinHandle<()>,
     shared: Arc<Shared>,
 }
 
@@ -101,22 +147,41 @@ impl NodeServer {
     /// # Errors
     /// [`ServeError`]: the folder is in use or unusable, the address is taken.
     pub async fn start(config: NodeConfig, disk: Arc<dyn Disk>) -> Result<Self, ServeError> {
-        let listen = config.listen;
+        let (listen, socket) = (config.listen, config.socket.clone());
         let node = tokio::task::spawn_blocking(move || Node::open(config, disk));
         let node = node.await.map_err(|_| ServeError::Stopping)??;
         let failed = |source| ServeError::Listen { listen, source };
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let local_addr = listener.local_addr().map_err(failed)?;
+        let unix = match &socket {
+            None => None,
+            Some(path) => Some(
+                bind_unix(path)
+                    .await
+                    .map_err(|source| ServeError::Socket { path: path.clone(), source })?,
+            ),
+        };
+        let config = node.config();
         let shared = Arc::new(Shared {
-            disk: Arc::new(Semaphore::new(node.config().disk_operations_max.max(1))),
-            room: Semaphore::new(usize::try_from(room_kib(node.config())).expect("32 bits fit")),
-            started: Instant::now(),
+            disk: Arc::new(Semaphore::new(config.disk_operations_max.max(1))),
+            room: semaphore(room_kib(config)),
+            requests: semaphore(requests_kib(config)),
+            zdb: Arc::new(zdb_shared(&node)),
+            stop_asked: Notify::new(),
             node,
         });
         let (stop, stopped) = watch::channel(false);
-        let accepting = tokio::spawn(accept(listener, Arc::clone(&shared), stopped));
+        let listeners = Listeners { tcp: listener, unix, socket };
+        let accepting = tokio::spawn(accept(listeners, Arc::clone(&shared), stopped.clone()));
+        let compacting = tokio::spawn(compact(Arc::clone(&shared), stopped));
+        shared.zdb.hooks.tell(Event { name: "ready", arguments: Vec::new() });
         tracing::info!(%local_addr, shards = shared.node.report().shards, "node serves");
-        Ok(Self { local_addr, stop, accepting, shared })
+        Ok(Self { local_addr, stop, accepting, compacting, shared })
+    }
+
+    /// Resolves when a client stopped the node, which only [`ZdbConfig::may_stop`](crate::ZdbConfig) allows.
+    pub async fn stop_asked(&self) {
+        self.shared.stop_asked.notified().await;
     }
 
     /// Where it listens.
@@ -135,6 +200,7 @@ impl NodeServer {
         _ = self.stop.send(true);
         // an error means that it was aborted with the runtime: nothing to wait for
         _ = self.accepting.await;
+        _ = self.compacting.await;
         let node = self.shared.node.clone();
         if let Ok(Err(e)) = self.shared.disk(move || node.checkpoint()).await {
             tracing::warn!(error = %e, "the next start will take longer");
@@ -154,22 +220,92 @@ async fn released<T>(held: Weak<T>) {
     }
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
+fn zdb_shared(node: &Node) -> zdb::session::Shared {
+    let store = Arc::clone(&node.inner.zdb);
+    let instance = node.inner.instance();
+    let hooks = Hooks::start(store.config.hook.as_deref(), instance);
+    zdb::session::Shared {
+        store,
+        feed: zdb::Feed::default(),
+        hooks,
+        counters: zdb::Counters::default(),
+        instance,
+        started: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+        damage_found: node.report().damage_count,
+        sessions: 0.into(),
+    }
+}
+
+/// Gives space back as long as there is some to give, one log at a time.
+async fn compact(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
+    loop {
+        let store = Arc::clone(&shared.zdb.store);
+        let Ok(more) = shared.disk(move || store.compact()).await else { return };
+        let pause = if more { Duration::ZERO } else { COMPACT_PAUSE };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = stop(&mut stopped) => return,
+        }
+    }
+}
+
+struct Listeners {
+    tcp: TcpListener,
+    unix: Option<UnixListener>,
+    /// the unix socket's path, to be removed at the end
+    socket: Option<PathBuf>,
+}
+
+impl Listeners {
+    async fn accept(&self) -> io::Result<Box<dyn Socket>> {
+        let unix = async {
+            match &self.unix {
+                Some(unix) => unix.accept().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            accepted = self.tcp.accept() => {
+                let (socket, _) = accepted?;
+                // answers are whole messages: waiting to fill a packet only delays them
+                _ = socket.set_nodelay(true);
+                Ok(Box::new(socket))
+            }
+            accepted = unix => Ok(Box::new(accepted?.0)),
+        }
+    }
+}
+
+/// Listens on a path. A socket that nobody listens on is the left-over of a node that was killed.
+async fn bind_unix(path: &std::path::Path) -> io::Result<UnixListener> {
+    match UnixListener::bind(path) {
+        Err(e) if e.kind() == io::ErrorKind::AddrInUse => {
+            if tokio::net::UnixStream::connect(path).await.is_ok() {
+                return Err(e);
+            }
+            std::fs::remove_file(path)?;
+            UnixListener::bind(path)
+        }
+        bound => bound,
+    }
+}
+
+async fn accept(listeners: Listeners, shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
     let mut connections = JoinSet::new();
     let connections_max = shared.node.config().connections_max;
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = listeners.accept() => accepted,
             () = stop(&mut stopped) => break,
         };
         while connections.try_join_next().is_some() {}
         match accepted {
-            Ok((socket, _)) if connections.len() >= connections_max => refuse(&socket),
-            Ok((socket, peer)) => {
+            Ok(socket) if connections.len() >= connections_max => refuse(socket).await,
+            Ok(socket) => {
                 let connection = Connection::new(socket, Arc::clone(&shared), stopped.clone());
                 connections.spawn(async move {
                     if let Err(end) = connection.run().await {
-                        tracing::debug!(%peer, ?end, "connection ended");
+                        tracing::debug!(?end, "connection ended");
                     }
                 });
             }
@@ -179,7 +315,10 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, mut stopped: watch::
             }
         }
     }
-    drop(listener);
+    if let Some(path) = &listeners.socket {
+        _ = std::fs::remove_file(path);
+    }
+    drop(listeners);
     let all = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(STOP_GRACE, all).await.is_err() {
         connections.shutdown().await;
@@ -191,7 +330,8 @@ pub(crate) async fn stop(stopped: &mut watch::Receiver<bool>) {
     _ = stopped.wait_for(|&stop| stop).await;
 }
 
-fn refuse(socket: &TcpStream) {
+async fn refuse(mut socket: Box<dyn Socket>) {
     // a socket that takes no 36 bytes at once is closed without a word
-    _ = socket.try_write(b"-ERR max number of clients reached\r\n");
+    let told = socket.write_all(b"-ERR max number of clients reached\r\n");
+    _ = tokio::time::timeout(Duration::from_millis(10), told).await;
 }

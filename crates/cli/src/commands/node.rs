@@ -20,7 +20,14 @@ pub(crate) fn run(
 ) -> anyhow::Result<Exit> {
     super::init::make_dir(dir)?;
     let ByteSize(capacity_bytes) = args.capacity;
-    let config = NodeConfig::new(args.listen, dir, capacity_bytes);
+    let mut config = NodeConfig::new(args.listen, dir, capacity_bytes);
+    config.socket = args.zdb_socket.clone();
+    config.zdb.admin = args.zdb_admin.clone();
+    config.zdb.mode = args.zdb_mode;
+    config.zdb.hook = args.zdb_hook.clone();
+    config.zdb.sync = !args.zdb_no_sync;
+    config.zdb.keys_max = args.zdb_keys_max;
+    config.zdb.may_stop = cfg!(debug_assertions);
     let server = runtime.block_on(NodeServer::start(config, session::disk()));
     let server = server.with_context(|| format!("storage node {}", dir.display()))?;
     let address = server.local_addr();
@@ -37,7 +44,12 @@ pub(crate) fn run(
         ))?;
     }
     io.sink.finish()?;
-    runtime.block_on(super::up::stop_signal())?;
+    runtime.block_on(async {
+        tokio::select! {
+            stopped = super::up::stop_signal() => stopped,
+            () = server.stop_asked() => Ok(()),
+        }
+    })?;
     io.note("stopping");
     runtime.block_on(server.shutdown());
     Ok(Exit::Done)

@@ -8,3 +8,4 @@ mod recovery;
 mod support;
 mod tcp;
 mod threads;
+mod zdb;

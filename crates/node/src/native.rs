@@ -1,0 +1,194 @@
+//! The native commands of a connection: shards, fences, heads.
+
+use crate::{
+    Head, Node, NodeError, ShardInfo, Upload,
+    connection::{Connection, End},
+    server::Shared,
+};
+use bytes::Bytes;
+use prunedb_core::ShardId;
+use prunedb_wire::{Command, Refusal, Reply, answer};
+use std::sync::Arc;
+
+/// Bulk strings up to this are copied beside other answers.
+const COPY_BYTES: usize = 16 << 10;
+/// Memory for a head: read, and copied into the answer.
+const HEAD_ROOM_BYTES: u32 = 2 << 20;
+/// Memory for a range beside its own bytes: blocks at both ends are read whole.
+const BLOCKS_ROOM_BYTES: u32 = 33 << 10;
+/// Uploads of one connection at once.
+const UPLOADS_MAX: usize = 16;
+
+/// Whether a command is one of ours; all others are 0-db's.
+pub(crate) fn is_native(name: &[u8]) -> bool {
+    name.get(..4).is_some_and(|prefix| prefix.eq_ignore_ascii_case(b"PDB."))
+}
+
+impl Connection {
+    fn answer_or<T>(&mut self, done: Result<T, NodeError>, reply: impl FnOnce(T) -> Reply) {
+        match done {
+            Ok(value) => self.answer(&reply(value)),
+            Err(e) => self.refuse(&Refusal::from(&e)),
+        }
+    }
+
+    pub(crate) async fn native(&mut self, arguments: &[Bytes]) -> Result<(), End> {
+        let command = match Command::parse(arguments) {
+            Ok(command) => command,
+            Err(e) => {
+                self.refuse(&Refusal::Bad { reason: e.to_string() });
+                return Ok(());
+            }
+        };
+        let shared = Arc::clone(&self.shared);
+        let node = shared.node.clone();
+        match command {
+            // the 0-db side has these
+            Command::Ping | Command::Info => {}
+            Command::Put { id, term, bytes, mode } => {
+                if self.uploads.len() >= UPLOADS_MAX {
+                    let max = UPLOADS_MAX;
+                    let e = NodeError::Limit { what: "uploads of one connection", max };
+                    self.refuse(&Refusal::from(&e));
+                } else {
+                    let put = shared.disk(move || node.put(id, term, bytes, mode)).await?;
+                    self.put(put);
+                }
+            }
+            Command::Data { handle, offset, chunk } => self.data(handle, offset, chunk).await?,
+            Command::Commit { handle, name, term } => match self.uploads.remove(&handle) {
+                Some(upload) => {
+                    let done = shared.disk(move || upload.commit(name, term)).await?;
+                    self.answer_or(done, |()| Reply::OK);
+                }
+                None => self.no_such_handle(handle),
+            },
+            Command::Abort { handle } => match self.uploads.remove(&handle) {
+                Some(upload) => {
+                    shared.disk(move || drop(upload)).await?;
+                    self.answer(&Reply::OK);
+                }
+                None => self.no_such_handle(handle),
+            },
+            Command::Get { id, offset, bytes } => self.get(&shared, id, offset, bytes).await?,
+            Command::Stat { id } => {
+                let info = node.stat(id).map(stat);
+                self.answer(&answer::stat(info));
+            }
+            Command::List { lake, after, count } => {
+                let list: Vec<_> = node.list(lake, after, count).into_iter().map(stat).collect();
+                self.answer(&answer::list(&list));
+            }
+            Command::Delete { id, term } => {
+                let done = shared.disk(move || node.delete(id, term)).await?;
+                self.answer_or(done, answer::deleted);
+            }
+            Command::Fence { lake, term } => {
+                let done = shared.disk(move || node.fence(lake, term)).await?;
+                self.answer_or(done, |()| Reply::OK);
+            }
+            Command::HeadPut { lake, term, number, bytes } => {
+                let head = Head { term, number, bytes };
+                let done = shared.disk(move || node.put_head(lake, &head)).await?;
+                self.answer_or(done, |()| Reply::OK);
+            }
+            Command::HeadGet { lake } => {
+                let permit = shared.room(HEAD_ROOM_BYTES).await?;
+                let done = shared.disk(move || node.head(lake)).await?;
+                self.answer_or(done, |head| {
+                    answer::head(head.map(|Head { term, number, bytes }| answer::Head {
+                        term,
+                        number,
+                        bytes,
+                    }))
+                });
+                self.flush(None).await?;
+                drop(permit);
+            }
+            Command::Space => {
+                let done = shared.disk(move || node.space()).await?;
+                self.answer_or(done, |space| {
+                    answer::space(answer::Space {
+                        capacity_bytes: space.capacity_bytes,
+                        used_bytes: space.used_bytes,
+                        shards: space.shards,
+                    })
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, put: Result<Upload, NodeError>) {
+        match put {
+            Ok(upload) => {
+                self.handles = self.handles.wrapping_add(1);
+                while self.uploads.contains_key(&self.handles) {
+                    self.handles = self.handles.wrapping_add(1);
+                }
+                let (handle, stored) = (self.handles, upload.stored());
+                self.uploads.insert(handle, upload);
+                self.answer(&answer::put(answer::PutAnswer { handle, stored }));
+            }
+            Err(e) => self.refuse(&Refusal::from(&e)),
+        }
+    }
+
+    async fn data(&mut self, handle: u32, offset: u64, chunk: Bytes) -> Result<(), End> {
+        let Some(mut upload) = self.uploads.remove(&handle) else {
+            self.no_such_handle(handle);
+            return Ok(());
+        };
+        let done = self.shared.disk(move || match upload.write(offset, &chunk) {
+            Ok(()) => Ok(upload),
+            // the upload ends here and now, while this thread may do I/O
+            Err(e) => Err(e),
+        });
+        match done.await? {
+            Ok(upload) => {
+                let received = upload.received();
+                self.uploads.insert(handle, upload);
+                self.answer(&answer::data(received));
+            }
+            Err(e) => self.refuse(&Refusal::from(&e)),
+        }
+        Ok(())
+    }
+
+    async fn get(
+        &mut self,
+        shared: &Shared,
+        id: ShardId,
+        offset: u64,
+        bytes: u32,
+    ) -> Result<(), End> {
+        let permit = shared.room(bytes.saturating_add(BLOCKS_ROOM_BYTES)).await?;
+        let node = shared.node.clone();
+        match shared.disk(move || node.get(id, offset, bytes)).await? {
+            Ok(range) => {
+                let long = Reply::Bulk(range).encode_head(COPY_BYTES, &mut self.output);
+                if long.is_some() {
+                    self.flush(long).await?;
+                }
+            }
+            Err(e) => self.refuse(&Refusal::from(&e)),
+        }
+        drop(permit);
+        Ok(())
+    }
+
+    fn no_such_handle(&mut self, handle: u32) {
+        let reason = format!("no upload {handle} on this connection: it ended or failed");
+        self.refuse(&Refusal::Bad { reason });
+    }
+}
+
+fn stat(info: ShardInfo) -> answer::Stat {
+    answer::Stat { id: info.id, bytes: info.bytes, term: info.term, name: info.name }
+}
+
+const _: () = {
+    const fn is_send<T: Send>() {}
+    is_send::<Node>();
+    is_send::<Upload>();
+};
