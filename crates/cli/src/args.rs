@@ -150,6 +150,9 @@ pub(crate) struct NodeRun {
     /// Bytes that it may take up, such as 4TB
     #[arg(long, value_name = "SIZE")]
     pub(crate) capacity: ByteSize,
+    /// An address for /metrics (Prometheus) and /healthz
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) metrics: Option<SocketAddr>,
     /// A unix socket to listen on, too
     #[arg(long, value_name = "PATH")]
     pub(crate) zdb_socket: Option<PathBuf>,

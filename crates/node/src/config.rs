@@ -37,6 +37,10 @@ pub struct NodeConfig {
     pub request_bytes_max: u32,
     /// a unix socket to listen on, beside the address
     pub socket: Option<PathBuf>,
+    /// an address for `/metrics` and `/healthz`
+    pub metrics: Option<SocketAddr>,
+    /// read and check all shards again and again
+    pub scrub: bool,
     /// the 0-db side
     pub zdb: ZdbConfig,
     /// from it come the marks that tell records from the bytes of shards; random where it is `None`
@@ -62,6 +66,8 @@ impl NodeConfig {
             request_timeout: Duration::from_secs(120),
             request_bytes_max: 64 << 20,
             socket: None,
+            metrics: None,
+            scrub: true,
             zdb: ZdbConfig::default(),
             mark_seed: None,
         }

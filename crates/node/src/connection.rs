@@ -186,7 +186,7 @@ impl Connection {
         } else if self.begun.is_none() {
             self.begun = Some(Instant::now());
         }
-        if self.decoder.message_bytes() > BATCH_READ_BYTES && self.long.is_none() {
+        if self.decoder.request_bytes() > BATCH_READ_BYTES && self.long.is_none() {
             // for the longest request at once: nobody holds a part and waits for the rest
             self.long = Some(self.shared.long_request(REQUEST_BYTES_MAX).await?);
         }
@@ -315,10 +315,7 @@ impl Connection {
                     let answer = self.wait(told, Duration::from_millis(timeout_ms)).await?;
                     self.answer(&answer);
                 }
-                Next::Mirror => {
-                    self.flush(None).await?;
-                    return self.mirror().await;
-                }
+                Next::Mirror => return self.mirror().await,
                 Next::Close => {
                     self.flush(None).await?;
                     self.linger().await?;
@@ -368,6 +365,8 @@ impl Connection {
             self.flush(None).await?;
             return Err(End::Refused);
         };
+        // it listens already: what comes behind the answer is in the feed
+        self.flush(None).await?;
         loop {
             self.input.clear();
             self.input.reserve(READ_BYTES);

@@ -11,6 +11,7 @@ use crate::{
     lakes::Lakes,
     load::{self, Loader},
     recover::{Walk, Walked, walk},
+    scrub::Scrub,
     segment::Segment,
     state::{Entry, State, lock},
     zdb::Store,
@@ -64,6 +65,7 @@ pub(crate) struct Inner {
     pub(crate) appender: Mutex<Appender>,
     pub(crate) state: Mutex<State>,
     pub(crate) zdb: Arc<Store>,
+    pub(crate) scrub: Mutex<Scrub>,
     /// a shard is not busy any more
     freed: Condvar,
     report: OpenReport,
@@ -88,6 +90,9 @@ impl Node {
         disk.create_dir_all(&segments_dir).map_err(failed("create folders"))?;
         disk.create_dir_all(&lakes_dir).map_err(failed("create folders"))?;
         disk.sync_dir(&dir).map_err(failed("sync the folder"))?;
+        if let Some(above) = dir.parent().filter(|above| !above.as_os_str().is_empty()) {
+            disk.sync_dir(above).map_err(failed("sync the folder above"))?;
+        }
         let mark_seed = match config.mark_seed {
             Some(seed) => seed,
             None => {
@@ -113,6 +118,7 @@ impl Node {
             config,
             disk,
             zdb,
+            scrub: Mutex::default(),
             segments_dir,
             mark_seed,
             lakes,
@@ -124,6 +130,7 @@ impl Node {
         };
         inner.load(&mut report).map_err(failed("read the segments"))?;
         inner.report = report;
+        inner.scrub = Mutex::new(Scrub::load(&inner));
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -136,6 +143,7 @@ impl Node {
         for namespace in self.inner.zdb.all() {
             namespace.checkpoint().map_err(|e| NodeError::disk("write a checkpoint", e))?;
         }
+        self.pause_scrub();
         let durable_through = lock(&self.inner.state).durable_through();
         load::write_checkpoint(&*self.inner.disk, &self.inner.config.dir, durable_through)
             .map_err(|e| NodeError::disk("write a checkpoint", e))
@@ -348,7 +356,7 @@ impl Inner {
         }
         for (id, (entry, _)) in &loader.shards {
             // fences are durable before commits: this raises one only where its file was damaged
-            drop(self.lakes.enter(id.lake, entry.term).ok());
+            self.lakes.note(id.lake, entry.term);
         }
         let mut state = lock(&self.state);
         state.shards = loader.shards.into_iter().map(|(id, (entry, _))| (id, entry)).collect();

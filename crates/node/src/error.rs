@@ -1,6 +1,6 @@
 //! What a node says "no" with, and what keeps it from starting.
 
-use prunedb_core::{ShardId, Term};
+use prunedb_core::{LakeId, ShardId, Term};
 use prunedb_wire::Refusal;
 use std::{io, path::PathBuf};
 
@@ -15,6 +15,12 @@ pub enum NodeError {
         term: Term,
         /// the highest term seen
         seen: Term,
+    },
+    /// The fence is damaged: a newer writer may exist, and nothing is written until one fences anew.
+    #[error("the fence of lake {lake} is damaged: fence it anew")]
+    FenceDamaged {
+        /// which
+        lake: LakeId,
     },
     /// No such shard.
     #[error("there is no shard {id}")]
@@ -116,7 +122,7 @@ impl From<&NodeError> for Refusal {
             NodeError::Disk { doing, source } => {
                 Self::Io { reason: format!("cannot {doing}: {source}") }
             }
-            NodeError::Poisoned { .. } | NodeError::UploadDead => {
+            NodeError::FenceDamaged { .. } | NodeError::Poisoned { .. } | NodeError::UploadDead => {
                 Self::Io { reason: error.to_string() }
             }
         }

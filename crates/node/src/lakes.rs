@@ -39,18 +39,37 @@ struct HeadPlace {
     bytes: u64,
 }
 
+/// What is known of a lake's fence.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Fence {
+    /// the highest term seen
+    seen: Term,
+    /// the file is damaged: a higher term may have been seen
+    damaged: bool,
+}
+
+impl Fence {
+    fn admit(self, lake: LakeId, term: Term) -> Result<(), NodeError> {
+        match self {
+            Self { seen, .. } if seen > term => Err(NodeError::Fenced { term, seen }),
+            Self { damaged: true, .. } => Err(NodeError::FenceDamaged { lake }),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Fences and heads of all lakes.
 #[derive(Debug)]
 pub(crate) struct Lakes {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     lakes_max: usize,
-    fences: RwLock<HashMap<LakeId, Term>>,
+    fences: RwLock<HashMap<LakeId, Fence>>,
     heads: Mutex<HashMap<LakeId, HeadPlace>>,
 }
 
 /// While it is held, the fence that was checked does not move.
-pub(crate) type FenceGuard<'a> = RwLockReadGuard<'a, HashMap<LakeId, Term>>;
+pub(crate) type FenceGuard<'a> = RwLockReadGuard<'a, HashMap<LakeId, Fence>>;
 
 impl Lakes {
     pub(crate) fn open(
@@ -64,9 +83,11 @@ impl Lakes {
         for file in disk.list(&dir)? {
             if let Some(lake) = file.strip_prefix("fence-").and_then(|hex| hex.parse().ok()) {
                 let bytes = read_all(&*disk, &dir.join(&file), FENCE_BYTES);
-                match bytes.ok().and_then(|bytes| decode_fence(lake, &bytes)) {
-                    Some(term) => _ = fences.insert(lake, term),
-                    None => report.damaged(Damage::Fence { lake }),
+                let seen = bytes.ok().and_then(|bytes| decode_fence(lake, &bytes));
+                let fence = Fence { seen: seen.unwrap_or_default(), damaged: seen.is_none() };
+                fences.insert(lake, fence);
+                if fence.damaged {
+                    report.damaged(Damage::Fence { lake });
                 }
             } else if let Some(lake) = file.strip_prefix("head-").and_then(|hex| hex.parse().ok()) {
                 let bytes = read_all(&*disk, &dir.join(&file), HEAD_PREFIX_BYTES + HEAD_BYTES_MAX);
@@ -83,19 +104,19 @@ impl Lakes {
         Ok(Self { disk, dir, lakes_max, fences, heads })
     }
 
-    /// Refuses a term that is fenced off.
+    /// Refuses a term that is fenced off, and every term where the fence is damaged.
     pub(crate) fn check(&self, lake: LakeId, term: Term) -> Result<(), NodeError> {
         let fences = self.fences.read().unwrap_or_else(PoisonError::into_inner);
-        refuse_older(fences.get(&lake).copied().unwrap_or_default(), term)
+        fences.get(&lake).copied().unwrap_or_default().admit(lake, term)
     }
 
-    /// Refuses a term that is fenced off, fences those below it, and keeps the fence where it is.
+    /// The same, fences the terms below it, and keeps the fence where it is.
     pub(crate) fn enter(&self, lake: LakeId, term: Term) -> Result<FenceGuard<'_>, NodeError> {
         loop {
             let fences = self.fences.read().unwrap_or_else(PoisonError::into_inner);
-            let seen = fences.get(&lake).copied().unwrap_or_default();
-            refuse_older(seen, term)?;
-            if seen == term {
+            let fence = fences.get(&lake).copied().unwrap_or_default();
+            fence.admit(lake, term)?;
+            if fence.seen == term {
                 return Ok(fences);
             }
             drop(fences);
@@ -103,15 +124,26 @@ impl Lakes {
         }
     }
 
-    /// Refuses terms below this one from now on, durably.
+    /// A shard of this term is there: the fence was not below it.
+    pub(crate) fn note(&self, lake: LakeId, term: Term) {
+        let mut fences = self.fences.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(fence) = fences.get_mut(&lake) {
+            fence.seen = fence.seen.max(term);
+        }
+    }
+
+    /// Refuses terms below this one from now on, durably. A damaged fence is whole again.
     pub(crate) fn fence(&self, lake: LakeId, term: Term) -> Result<(), NodeError> {
         let mut fences = self.fences.write().unwrap_or_else(PoisonError::into_inner);
-        let seen = fences.get(&lake).copied();
-        refuse_older(seen.unwrap_or_default(), term)?;
-        if seen == Some(term) {
-            return Ok(());
-        }
-        if seen.is_none() && fences.len() >= self.lakes_max {
+        let found = fences.get(&lake).copied();
+        if let Some(Fence { seen, damaged }) = found {
+            if seen > term {
+                return Err(NodeError::Fenced { term, seen });
+            }
+            if seen == term && !damaged {
+                return Ok(());
+            }
+        } else if fences.len() >= self.lakes_max {
             return Err(NodeError::Limit { what: "lakes", max: self.lakes_max });
         }
         write_atomic(
@@ -120,7 +152,7 @@ impl Lakes {
             &encode_fence(lake, term),
         )
         .map_err(|e| NodeError::disk("write a fence", e))?;
-        fences.insert(lake, term);
+        fences.insert(lake, Fence { seen: term, damaged: false });
         Ok(())
     }
 
@@ -165,10 +197,6 @@ impl Lakes {
     pub(crate) fn head_bytes(&self) -> u64 {
         lock(&self.heads).values().map(|head| head.bytes).sum()
     }
-}
-
-fn refuse_older(seen: Term, term: Term) -> Result<(), NodeError> {
-    if seen > term { Err(NodeError::Fenced { term, seen }) } else { Ok(()) }
 }
 
 /// ```text

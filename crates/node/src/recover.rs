@@ -91,7 +91,7 @@ pub enum Damage {
         /// which shard
         id: ShardId,
     },
-    /// A fence; the highest term of the lake's shards stands in for it.
+    /// A fence; nothing is written to the lake until it is fenced anew, not below the highest term of its shards.
     Fence {
         /// which lake
         lake: LakeId,

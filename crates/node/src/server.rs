@@ -7,6 +7,7 @@
 use crate::{
     Node, NodeConfig, OpenError,
     connection::{Connection, Socket},
+    metrics,
     zdb::{self, Event, Hooks},
 };
 use prunedb_disk::Disk;
@@ -29,6 +30,8 @@ use tokio::{
 const STOP_GRACE: Duration = Duration::from_secs(5);
 /// Between two looks for space to give back, when the last one found nothing.
 const COMPACT_PAUSE: Duration = Duration::from_secs(10);
+/// Between two rounds of scrubbing.
+const SCRUB_PAUSE: Duration = Duration::from_secs(3600);
 /// Pause after the system refused a connection, mostly for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -136,8 +139,9 @@ impl Shared {
 pub struct NodeServer {
     local_addr: SocketAddr,
     stop: watch::Sender<bool>,
+    metrics_addr: Option<SocketAddr>,
     accepting: JoinHandle<()>,
-    compacting: JoinHandle<()>,
+    background: JoinSet<()>,
     shared: Arc<Shared>,
 }
 
@@ -162,6 +166,14 @@ impl NodeServer {
             ),
         };
         let config = node.config();
+        let metrics = match config.metrics {
+            None => None,
+            Some(listen) => Some(
+                TcpListener::bind(listen)
+                    .await
+                    .map_err(|source| ServeError::Listen { listen, source })?,
+            ),
+        };
         let shared = Arc::new(Shared {
             disk: Arc::new(Semaphore::new(config.disk_operations_max.max(1))),
             room: semaphore(room_kib(config)),
@@ -173,10 +185,19 @@ impl NodeServer {
         let (stop, stopped) = watch::channel(false);
         let listeners = Listeners { tcp: listener, unix, socket };
         let accepting = tokio::spawn(accept(listeners, Arc::clone(&shared), stopped.clone()));
-        let compacting = tokio::spawn(compact(Arc::clone(&shared), stopped));
+        let mut background = JoinSet::new();
+        background.spawn(compact(Arc::clone(&shared), stopped.clone()));
+        if shared.node.config().scrub {
+            background.spawn(scrub(Arc::clone(&shared), stopped.clone()));
+        }
+        let mut metrics_addr = None;
+        if let Some(metrics) = metrics {
+            metrics_addr = Some(metrics.local_addr().map_err(failed)?);
+            background.spawn(metrics::serve(metrics, Arc::clone(&shared), stopped));
+        }
         shared.zdb.hooks.tell(Event { name: "ready", arguments: Vec::new() });
         tracing::info!(%local_addr, shards = shared.node.report().shards, "node serves");
-        Ok(Self { local_addr, stop, accepting, compacting, shared })
+        Ok(Self { local_addr, metrics_addr, stop, accepting, background, shared })
     }
 
     /// Resolves when a client stopped the node, which only [`ZdbConfig::may_stop`](crate::ZdbConfig) allows.
@@ -189,6 +210,11 @@ impl NodeServer {
         self.local_addr
     }
 
+    /// Where it answers about itself.
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.metrics_addr
+    }
+
     /// The node behind it.
     pub fn node(&self) -> &Node {
         &self.shared.node
@@ -196,11 +222,11 @@ impl NodeServer {
 
     /// Stops: no new connections, requests that run are ended, the folder is released. Waits at most some seconds for
     /// a client or a disk that hangs, or for clones of [`NodeServer::node`] to be dropped.
-    pub async fn shutdown(self) {
+    pub async fn shutdown(mut self) {
         _ = self.stop.send(true);
         // an error means that it was aborted with the runtime: nothing to wait for
         _ = self.accepting.await;
-        _ = self.compacting.await;
+        while self.background.join_next().await.is_some() {}
         let node = self.shared.node.clone();
         if let Ok(Err(e)) = self.shared.disk(move || node.checkpoint()).await {
             tracing::warn!(error = %e, "the next start will take longer");
@@ -242,6 +268,19 @@ async fn compact(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
         let store = Arc::clone(&shared.zdb.store);
         let Ok(more) = shared.disk(move || store.compact()).await else { return };
         let pause = if more { Duration::ZERO } else { COMPACT_PAUSE };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = stop(&mut stopped) => return,
+        }
+    }
+}
+
+/// Checks shard after shard, at the pace that a round needs.
+async fn scrub(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
+    loop {
+        let node = shared.node.clone();
+        let Ok(checked) = shared.disk(move || node.scrub_step()).await else { return };
+        let pause = checked.map_or(SCRUB_PAUSE, |bytes| shared.node.scrub_pause(bytes));
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = stop(&mut stopped) => return,

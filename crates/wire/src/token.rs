@@ -75,11 +75,6 @@ impl Tokenizer {
         self.bulk.is_some()
     }
 
-    /// Bytes of the current message so far, an announced bulk string counted whole.
-    pub(crate) fn message_bytes(&self) -> usize {
-        self.message_bytes
-    }
-
     /// Bytes that must arrive before the next token can be complete, at least 1.
     pub(crate) fn missing(&self, buffered: usize) -> usize {
         self.bulk.map_or(1, |bytes| (bytes + CRLF.len()).saturating_sub(buffered).max(1))

@@ -2,6 +2,7 @@
 
 mod codec;
 mod engine;
+mod node;
 mod scale;
 
 use crate::io::{Exit, Io};
@@ -38,6 +39,11 @@ pub(crate) enum Bench {
         the files of index and manifest were taken out of the file cache. Its files are removed at the end."
     )]
     Scale(scale::BenchScale),
+    /// SET and GET of 0-db's protocol on a storage node in a process of its own, over loopback
+    #[command(after_help = "Example:\n  prunedb bench node --dir /dev/shm/bench --json\n\n\
+        Values of 4 KiB by two pipelining connections, SET with and without syncs; GET of 1 MiB. Figures are by wall\n\
+        clock, and by CPU second of the node's process alone.")]
+    Node(node::BenchNode),
 }
 
 pub(crate) fn run(args: &Bench, io: &mut Io) -> anyhow::Result<Exit> {
@@ -45,5 +51,6 @@ pub(crate) fn run(args: &Bench, io: &mut Io) -> anyhow::Result<Exit> {
         Bench::Codec(args) => codec::run(args, io),
         Bench::Engine(args) => engine::run(args, io),
         Bench::Scale(args) => scale::run(args, io),
+        Bench::Node(args) => node::run(args, io),
     }
 }

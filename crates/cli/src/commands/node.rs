@@ -21,6 +21,7 @@ pub(crate) fn run(
     super::init::make_dir(dir)?;
     let ByteSize(capacity_bytes) = args.capacity;
     let mut config = NodeConfig::new(args.listen, dir, capacity_bytes);
+    config.metrics = args.metrics;
     config.socket = args.zdb_socket.clone();
     config.zdb.admin = args.zdb_admin.clone();
     config.zdb.mode = args.zdb_mode;
@@ -32,9 +33,12 @@ pub(crate) fn run(
     let server = server.with_context(|| format!("storage node {}", dir.display()))?;
     let address = server.local_addr();
     if io.json {
-        io.json(
-            &json!({ "listen": address.to_string(), "dir": dir, "capacity_bytes": capacity_bytes }),
-        )?;
+        io.json(&json!({
+            "listen": address.to_string(),
+            "metrics": server.metrics_addr().map(|address| address.to_string()),
+            "dir": dir,
+            "capacity_bytes": capacity_bytes,
+        }))?;
     } else {
         let shards = server.node().report().shards;
         io.line(format_args!(

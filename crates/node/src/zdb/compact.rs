@@ -52,8 +52,11 @@ impl Namespace {
             }
         };
         log.sync()?;
+        self.sync_all()?;
         // from here on nobody may begin to write, so that no place moves unseen
         let writer = lock(&self.writer);
+        // what is left out must stay dead after a crash: so what took its place is durable first
+        self.sync_all()?;
         let still =
             self.state().logs.get(&number).is_some_and(|now| Arc::ptr_eq(&now.log, &held.log));
         if !still || self.is_gone() {
@@ -91,14 +94,20 @@ impl Namespace {
         Ok(Some(old_bytes.saturating_sub(new_bytes)))
     }
 
+    fn sync_all(&self) -> io::Result<()> {
+        let logs: Vec<_> = self.state().logs.values().map(|held| Arc::clone(&held.log)).collect();
+        logs.iter().try_for_each(|log| log.sync())
+    }
+
     /// A growing log that is mostly dead is closed, so that it can be rewritten.
     fn close_dead_log(&self) {
         let mut writer = lock(&self.writer);
         let Some(active) = &writer.active else { return };
         let state = self.state();
         let held = state.logs.get(&active.number());
-        let dead = held
-            .is_some_and(|held| held.dead_bytes >= self.budget.log_bytes / 8 && is_worth_it(held));
+        let dead = held.is_some_and(|held| {
+            held.dead_bytes >= self.budget.log_bytes / 8 && self.is_worth_it(held)
+        });
         if dead {
             writer.active = None;
         }
@@ -112,7 +121,8 @@ impl Namespace {
         let through =
             state.logs.last_key_value().map(|(&log, held)| Position { log, unit: held.end })?;
         let closed = state.logs.values().filter(|held| Some(held.log.number()) != active);
-        let best = closed.filter(|held| is_worth_it(held)).max_by_key(|held| held.dead_bytes)?;
+        let best =
+            closed.filter(|held| self.is_worth_it(held)).max_by_key(|held| held.dead_bytes)?;
         Some((best.clone(), through))
     }
 
@@ -155,6 +165,12 @@ impl Namespace {
         Ok((tail, last, dead_bytes, moved))
     }
 
+    fn is_worth_it(&self, held: &Held) -> bool {
+        let dead_bytes = held.dead_bytes - held.kept_bytes;
+        let enough = dead_bytes >= DEAD_BYTES_MIN.min(self.budget.log_bytes / 8);
+        !held.damaged && enough && dead_bytes * 2 >= held.bytes()
+    }
+
     /// Everything that was dead at this position is gone from all logs below a number; `None` where nothing is known.
     fn clean_before(&self, number: u32) -> Option<Position> {
         let state = self.state();
@@ -167,11 +183,6 @@ impl Namespace {
         });
         clean.min().unwrap_or(Some(now))
     }
-}
-
-fn is_worth_it(held: &Held) -> bool {
-    let dead_bytes = held.dead_bytes - held.kept_bytes;
-    !held.damaged && dead_bytes >= DEAD_BYTES_MIN && dead_bytes * 2 >= held.bytes()
 }
 
 /// Appends a record's value, checked: a damaged one keeps the log from being rewritten.

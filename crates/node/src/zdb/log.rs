@@ -72,7 +72,9 @@ impl Log {
         let written = log
             .file
             .write_all_at(&bytes, 0)
-            .and_then(|()| log.file.write_all_at(&bytes, SECOND_HEADER_OFFSET));
+            .and_then(|()| log.file.write_all_at(&bytes, SECOND_HEADER_OFFSET))
+            // records count on it: it must not be lost with them
+            .and_then(|()| log.file.sync_data());
         match written {
             Ok(()) => Ok(log),
             Err(e) => {

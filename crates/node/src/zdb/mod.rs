@@ -29,6 +29,8 @@ mod password;
 pub(crate) mod session;
 mod settings;
 mod store;
+#[cfg(test)]
+mod tests;
 mod walk;
 mod write;
 

@@ -82,7 +82,7 @@ pub(crate) struct Around {
 /// Replies from the first one on that needs a sync.
 #[derive(Debug, Default)]
 struct Unsynced {
-    logs: Vec<Arc<Log>>,
+    logs: Vec<(Arc<Log>, Arc<Namespace>)>,
     from: usize,
     replies: usize,
 }
@@ -132,10 +132,14 @@ impl Session {
         if !self.shared.store.config.sync {
             return next;
         }
-        for log in &unsynced.logs {
+        for (log, namespace) in &unsynced.logs {
             if let Err(e) = log.sync() {
                 let error = ZdbError::disk("sync data")(e);
                 self.shared.counters.disk_errors.add(1);
+                // the disk may have lost what was not synced: what is left of it decides
+                if let Err(e) = namespace.load(&mut crate::OpenReport::default()) {
+                    tracing::error!(namespace = namespace.id, error = %e, "cannot read it anew");
+                }
                 batch.out.truncate(unsynced.from);
                 (0..unsynced.replies).for_each(|_| put_error(&error, &mut batch.out));
                 // what an MGET has answered cannot be told from what it has not
@@ -325,8 +329,8 @@ impl Session {
             (0..unsafe_replies).for_each(|_| self.failed(&e, &mut batch.out));
         }
         for log in run.finish() {
-            if !unsynced.logs.iter().any(|known| Arc::ptr_eq(known, &log)) {
-                unsynced.logs.push(log);
+            if !unsynced.logs.iter().any(|(known, _)| Arc::ptr_eq(known, &log)) {
+                unsynced.logs.push((log, Arc::clone(&namespace)));
             }
         }
     }

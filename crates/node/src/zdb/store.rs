@@ -89,6 +89,9 @@ impl Store {
         report: &mut OpenReport,
     ) -> io::Result<Self> {
         disk.create_dir_all(&dir)?;
+        if let Some(above) = dir.parent() {
+            disk.sync_dir(above)?;
+        }
         let names = disk.list(&dir)?;
         let seal = match &config.admin {
             None => None,

@@ -398,9 +398,10 @@ impl WriteRun<'_> {
         writer.gathered.clear();
         writer.staged.clear();
         writer.hashes.clear();
-        // what is there in part must not be taken for records after a crash; if even that fails, they are torn
+        // what is there in part must not be taken for records that come behind those written next
         if let Err(e) = active.file.set_len(held.bytes()) {
             tracing::warn!(log = %active.path.display(), error = %e, "cannot cut what was written in part");
+            writer.active = None;
         }
     }
 }

@@ -5,6 +5,7 @@ mod faults;
 mod golden;
 mod model;
 mod recovery;
+mod scrub;
 mod support;
 mod tcp;
 mod threads;

@@ -335,6 +335,16 @@ fn fences_and_heads_survive() {
     assert_eq!(node.head(LAKE).unwrap(), None);
     let late = put(&node, id(1), 8, b"late");
     assert!(matches!(late, Err(NodeError::Fenced { seen: Term(9), .. })), "shards bear witness");
+    // a term above all that is left might be one that was fenced off
+    for term in [9, 10] {
+        let put = put(&node, id(2), term, b"more");
+        assert!(matches!(put, Err(NodeError::FenceDamaged { .. })), "{put:?}");
+    }
+    let delete = node.delete(id(1), Term(10));
+    assert!(matches!(delete, Err(NodeError::FenceDamaged { .. })), "{delete:?}");
+    assert!(matches!(node.fence(LAKE, Term(8)), Err(NodeError::Fenced { seen: Term(9), .. })));
+    node.fence(LAKE, Term(9)).unwrap();
+    put(&node, id(2), 9, b"more").unwrap();
     drop(node);
     let node = open(&disk);
     assert_eq!(node.report().damage, [Damage::Head { lake: LAKE }], "the fence was written anew");

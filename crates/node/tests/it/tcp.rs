@@ -201,7 +201,7 @@ async fn hostile_bytes_are_answered_and_the_node_lives_on() {
         b"*1\r\n*1\r\n$4\r\nPING\r\n",
         b"*1\r\n$-1\r\n",
         b"*1\r\n$99999999999\r\n",
-        b"*1\r\n$1048577\r\n",
+        b"*1\r\n$8388609\r\n",
         b"*2147483647\r\n",
         b"*1\r\n$4\r\nPINGPING\r\n",
         b"*x\r\n",
@@ -219,9 +219,9 @@ async fn hostile_bytes_are_answered_and_the_node_lives_on() {
     let mut raw = Raw::connect(address).await;
     let id24 = "\0".repeat(24);
     for (request, start) in [
-        (vec!["PIN"], "ERR unknown command 'PIN'"),
-        (vec!["flushall"], "ERR unknown command 'flushall'"),
-        (vec![""], "ERR unknown command ''"),
+        (vec!["PIN"], "Command not supported"),
+        (vec!["flushall"], "Command not supported"),
+        (vec![""], "Command not supported"),
         (vec!["PDB.GET"], "ERR wrong number of arguments for 'PDB.GET'"),
         (vec!["PDB.GET", "short", "0", "1"], "ERR 'PDB.GET' wants a shard id"),
         (vec!["PDB.GET", &id24, "-1", "1"], "ERR 'PDB.GET' wants a whole number"),
@@ -246,7 +246,7 @@ async fn hostile_bytes_are_answered_and_the_node_lives_on() {
     let pong = Reply::Simple(Bytes::from_static(b"PONG"));
     assert_eq!(raw.command(Command::Ping).await, pong);
     let Reply::Bulk(info) = raw.command(Command::Info).await else { panic!("info") };
-    assert!(info.starts_with(b"uptime_seconds:"));
+    assert!(info.starts_with(b"# server\n"));
 
     // byte by byte, and many at once
     for byte in b"*1\r\n$4\r\nPING\r\n" {

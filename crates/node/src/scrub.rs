@@ -1,0 +1,172 @@
+//! Scrubbing: every block of every shard is read and checked again and again, slowly, so that damage is found while
+//! others still hold what is needed to mend it.
+//!
+//! One round takes at most 30 days, whatever is stored: the pace follows from the bytes, and is at least 1 MB/s. A
+//! round goes through the shards in the order of their ids; where it is survives a restart. What it finds is marked as
+//! damaged, so that a put replaces it, logged, and counted.
+
+use crate::{Node, block::BadBlock, layout::crc32c, state::lock};
+use prunedb_core::ShardId;
+use prunedb_disk::{read_all, write_atomic};
+use std::{collections::VecDeque, ops::Bound, time::Duration};
+
+/// A round is planned to take this long; 30 days are promised.
+const ROUND: Duration = Duration::from_secs(20 * 24 * 3600);
+const BYTES_PER_SECOND_MIN: u64 = 1_000_000;
+/// Damaged shards that are remembered.
+const DAMAGED_LISTED_MAX: usize = 1000;
+/// Bytes between two notes of where the round is.
+const NOTE_BYTES: u64 = 256 << 20;
+
+/// How far scrubbing is.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ScrubStatus {
+    /// rounds that were completed, since the folder was made
+    pub rounds: u64,
+    /// shards checked in this round
+    pub shards: u64,
+    /// their bytes
+    pub bytes: u64,
+    /// shards that were found damaged since the node started; the newest thousand
+    pub damaged: VecDeque<ShardId>,
+    /// how many were found
+    pub damaged_count: u64,
+}
+
+/// Where a round is.
+#[derive(Debug, Default)]
+pub(crate) struct Scrub {
+    status: ScrubStatus,
+    /// the last shard that was checked
+    after: Option<ShardId>,
+    /// bytes since that was noted on the disk
+    unnoted: u64,
+}
+
+impl Scrub {
+    /// Goes on where the last run of the node was; a damaged or missing note begins a round.
+    pub(crate) fn load(node: &crate::core::Inner) -> Self {
+        let path = node.config.dir.join("scrub");
+        let bytes = read_all(&*node.disk, &path, NOTE_FILE_BYTES).unwrap_or_default();
+        let (after, rounds) = decode_note(&bytes).unwrap_or_default();
+        Self { status: ScrubStatus { rounds, ..ScrubStatus::default() }, after, unnoted: 0 }
+    }
+}
+
+impl Node {
+    /// How far scrubbing is.
+    pub fn scrub_status(&self) -> ScrubStatus {
+        lock(&self.inner.scrub).status.clone()
+    }
+
+    /// Checks the next shard; its bytes, or `None` where a round has ended.
+    pub fn scrub_step(&self) -> Option<u64> {
+        let after = lock(&self.inner.scrub).after;
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let next = {
+            let state = lock(&self.inner.state);
+            let next = state.shards.range((from, Bound::Unbounded)).next();
+            next.map(|(&id, entry)| (id, *entry))
+        };
+        let Some((id, entry)) = next else {
+            let mut scrub = lock(&self.inner.scrub);
+            let rounds = scrub.status.rounds + u64::from(after.is_some());
+            (scrub.status.rounds, scrub.after) = (rounds, None);
+            (scrub.status.shards, scrub.status.bytes) = (0, 0);
+            drop(scrub);
+            if after.is_some() {
+                self.note_scrub(None, rounds);
+            }
+            return None;
+        };
+        let found = lock(&self.inner.state).find(id).filter(|(now, _)| *now == entry);
+        let checked = found
+            .map_or(Ok(()), |(entry, segment)| entry.place(id).read_all(&*segment.file, |_| {}));
+        let damaged = match checked {
+            Ok(()) => false,
+            // deleted or replaced while it was read
+            Err(_) if !lock(&self.inner.state).is_still(id, &entry) => false,
+            Err(BadBlock { offset, source }) => {
+                tracing::warn!(%id, offset, ?source, "scrubbing found a damaged block");
+                lock(&self.inner.state).note_damage(id, &entry);
+                true
+            }
+        };
+        let mut scrub = lock(&self.inner.scrub);
+        scrub.after = Some(id);
+        scrub.status.shards += 1;
+        scrub.status.bytes += entry.shard_bytes();
+        if damaged {
+            scrub.status.damaged_count += 1;
+            if scrub.status.damaged.len() >= DAMAGED_LISTED_MAX {
+                scrub.status.damaged.pop_front();
+            }
+            scrub.status.damaged.push_back(id);
+        }
+        scrub.unnoted += entry.shard_bytes();
+        if scrub.unnoted >= NOTE_BYTES {
+            scrub.unnoted = 0;
+            let rounds = scrub.status.rounds;
+            drop(scrub);
+            self.note_scrub(Some(id), rounds);
+        }
+        Some(entry.shard_bytes())
+    }
+
+    /// How long to wait after so many bytes, so that a round takes as long as planned.
+    pub(crate) fn scrub_pause(&self, bytes: u64) -> Duration {
+        let all = lock(&self.inner.state).used_bytes;
+        let pace = (all / ROUND.as_secs()).max(BYTES_PER_SECOND_MIN);
+        Duration::from_millis(bytes.saturating_mul(1000) / pace)
+    }
+
+    /// Notes where the round is; without a note, the next start begins one.
+    fn note_scrub(&self, after: Option<ShardId>, rounds: u64) {
+        let path = self.inner.config.dir.join("scrub");
+        if let Err(e) = write_atomic(&*self.inner.disk, &path, &encode_note(after, rounds)) {
+            tracing::warn!(error = %e, "cannot note how far scrubbing is");
+        }
+    }
+
+    /// Notes where the round is, before the node is given up.
+    pub(crate) fn pause_scrub(&self) {
+        let (after, rounds) = {
+            let scrub = lock(&self.inner.scrub);
+            (scrub.after, scrub.status.rounds)
+        };
+        if after.is_some() {
+            self.note_scrub(after, rounds);
+        }
+    }
+}
+
+const NOTE_MAGIC: &[u8; 8] = b"PDBSCRB\x01";
+const NOTE_FILE_BYTES: usize = 48;
+
+/// ```text
+/// offset  size  field
+///      0     8  magic "PDBSCRB\x01"
+///      8    24  the last shard that was checked; zeros at the beginning of a round
+///     32     8  rounds completed, u64
+///     40     4  zero
+///     44     4  CRC-32C of bytes 0..44
+/// ```
+fn encode_note(after: Option<ShardId>, rounds: u64) -> [u8; NOTE_FILE_BYTES] {
+    let mut out = [0; NOTE_FILE_BYTES];
+    out[..8].copy_from_slice(NOTE_MAGIC);
+    if let Some(after) = after {
+        out[8..32].copy_from_slice(&after.to_bytes());
+    }
+    out[32..40].copy_from_slice(&rounds.to_le_bytes());
+    let crc = crc32c(&out[..44]);
+    out[44..].copy_from_slice(&crc.to_le_bytes());
+    out
+}
+
+fn decode_note(bytes: &[u8]) -> Option<(Option<ShardId>, u64)> {
+    let bytes: &[u8; NOTE_FILE_BYTES] = bytes.try_into().ok()?;
+    let id: &[u8; 24] = bytes[8..32].first_chunk()?;
+    let after = if *id == [0; 24] { None } else { Some(ShardId::from_bytes(id)?) };
+    let rounds = u64::from_le_bytes(*bytes[32..40].first_chunk()?);
+    (*bytes == encode_note(after, rounds)).then_some((after, rounds))
+}
