@@ -67,7 +67,7 @@ impl NodeConfig {
             request_bytes_max: 64 << 20,
             socket: None,
             metrics: None,
-            scrub: true,
+            scrub: false,
             zdb: ZdbConfig::default(),
             mark_seed: None,
         }

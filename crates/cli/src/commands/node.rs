@@ -22,6 +22,7 @@ pub(crate) fn run(
     let ByteSize(capacity_bytes) = args.capacity;
     let mut config = NodeConfig::new(args.listen, dir, capacity_bytes);
     config.metrics = args.metrics;
+    config.scrub = true;
     config.socket = args.zdb_socket.clone();
     config.zdb.admin = args.zdb_admin.clone();
     config.zdb.mode = args.zdb_mode;

@@ -189,8 +189,8 @@ impl<'a> Reader<'a> {
                 self.rest = &self.rest[1..];
                 Expected::Contains(self.quoted())
             }
-            b'+' => Expected::Is(Value::Simple(self.to_end()[1..].to_vec())),
-            b'-' => match self.to_end() {
+            b'+' => Expected::Is(Value::Simple(self.take_rest()[1..].to_vec())),
+            b'-' => match self.take_rest() {
                 b"-*" => Expected::AnyError,
                 text => match text.strip_suffix(b"*") {
                     Some(start) => Expected::ErrorFrom(start[1..].to_vec()),
@@ -229,7 +229,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn to_end(&mut self) -> &'a [u8] {
+    fn take_rest(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.rest).as_bytes()
     }
 }
