@@ -347,8 +347,15 @@ impl Store {
     pub(super) fn edit(&self, number: u64) -> Result<Edit, Error> {
         let place = self.edit_place(number).map_err(|e| self.failed(e))?;
         let place = place.ok_or_else(|| self.damaged(format!("edit {number} is missing")))?;
-        Edit::decode(&self.edit_bytes(place)?)
-            .map_err(|e| self.damaged_edits(format!("edit {number}: {e}")))
+        Ok(self.read_edit(number, place)?.0)
+    }
+
+    /// An edit and its bytes, which were checked.
+    fn read_edit(&self, number: u64, place: Place) -> Result<(Edit, Vec<u8>), Error> {
+        let bytes = self.edit_bytes(place)?;
+        let edit =
+            Edit::decode(&bytes).map_err(|e| self.damaged_edits(format!("edit {number}: {e}")))?;
+        Ok((edit, bytes))
     }
 
     fn edit_place(&self, number: u64) -> Result<Option<Place>, redb::Error> {
@@ -371,7 +378,8 @@ impl Store {
         bytes_max: usize,
     ) -> Result<Vec<(u64, Vec<u8>)>, Error> {
         let places = self.places_from(first, bytes_max).map_err(|e| self.failed(e))?;
-        let edit = |(number, place)| Ok((number, self.edit_bytes(place)?));
+        // checked: they are about to be published
+        let edit = |(number, place)| Ok((number, self.read_edit(number, place)?.1));
         places.into_iter().map(edit).collect()
     }
 
