@@ -184,6 +184,8 @@ impl Store {
     pub(super) fn finish(&self, disk: &dyn Disk) -> Result<(), Error> {
         let path = self.path.with_file_name(FILE);
         let dir = path.parent().expect("it was made in a folder");
+        // no crash may keep this name and lose that of the edits
+        disk.sync_dir(dir).at(dir)?;
         disk.rename(&self.path, &path).at(&path)?;
         disk.sync_dir(dir).at(dir)
     }
