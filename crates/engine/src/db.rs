@@ -2,6 +2,7 @@
 
 use crate::{
     background::Background,
+    checked::Looking,
     error::{At, Error},
     heal::Wanted,
     indexing::{insert, open_index},
@@ -11,6 +12,7 @@ use crate::{
     options::Options,
     placement::ring,
     progress::OnProgress,
+    record::{ReadSizes, Record},
     writer::{Flusher, Observer, Position, Put, Writer, Written},
 };
 use prunedb_codec::{LakeSecret, MemorySpool};
@@ -97,6 +99,9 @@ pub(crate) struct Inner {
     pub(crate) index_whole: RwLock<()>,
     /// records that may have one key and were not compared yet
     pub(crate) suspects: Mutex<VecDeque<Suspect>>,
+    /// how long records are
+    pub(crate) read_sizes: ReadSizes,
+    pub(crate) looking: Looking,
     /// frames in the cache files, oldest first
     pub(crate) cached: Mutex<crate::read::CacheOrder>,
     started: Instant,
@@ -281,23 +286,22 @@ impl Db {
     /// # Errors
     /// [`Error::Key`], [`Error::ValueTooLong`], and those of [`Self::append`] and [`Self::commit`].
     pub fn put(&self, table: &Table, key: &[u8], value: &[u8]) -> Result<(), Error> {
+        self.put_at(table, key, value).map(drop)
+    }
+
+    /// Puts one record; where it ends, durably.
+    pub(crate) fn put_at(
+        &self,
+        table: &Table,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<Position, Error> {
         if value.len() > VALUE_BYTES_MAX {
             return Err(Error::ValueTooLong { bytes: value.len(), bytes_max: VALUE_BYTES_MAX });
         }
         let position = self.append(&[(table, key, value)])?;
-        self.wait(position)
-    }
-
-    /// Looks first: where the key has this value already nothing is written, another value is an error.
-    ///
-    /// # Errors
-    /// [`Error::Contradiction`], and those of [`Self::put`].
-    pub fn put_checked(&self, table: &Table, key: &[u8], value: &[u8]) -> Result<bool, Error> {
-        match self.get(table, key)? {
-            None => self.put(table, key, value).map(|()| true),
-            Some(old) if old == value => Ok(false),
-            Some(_) => Err(Error::Contradiction { table: table.name.clone() }),
-        }
+        self.wait(position)?;
+        Ok(position)
     }
 
     /// Appends records as one put: after a crash all of them are there or none. They may be read, and are durable,
@@ -362,8 +366,8 @@ impl Db {
     pub fn get_traced(&self, table: &Table, key: &[u8]) -> Result<(Option<Vec<u8>>, Trace), Error> {
         check_key(table, key)?;
         let mut trace = Trace::default();
-        let found = self.inner.find(table, key, &mut trace)?;
-        Ok((found.map(|(_, record)| record.view().value.to_vec()), trace))
+        let found = self.inner.find(table, key, Position::END, &mut trace)?;
+        Ok((found.map(|(_, record)| Record::into_value(record)), trace))
     }
 
     /// Seals what was put, offloads everything that is sealed, and publishes it. Returns when all of it is in the lake.
@@ -463,6 +467,8 @@ impl Inner {
             index_whole: RwLock::default(),
             suspects: Mutex::default(),
             queue,
+            read_sizes: ReadSizes::default(),
+            looking: Looking::default(),
             cached: Mutex::default(),
             started: Instant::now(),
             _lock: lock,
@@ -534,7 +540,7 @@ pub(crate) const fn kind_name(kind: TableKind) -> &'static str {
     }
 }
 
-fn check_key(table: &Table, key: &[u8]) -> Result<(), Error> {
+pub(crate) fn check_key(table: &Table, key: &[u8]) -> Result<(), Error> {
     match table.kind {
         TableKind::Keyed if key.is_empty() || key.len() > KEY_BYTES_MAX => {
             Err(Error::Key { bytes: key.len(), limit: "a keyed table takes 1 to 1,024 bytes" })

@@ -1,6 +1,7 @@
 //! What can go wrong in the Prune DB, with what, where, and what to do next.
 
-use prunedb_core::{ContainerId, LakeId, ShardIndex, Term};
+use crate::db::Table;
+use prunedb_core::{ContainerId, Digest, LakeId, ShardIndex, Term};
 use prunedb_format::FormatError;
 use prunedb_store::StoreError;
 use std::{fmt, io, path::PathBuf};
@@ -284,11 +285,25 @@ pub enum Error {
         reason: String,
     },
     /// Two records with one key and different values where one is demanded.
-    #[error("table `{table}`: the key is stored already with another value (write once)")]
+    #[error(
+        "table `{table}`: the key is stored already with another value (write once): it hashes to {stored}, the new one to {given}"
+    )]
     Contradiction {
         /// which table
         table: String,
+        /// BLAKE3 of the value that is stored
+        stored: Digest,
+        /// BLAKE3 of the value that was to be put
+        given: Digest,
     },
+}
+
+impl Error {
+    /// A key of a table that is stored with another value.
+    pub fn contradiction(table: &Table, stored: &[u8], given: &[u8]) -> Self {
+        let [stored, given] = [stored, given].map(|value| Digest(*blake3::hash(value).as_bytes()));
+        Self::Contradiction { table: table.name().into(), stored, given }
+    }
 }
 
 /// One shard or node that failed, and why.

@@ -6,6 +6,7 @@ use crate::{
     lake::{Shards, Trace},
     local::Kind,
     status::ContainerPlace,
+    writer::Position,
 };
 use prunedb_core::{ContainerId, ShardIndex, units::FRAME_BYTES};
 use prunedb_store::StoreError;
@@ -57,7 +58,8 @@ impl Db {
 
 impl Inner {
     fn explain(&self, table: &Table, key: &[u8]) -> Result<Option<Explanation>, Error> {
-        let Some((at, record)) = self.find(table, key, &mut Trace::default())? else {
+        let Some((at, record)) = self.find(table, key, Position::END, &mut Trace::default())?
+        else {
             return Ok(None);
         };
         let (offset, record_bytes) = (u64::from(at.offset), record.view().record_bytes() as u64);

@@ -13,6 +13,7 @@ use crate::{
     local::Kind,
     progress::{Job, OnProgress},
     record::Record,
+    writer::Position,
 };
 use prunedb_core::{ContainerId, TableId};
 use prunedb_disk::{Disk, create_dir_durable};
@@ -62,33 +63,50 @@ pub(crate) fn open_index(disk: &Arc<dyn Disk>, dir: &Path, lake: &Lake) -> Resul
 }
 
 impl Inner {
-    /// The first record of a key: its place and itself.
+    /// The first record of a key, where it lies before `end`: its place and itself.
     pub(crate) fn find(
         &self,
         table: &Table,
         key: &[u8],
+        end: Position,
         trace: &mut Trace,
     ) -> Result<Option<(Location, Record)>, Error> {
         self.healing(|| match (table.kind, key.try_into()) {
             (TableKind::Sequence, Ok(key)) => {
                 let at = self.index.lookup_sequence(table.id, u64::from_be_bytes(key))?;
-                self.first(table, key.as_slice(), at.into_iter().map(Ok), trace)
+                self.first(table, key.as_slice(), at.into_iter().map(Ok), end, trace)
             }
-            _ => self.first(table, key, self.index.candidates(table.id, key), trace),
+            _ => self.first(table, key, self.index.candidates(table.id, key), end, trace),
         })
     }
 
-    /// The first candidate that is the record of the key.
+    /// Whether the record at a place is the first one of its key.
+    pub(crate) fn is_first(
+        &self,
+        table: &Table,
+        key: &[u8],
+        at: Location,
+        trace: &mut Trace,
+    ) -> Result<bool, Error> {
+        let end = Position::before(at);
+        Ok(self.find(table, key, end, trace)?.is_none())
+    }
+
+    /// The first candidate that is the record of the key. They come oldest first.
     fn first(
         &self,
         table: &Table,
         key: &[u8],
         candidates: impl Iterator<Item = Result<Location, prunedb_index::Error>>,
+        end: Position,
         trace: &mut Trace,
     ) -> Result<Option<(Location, Record)>, Error> {
         for at in candidates {
             let at = at?;
-            let record = self.record(at, trace)?;
+            if !end.is_behind(at) {
+                return Ok(None);
+            }
+            let record = self.record(table.id, at, trace)?;
             let view = record.view();
             if view.table == table.id && view.key == key {
                 return Ok(Some((at, record)));
@@ -134,7 +152,7 @@ impl Inner {
             };
             for offset in offsets {
                 let at = Location { container, offset };
-                let record = self.record(at, &mut Trace::default())?;
+                let record = self.record(table.id, at, &mut Trace::default())?;
                 insert(&self.index, table.id, table.kind, record.view().key, at);
             }
         }

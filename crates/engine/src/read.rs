@@ -6,11 +6,16 @@ use crate::{
     lake::{Shards, Trace},
     local::{Kind, file_offset, read_footer},
     manifest::Container,
-    record::{Record, read_record},
+    record::{Parts, Record, read_record},
 };
 use prunedb_codec::FrameDecoder;
-use prunedb_core::{ContainerId, units::FRAME_BYTES};
-use prunedb_format::{container::Footer, crc32c};
+use prunedb_core::{ContainerId, TableId, units::FRAME_BYTES};
+use prunedb_disk::File;
+use prunedb_format::{
+    FormatError,
+    container::{Footer, RecordView},
+    crc32c,
+};
 use prunedb_index::Location;
 use std::{
     collections::{HashSet, VecDeque},
@@ -58,11 +63,108 @@ impl CacheOrder {
     }
 }
 
-impl Inner {
+/// Reads records at rising places, those that lie beside each other by few large reads.
+pub(crate) struct Walk<'a> {
+    inner: &'a Inner,
+    table: TableId,
+    container: u32,
+    /// the container's file, where it is here as a whole
+    file: Option<Arc<dyn File>>,
+    window: Vec<u8>,
+    /// where in the container the window starts
+    start: u64,
+    /// what the next window takes
+    window_bytes: usize,
+    /// a record that came by itself
+    single: Option<Record>,
+}
+
+const WINDOW_BYTES_MAX: usize = 1 << 20;
+
+impl<'a> Walk<'a> {
+    pub(crate) fn new(inner: &'a Inner, table: TableId) -> Self {
+        Self {
+            inner,
+            table,
+            container: u32::MAX,
+            file: None,
+            window: Vec::new(),
+            start: 0,
+            window_bytes: 0,
+            single: None,
+        }
+    }
+
     /// The record at a place.
-    pub(crate) fn record(&self, at: Location, trace: &mut Trace) -> Result<Record, Error> {
+    pub(crate) fn record(
+        &mut self,
+        at: Location,
+        trace: &mut Trace,
+    ) -> Result<RecordView<'_>, Error> {
+        if at.container != self.container {
+            self.container = at.container;
+            self.file = self.inner.files.whole(at.container)?;
+            self.window.clear();
+        }
+        if let Some((from, parts)) = self.windowed(at.offset.into()) {
+            return Ok(parts.view(&self.window[from..]));
+        }
+        // not here, or damaged here
+        let record = self.inner.record(self.table, at, trace)?;
+        Ok(self.single.insert(record).view())
+    }
+
+    /// Where in the window the record is; another window is read where it has to be.
+    fn windowed(&mut self, offset: u64) -> Option<(usize, Parts)> {
+        let file = Arc::clone(self.file.as_ref()?);
+        let guess = self.inner.read_sizes.guess(self.table);
+        let mut needed = 0;
+        for _ in 0..4 {
+            let from = offset.checked_sub(self.start).and_then(|from| usize::try_from(from).ok());
+            if let Some(from) = from.filter(|&from| from < self.window.len()) {
+                match Parts::verify(&self.window[from..]) {
+                    Ok(parts) => return Some((from, parts)),
+                    Err(FormatError::Truncated { needed: all, .. }) => {
+                        needed = usize::try_from(all).ok()?;
+                    }
+                    Err(_) => return None,
+                }
+            }
+            // who goes on where the last window ended goes on for longer
+            let end = self.start + self.window.len() as u64;
+            let goes_on = !self.window.is_empty() && (self.start..=end).contains(&offset);
+            self.window_bytes =
+                if goes_on { (self.window_bytes * 4).min(WINDOW_BYTES_MAX) } else { guess };
+            let bytes = self.window_bytes.max(needed);
+            self.window = self.inner.local_bytes(&*file, self.container, offset, bytes).ok()?;
+            self.start = offset;
+        }
+        None
+    }
+}
+
+impl Inner {
+    /// The record at a place, of that table or another one.
+    pub(crate) fn record(
+        &self,
+        table: TableId,
+        at: Location,
+        trace: &mut Trace,
+    ) -> Result<Record, Error> {
+        let record = self.record_at(at, self.read_sizes.guess(table), trace)?;
+        self.read_sizes.learn(table, record.view().record_bytes());
+        Ok(record)
+    }
+
+    /// The record at a place, `guess` bytes at first.
+    pub(crate) fn record_at(
+        &self,
+        at: Location,
+        guess: usize,
+        trace: &mut Trace,
+    ) -> Result<Record, Error> {
         let id = ContainerId::data(at.container);
-        match self.local_record(at) {
+        match self.local_record(at, guess) {
             Ok(Some(record)) => return Ok(record),
             Ok(None) => {}
             // the file stays: it may be the last good copy of its other records, until it was read back
@@ -75,24 +177,36 @@ impl Inner {
             Err(error) => return Err(error),
         }
         let container = self.offloaded(at.container)?;
-        read_record(id, at.offset.into(), |offset, bytes| {
+        read_record(id, at.offset.into(), guess, |offset, bytes| {
             let end = (offset + bytes as u64).min(container.entry.stream.container_bytes);
             self.lake_bytes(&container, offset..end.max(offset), trace)
         })
     }
 
     /// The record from the local file, where the container is here as a whole.
-    fn local_record(&self, at: Location) -> Result<Option<Record>, Error> {
+    fn local_record(&self, at: Location, guess: usize) -> Result<Option<Record>, Error> {
         let Some(file) = self.files.whole(at.container)? else { return Ok(None) };
-        let path = self.files.path(at.container, Kind::Sealed);
         let id = ContainerId::data(at.container);
-        read_record(id, at.offset.into(), |offset, bytes| {
-            let mut buffer = vec![0; bytes];
-            let read = file.read_at(&mut buffer, file_offset(offset)).at(&path)?;
-            buffer.truncate(read);
-            Ok(buffer)
+        read_record(id, at.offset.into(), guess, |offset, bytes| {
+            self.local_bytes(&*file, at.container, offset, bytes)
         })
         .map(Some)
+    }
+
+    /// Bytes of a container's local file, fewer only at its end.
+    fn local_bytes(
+        &self,
+        file: &dyn File,
+        container: u32,
+        offset: u64,
+        bytes: usize,
+    ) -> Result<Vec<u8>, Error> {
+        let mut buffer = vec![0; bytes];
+        match file.read_at(&mut buffer, file_offset(offset)) {
+            Ok(read) => buffer.truncate(read),
+            error => _ = error.at(&self.files.path(container, Kind::Sealed))?,
+        }
+        Ok(buffer)
     }
 
     /// The manifest's entry of a container that is not here.

@@ -5,6 +5,8 @@ use crate::{
     error::Error,
     lake::Trace,
     local::Kind,
+    read::Walk,
+    writer::Position,
 };
 use prunedb_format::container::{RecordView, TableKind};
 use prunedb_index::Location;
@@ -80,7 +82,8 @@ impl Db {
     /// As [`Db::get`].
     pub fn scan(&self, table: &Table, from: Option<Cursor>, limit: usize) -> Result<Scan, Error> {
         let mut entries = Vec::new();
-        let next = self.inner.walk(table, from, limit, &mut |record| {
+        let page = Page::records(limit);
+        let next = self.inner.walk(table, from, page, Position::END, &mut |record| {
             entries.push(Entry { key: record.key.to_vec(), value: record.value.to_vec() });
         })?;
         Ok(Scan { entries, next })
@@ -97,8 +100,10 @@ impl Db {
         limit: usize,
     ) -> Result<(Vec<Vec<u8>>, Option<Cursor>), Error> {
         let mut keys = Vec::new();
-        let next =
-            self.inner.walk(table, from, limit, &mut |record| keys.push(record.key.to_vec()))?;
+        let page = Page::records(limit);
+        let next = self.inner.walk(table, from, page, Position::END, &mut |record| {
+            keys.push(record.key.to_vec());
+        })?;
         Ok((keys, next))
     }
 
@@ -112,47 +117,89 @@ impl Db {
         from: u64,
         limit: usize,
     ) -> Result<Vec<(u64, Vec<u8>)>, Error> {
-        if table.kind() != TableKind::Sequence {
-            let (found, wanted) = (crate::db::kind_name(table.kind()), "a sequence");
-            return Err(Error::TableKind { name: table.name().into(), found, wanted });
-        }
-        let mut trace = Trace::default();
-        let places =
-            self.inner.healing(|| Ok(self.inner.index.range_sequence(table.id, from, limit)?))?;
-        places
-            .into_iter()
-            .map(|(position, at)| {
-                let record = self.inner.record(at, &mut trace)?;
-                Ok((position, record.view().value.to_vec()))
-            })
-            .collect()
+        self.inner.range(table, from, Page::records(limit), Position::END)
+    }
+}
+
+/// How much is read at once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Page {
+    pub(crate) records: usize,
+    /// of values; one more record may pass it
+    pub(crate) bytes: usize,
+}
+
+impl Page {
+    pub(crate) const fn records(records: usize) -> Self {
+        Self { records, bytes: usize::MAX }
     }
 }
 
 impl Inner {
-    /// Visits up to `limit` records in the order in which they were put; where to go on.
-    fn walk(
+    /// Records of a sequence from a position on that lie before `end`.
+    pub(crate) fn range(
+        &self,
+        table: &Table,
+        mut from: u64,
+        page: Page,
+        end: Position,
+    ) -> Result<Vec<(u64, Vec<u8>)>, Error> {
+        if table.kind() != TableKind::Sequence {
+            let (found, wanted) = (crate::db::kind_name(table.kind()), "a sequence");
+            return Err(Error::TableKind { name: table.name().into(), found, wanted });
+        }
+        let (mut out, mut bytes) = (Vec::new(), 0_usize);
+        let (mut walk, mut trace) = (Walk::new(self, table.id), Trace::default());
+        loop {
+            let limit = page.records - out.len();
+            let places =
+                self.healing(|| Ok(self.index.range_sequence(table.id, from, limit)?))?;
+            let all = places.len() < limit;
+            let last = places.last().map(|(position, _)| *position);
+            for (position, at) in places {
+                if !end.is_behind(at) {
+                    continue;
+                }
+                let value = walk.record(at, &mut trace)?.value.to_vec();
+                bytes = bytes.saturating_add(value.len());
+                out.push((position, value));
+                if bytes >= page.bytes {
+                    return Ok(out);
+                }
+            }
+            match last.and_then(|last| last.checked_add(1)) {
+                Some(next) if !all && out.len() < page.records => from = next,
+                _ => return Ok(out),
+            }
+        }
+    }
+
+    /// Visits records before `end` in the order in which they were put; where to go on.
+    pub(crate) fn walk(
         &self,
         table: &Table,
         from: Option<Cursor>,
-        limit: usize,
+        page: Page,
+        end: Position,
         visit: &mut dyn FnMut(RecordView<'_>),
     ) -> Result<Option<Cursor>, Error> {
-        let mut trace = Trace::default();
-        let mut visited = 0;
+        let (mut walk, mut trace) = (Walk::new(self, table.id), Trace::default());
+        let (mut visited, mut bytes) = (0, 0_usize);
         for number in self.scanned_containers(from)? {
             let start = from.filter(|c| c.container == number).map_or(0, |c| c.offset);
             for offset in self.offsets(number, table, start)? {
-                if visited == limit {
+                let at = Location { container: number, offset };
+                if !end.is_behind(at) {
+                    return Ok(None);
+                }
+                if visited == page.records || bytes >= page.bytes {
                     return Ok(Some(Cursor { container: number, offset }));
                 }
-                let at = Location { container: number, offset };
-                let record = self.record(at, &mut trace)?;
-                let view = record.view();
-                let first = self.find(table, view.key, &mut trace)?;
-                if first.is_some_and(|(place, _)| place == at) {
-                    visit(view);
+                let record = walk.record(at, &mut trace)?;
+                if self.is_first(table, record.key, at, &mut Trace::default())? {
+                    visit(record);
                     visited += 1;
+                    bytes = bytes.saturating_add(record.value.len());
                 }
             }
         }

@@ -27,6 +27,7 @@ use prunedb_core::{LakeId, TableId, units::CONTAINER_BYTES_MAX};
 use prunedb_format::container::{
     FooterBuilder, HEADER_BYTES, TableKind, TableName, encode_record, record_bytes,
 };
+use prunedb_index::Location;
 use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -49,6 +50,27 @@ pub(crate) struct Put<'a> {
 pub struct Position {
     container: u32,
     end: u64,
+}
+
+impl Position {
+    /// Behind every record.
+    pub(crate) const END: Self = Self { container: u32::MAX, end: u64::MAX };
+
+    /// Right before a record.
+    pub(crate) fn before(at: Location) -> Self {
+        Self { container: at.container, end: at.offset.into() }
+    }
+
+    /// Whether a record lies before it.
+    pub(crate) fn is_behind(self, at: Location) -> bool {
+        Self::before(at) < self
+    }
+
+    /// Where the last record of a put is that ends here and takes so many bytes.
+    pub(crate) fn last_record(self, record_bytes: usize) -> Option<Location> {
+        let offset = u32::try_from(self.end.checked_sub(record_bytes as u64)?).ok()?;
+        Some(Location { container: self.container, offset })
+    }
 }
 
 /// A record that became durable, for the index.
@@ -256,6 +278,11 @@ impl Writer {
     pub(crate) fn position(&self) -> Position {
         let state = self.lock();
         Position { container: state.number, end: state.end }
+    }
+
+    /// The position up to which everything is durable, and may be read.
+    pub(crate) fn durable(&self) -> Position {
+        self.lock().durable
     }
 
     /// Seals what was put so far; the number of the container that this closed, where it had records.

@@ -355,7 +355,7 @@ impl<'a> Batch<'a> {
         match old {
             None => self.append(&table, &[(key, value)]).map(|()| done),
             Some(old) if old == value => Ok(refused),
-            Some(_) => Err(Error::Contradiction { table: table.name().into() }),
+            Some(old) => Err(Error::contradiction(&table, &old, &value)),
         }
     }
 

@@ -15,8 +15,6 @@ use std::{
 };
 use tokio::runtime::Runtime;
 
-/// Records that a scan takes at once.
-const SCAN_RECORDS: usize = 256;
 /// Of so many records one is compared at the end.
 const CHECK_EVERY: usize = 997;
 
@@ -102,13 +100,11 @@ impl Ours {
     /// Reads the sequence table from its first to its last record.
     pub(super) fn scan(&self, count: u64) -> Result<(), Error> {
         let mut next = 0;
-        loop {
-            let page = self.db().range(&self.sequence, next, SCAN_RECORDS)?;
-            let Some((last, _)) = page.last() else { break };
-            if *last + 1 != next + page.len() as u64 {
-                return Err(wrong(*last));
+        for entry in self.db().iter(&self.sequence)? {
+            if entry?.key != u64::to_be_bytes(next) {
+                return Err(wrong(next));
             }
-            next = last + 1;
+            next += 1;
         }
         if next == count { Ok(()) } else { Err(wrong(next)) }
     }

@@ -50,6 +50,8 @@ pub(crate) struct Found {
 
 /// Pairs that wait to be read at most; more are not looked at.
 const WAITING_MAX: usize = 65_536;
+/// Bytes that are read of a record at first.
+const FIRST_READ_BYTES: usize = 4096;
 /// Pairs that one step reads.
 const STEP_PAIRS: usize = 256;
 
@@ -120,7 +122,7 @@ impl Inner {
 
     /// The two records where they have one key and different values.
     fn compare(&self, places: Suspect) -> Result<Option<Found>, Error> {
-        let read = |at: Location| self.record(at, &mut Trace::default());
+        let read = |at: Location| self.record_at(at, FIRST_READ_BYTES, &mut Trace::default());
         let (first, second): (Record, Record) = (read(places.0)?, read(places.1)?);
         let (a, b) = (first.view(), second.view());
         if (a.table, a.key) != (b.table, b.key) || a.value == b.value {

@@ -99,7 +99,7 @@ fn file_system(dir: &std::path::Path) -> anyhow::Result<&'static str> {
     const XFS: i64 = 0x5846_5342;
     const BTRFS: i64 = 0x9123_683e;
     let stat = rustix::fs::statfs(dir).with_context(|| dir.display().to_string())?;
-    Ok(match i64::from(stat.f_type) {
+    Ok(match stat.f_type {
         TMPFS => "tmpfs",
         EXT4 => "ext4",
         XFS => "xfs",
