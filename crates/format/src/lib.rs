@@ -7,7 +7,7 @@
 //!
 //! The byte tables are in `docs/format/`.
 
-mod bytes;
+pub mod bytes;
 mod checksum;
 pub mod container;
 mod error;

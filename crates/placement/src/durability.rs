@@ -13,7 +13,7 @@ mod tests;
 pub use advice::{Advice, advise};
 pub use chain::Chain;
 pub use plan::{Domains, Figures, Lake, PlanError, Refusal};
-pub use readable::unreadable;
+pub use readable::{loss_by_chance, unreadable};
 
 /// Hours of a year.
 pub const YEAR_HOURS: f64 = 8766.0;

@@ -41,7 +41,7 @@ pub enum ElectError {
         /// the second one of the two
         node: NodeId,
     },
-    /// A new group would have two slots on a node, or none.
+    /// A new group would have a slot that nobody can hold.
     #[error("policy {policy} needs {needed} nodes that take slots, there are {found}")]
     TooFewNodes {
         /// the group's policy
@@ -80,33 +80,33 @@ pub struct Outcome {
 }
 
 impl Election<'_> {
-    /// Elects a holder for every vacant slot of `groups`.
+    /// Whether new groups of a policy can be opened.
     ///
     /// # Errors
-    /// [`ElectError`]; the groups are as they were.
+    /// [`ElectError::TooFewNodes`].
+    pub fn enough_for(&self, policy: Policy) -> Result<(), ElectError> {
+        let (needed, found) =
+            (policy.total_shards(), self.members.iter().filter(|m| m.takes_new).count());
+        if found < needed {
+            return Err(ElectError::TooFewNodes { policy, needed, found });
+        }
+        Ok(())
+    }
+
+    /// Elects a holder for every vacant slot of `groups`, as far as there are members that may take it.
+    ///
+    /// # Errors
+    /// [`ElectError::Order`]; the groups are as they were.
     pub fn elect(&self, groups: &mut [Group]) -> Result<Outcome, ElectError> {
-        self.check(groups)?;
+        if let Some(pair) = self.members.windows(2).find(|pair| pair[0].node >= pair[1].node) {
+            return Err(ElectError::Order { node: pair[1].node });
+        }
         let before = groups.to_vec();
         let mut board = Board::new(self, groups);
         board.fill(groups);
         board.rebalance(groups);
         board.outcome.moves = moves(&before, groups);
         Ok(board.outcome)
-    }
-
-    fn check(&self, groups: &[Group]) -> Result<(), ElectError> {
-        if let Some(pair) = self.members.windows(2).find(|pair| pair[0].node >= pair[1].node) {
-            return Err(ElectError::Order { node: pair[1].node });
-        }
-        let found = self.members.iter().filter(|m| m.takes_new).count();
-        let new = groups.iter().filter(|g| g.slots().iter().all(Option::is_none));
-        for policy in new.map(Group::policy) {
-            let needed = policy.total_shards();
-            if found < needed {
-                return Err(ElectError::TooFewNodes { policy, needed, found });
-            }
-        }
-        Ok(())
     }
 }
 

@@ -17,8 +17,10 @@ mod elect;
 mod group;
 mod member;
 mod quota;
+mod standing;
 
 pub use elect::{ElectError, Election, Move, Outcome};
 pub use group::{Group, SlotCountError};
 pub use member::{DOMAIN_KINDS, Limits, Member, NodeId};
 pub use quota::quotas;
+pub use standing::Standing;

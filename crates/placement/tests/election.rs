@@ -118,25 +118,24 @@ fn a_new_node_takes_only_what_it_may() {
 fn too_few_nodes_are_refused_and_later_losses_leave_slots_vacant() {
     let mut groups = vec![Group::vacant(policy("4+2")); 3];
     let mut members: Vec<_> = (0..5).map(|n| member(n, 1, 0)).collect();
-    let election = |members: &[Member], groups: &mut [Group]| {
+    fn election(members: &[Member]) -> Election<'_> {
         Election { seed: [0; 32], members, limits: Limits::default(), rebalance_slots: 0 }
-            .elect(groups)
-    };
-    let refused = election(&members, &mut groups);
+    }
+    let refused = election(&members).enough_for(policy("4+2"));
     assert_eq!(
         refused,
         Err(ElectError::TooFewNodes { policy: policy("4+2"), needed: 6, found: 5 })
     );
-    assert_eq!(groups, vec![Group::vacant(policy("4+2")); 3]);
     members.push(member(5, 1, 0));
-    assert_eq!(election(&members, &mut groups).unwrap().vacant, 0);
+    assert_eq!(election(&members).enough_for(policy("4+2")), Ok(()));
+    assert_eq!(election(&members).elect(&mut groups).unwrap().vacant, 0);
     members.remove(2);
-    let lost = election(&members, &mut groups).unwrap();
+    let lost = election(&members).elect(&mut groups).unwrap();
     assert_eq!((lost.vacant, lost.moves.len()), (3, 3));
     members.swap(0, 1);
-    assert_eq!(election(&members, &mut groups), Err(ElectError::Order { node: NodeId(0) }));
+    assert_eq!(election(&members).elect(&mut groups), Err(ElectError::Order { node: NodeId(0) }));
     let twice = [members[0], members[0]];
-    assert!(matches!(election(&twice, &mut groups), Err(ElectError::Order { .. })));
+    assert!(matches!(election(&twice).elect(&mut groups), Err(ElectError::Order { .. })));
 }
 
 #[test]

@@ -7,14 +7,17 @@
 //! - [`ContainerFacts::root`]: the root, from public facts and shard names alone. Nothing in it depends on plaintext
 //!   except through the encrypted shards, so it can be published.
 //! - [`merkle`]: the tree over the shard names, with paths, so that one name is checked without the others.
+//! - [`Challenge`]: which samples a holder must show, from a seed.
 //! - [`prove_sample`], [`verify_sample`]: 1 KiB of a shard, under the shard's name.
 //!
 //! Pure: no I/O, no clock. The byte tables are in `docs/format/container-root.md`.
 
+mod challenge;
 mod container;
 mod domain;
 pub mod merkle;
 mod sample;
 
+pub use challenge::Challenge;
 pub use container::{ContainerFacts, FACTS_BYTES, RootError};
 pub use sample::{SAMPLE_BYTES, SampleError, SampleProof, prove_sample, verify_sample};

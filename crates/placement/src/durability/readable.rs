@@ -20,3 +20,16 @@ pub fn unreadable(policy: Policy, uptime: f64) -> f64 {
     }
     sum.min(1.0)
 }
+
+/// Chance that more than `spare` of `holders` are among `lost` nodes that are drawn from `nodes`, all alike.
+pub fn loss_by_chance(nodes: usize, lost: usize, holders: usize, spare: usize) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "nodes are far below 2^52")]
+    let ln_ways = |of: usize, take: usize| -> f64 {
+        (0..take).map(|i| ((of - i) as f64 / (i + 1) as f64).ln()).sum()
+    };
+    let (others, lost) = (nodes.saturating_sub(holders), lost.min(nodes));
+    let all = ln_ways(nodes, lost);
+    let least = (spare + 1).max(lost.saturating_sub(others));
+    let chance = |hit: usize| (ln_ways(holders, hit) + ln_ways(others, lost - hit) - all).exp();
+    (least..=holders.min(lost)).map(chance).sum::<f64>().min(1.0)
+}

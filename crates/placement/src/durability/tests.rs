@@ -218,3 +218,13 @@ fn figures_that_make_no_sense_are_refused() {
         assert!(matches!(bad.check(), Err(PlanError::Value { .. })), "{bad:?}");
     }
 }
+
+#[test]
+fn losing_nodes_at_random_as_counted_by_hand() {
+    // 3 of 4 nodes hold a container that needs 2: 2 lost ones hit it twice in 3 of 6 draws
+    assert!(near(loss_by_chance(4, 2, 3, 1), 0.5, 1e9));
+    assert_eq!(loss_by_chance(24, 4, 20, 4), 0.0);
+    assert!(near(loss_by_chance(20, 5, 20, 4), 1.0, 1e9));
+    assert!(near(loss_by_chance(24, 24, 20, 4), 1.0, 1e9));
+    assert_eq!(loss_by_chance(24, 0, 20, 4), 0.0);
+}

@@ -1,0 +1,198 @@
+//! Rented cells: space on one node for one owner's shards, found and checked by heavy nodes.
+//!
+//! The owner's money for the whole time is set aside when the rent begins. Each epoch the holder's heavy node says which of its
+//! cells proved; a proven epoch is paid at once, from what was set aside: the price less the fee to the holder's owner, the fee in
+//! halves to the two heavy nodes, so that longer paths earn nothing. What is not used goes back.
+
+use crate::{
+    canonical::canonical_struct,
+    event::{Event, Events},
+    ids::{Amount, Key},
+    nodes::NodeStatus,
+    reject::{Reject, expect_value},
+    state::State,
+    tx::{Cell, CheckedTx},
+};
+use prunedb_core::Digest;
+use prunedb_placement::NodeId;
+use std::collections::BTreeMap;
+
+canonical_struct! {
+    /// A cell that is rented.
+    #[derive(Clone, PartialEq, Eq, Debug)]
+    pub struct RentedCell {
+        /// who pays
+        pub owner: Key,
+        /// the contract
+        pub cell: Cell,
+        /// what is left of the money set aside
+        pub held: Amount,
+        /// epochs that are left
+        pub epochs_left: u32,
+        /// epochs that proved
+        pub epochs_proven: u32,
+    }
+}
+
+canonical_struct! {
+    /// What a heavy node said about its cells.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct CellReport {
+        /// about which epoch
+        pub epoch: u32,
+        /// root of the answers
+        pub answers_root: Digest,
+    }
+}
+
+canonical_struct! {
+    /// All cells.
+    #[derive(Clone, PartialEq, Eq, Debug, Default)]
+    pub struct Market {
+        /// number of the next cell
+        pub next: u64,
+        /// by number
+        pub cells: BTreeMap<u64, RentedCell>,
+        /// the last report of each heavy node
+        pub reports: BTreeMap<NodeId, CellReport>,
+    }
+}
+
+/// Largest cell: 256 MB.
+const CELL_BYTES_MAX: u64 = 256 << 20;
+/// Most cells at once.
+const CELLS_MAX: usize = 1_000_000;
+
+impl Market {
+    /// Money set aside for rents.
+    pub(crate) fn total(&self) -> u128 {
+        self.cells.values().map(|c| u128::from(c.held.0)).sum()
+    }
+
+    /// Whether a node holds cells, or checks them.
+    pub(crate) fn holds(&self, node: NodeId) -> bool {
+        let is_its = |c: &RentedCell| c.cell.holder == node || c.cell.holder_heavy == Some(node);
+        self.cells.values().any(is_its)
+    }
+}
+
+impl State {
+    pub(crate) fn rent_cell(
+        &mut self,
+        tx: &CheckedTx,
+        cell: Cell,
+        events: &mut Events,
+    ) -> Result<(), Reject> {
+        for node in [Some(cell.holder), cell.holder_heavy, cell.owner_heavy].into_iter().flatten() {
+            let found = self.present(node)?;
+            if found.status != NodeStatus::Active {
+                return Err(Reject::Node(node));
+            }
+            if !tx.signers().contains(&found.key) {
+                return Err(Reject::Signer("the holder and the heavy nodes"));
+            }
+        }
+        if cell.holder_heavy.is_none() {
+            return Err(Reject::Phase("nobody is to check the cell: name the holder's heavy node"));
+        }
+        if cell.epochs == 0 || !(1..=CELL_BYTES_MAX).contains(&cell.bytes) {
+            let expected = CELL_BYTES_MAX;
+            return Err(Reject::Value { what: "bytes of a cell", expected, found: cell.bytes });
+        }
+        if self.market.cells.len() >= CELLS_MAX {
+            return Err(Reject::Full("cells"));
+        }
+        let rent =
+            cell.price.0.checked_mul(cell.epochs.into()).map(Amount).ok_or(Reject::Overflow)?;
+        self.bank.take(&tx.sender(), rent)?;
+        let number = self.market.next;
+        self.market.next += 1;
+        let rented = RentedCell {
+            owner: tx.sender(),
+            cell,
+            held: rent,
+            epochs_left: cell.epochs,
+            epochs_proven: 0,
+        };
+        self.market.cells.insert(number, rented);
+        events.push(Event::CellRented(number));
+        Ok(())
+    }
+
+    pub(crate) fn end_cell(
+        &mut self,
+        tx: &CheckedTx,
+        number: u64,
+        events: &mut Events,
+    ) -> Result<(), Reject> {
+        let cell = self.market.cells.get(&number).ok_or(Reject::Phase("there is no such cell"))?;
+        if cell.owner != tx.sender() {
+            return Err(Reject::Signer("the cell's owner"));
+        }
+        self.drop_cell(number, events);
+        self.release_leavers(events);
+        Ok(())
+    }
+
+    fn drop_cell(&mut self, number: u64, events: &mut Events) {
+        let cell = self.market.cells.remove(&number).expect("looked up before");
+        self.bank.give(&cell.owner, cell.held);
+        events.push(Event::CellEnded(number));
+    }
+
+    pub(crate) fn report_cells(
+        &mut self,
+        tx: &CheckedTx,
+        heavy: NodeId,
+        report: CellReport,
+        proven: &[u8],
+        events: &mut Events,
+    ) -> Result<(), Reject> {
+        if self.present(heavy)?.key != tx.sender() {
+            return Err(Reject::Signer("the heavy node"));
+        }
+        expect_value("epoch", report.epoch.saturating_add(1), self.epoch.number)?;
+        if self.market.reports.get(&heavy).is_some_and(|r| r.epoch >= report.epoch) {
+            return Err(Reject::Phase("the heavy node reported this epoch already"));
+        }
+        let its = |c: &&RentedCell| c.cell.holder_heavy == Some(heavy);
+        let cells: Vec<u64> =
+            self.market.cells.iter().filter(|(_, c)| its(c)).map(|(&number, _)| number).collect();
+        expect_value("bytes of the report", proven.len() as u64, cells.len().div_ceil(8) as u64)?;
+        for (position, number) in cells.into_iter().enumerate() {
+            let has_proven = (proven[position / 8] >> (position % 8)) & 1 == 1;
+            self.end_cell_epoch(number, has_proven, events);
+        }
+        self.market.reports.insert(heavy, report);
+        self.release_leavers(events);
+        Ok(())
+    }
+
+    /// One epoch of a cell is over.
+    fn end_cell_epoch(&mut self, number: u64, has_proven: bool, events: &mut Events) {
+        let rented = self.market.cells.get_mut(&number).expect("listed just now");
+        rented.epochs_left -= 1;
+        let is_over = rented.epochs_left == 0;
+        if has_proven {
+            rented.epochs_proven += 1;
+            let price = rented.cell.price;
+            rented.held = rented.held.minus(price).expect("set aside for every epoch");
+            let cell = rented.cell;
+            let fee = price.parts_per_million(self.params.heavy_fee_ppm);
+            let half = Amount(fee.0 / 2);
+            let owner = |node: NodeId| self.nodes[node.0 as usize].owner;
+            let heavies: Vec<Key> =
+                [cell.owner_heavy, cell.holder_heavy].into_iter().flatten().map(owner).collect();
+            let holder = owner(cell.holder);
+            let mut left = price;
+            for heavy in heavies {
+                left = left.minus(half).expect("two halves of a part");
+                self.bank.give(&heavy, half);
+            }
+            self.bank.give(&holder, left);
+        }
+        if is_over {
+            self.drop_cell(number, events);
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Random sequences of transactions: whatever comes, the invariants hold, replay gives the same root, a snapshot the same state.
+
+use crate::world::{AUTHORITY, OWNER, VALIDATORS, World, genesis, node_key, params};
+use proptest::prelude::*;
+use prunedb_core::Digest;
+use prunedb_registry::{Amount, Body, Cell, Key, Leave, NodeId, Params};
+
+/// A step; numbers are taken modulo what there is.
+#[derive(Clone, Debug)]
+enum Step {
+    Blocks(u8),
+    Duty,
+    Receipt(u8, u8),
+    Prove,
+    Kill(u8),
+    Revive,
+    Join,
+    Leave(u8),
+    Close,
+    Attest(u8, u8),
+    Deposit(u8, u64),
+    Withdraw(u8, u64),
+    Transfer(u8, u8, u64),
+    Fund(u64),
+    Stake(u8, u64),
+    Groups(u8),
+    Lease(u8, u8),
+    Margin(u8),
+    Rent(u8, u8, u16),
+    End(u8),
+    Report(u8, u8),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => (1u8..12).prop_map(Step::Blocks),
+        8 => Just(Step::Duty),
+        3 => (any::<u8>(), any::<u8>()).prop_map(|(g, s)| Step::Receipt(g, s)),
+        3 => Just(Step::Prove),
+        1 => any::<u8>().prop_map(Step::Kill),
+        1 => Just(Step::Revive),
+        2 => Just(Step::Join),
+        1 => any::<u8>().prop_map(Step::Leave),
+        6 => Just(Step::Close),
+        3 => (any::<u8>(), any::<u8>()).prop_map(|(v, n)| Step::Attest(v, n)),
+        1 => (any::<u8>(), any::<u64>()).prop_map(|(a, n)| Step::Deposit(a, n)),
+        1 => (any::<u8>(), 0u64..2_000).prop_map(|(a, n)| Step::Withdraw(a, n)),
+        1 => (any::<u8>(), any::<u8>(), 0u64..2_000).prop_map(|(a, b, n)| Step::Transfer(a, b, n)),
+        1 => (0u64..5_000).prop_map(Step::Fund),
+        1 => (any::<u8>(), 0u64..2_000).prop_map(|(n, a)| Step::Stake(n, a)),
+        1 => (0u8..3).prop_map(Step::Groups),
+        1 => (any::<u8>(), any::<u8>()).prop_map(|(v, h)| Step::Lease(v, h)),
+        1 => (0u8..3).prop_map(Step::Margin),
+        2 => (any::<u8>(), any::<u8>(), any::<u16>()).prop_map(|(n, e, p)| Step::Rent(n, e, p)),
+        1 => any::<u8>().prop_map(Step::End),
+        2 => (any::<u8>(), any::<u8>()).prop_map(|(n, b)| Step::Report(n, b)),
+    ]
+}
+
+const ACCOUNTS: [Key; 4] = [OWNER, AUTHORITY, VALIDATORS[0], VALIDATORS[1]];
+
+fn run(world: &mut World, step: &Step) {
+    let nodes = u32::try_from(world.state.nodes().len()).unwrap().max(1);
+    let node = |n: u8| NodeId(u32::from(n) % nodes);
+    let account = |n: u8| ACCOUNTS[usize::from(n) % ACCOUNTS.len()];
+    // whether it is accepted is not the point: that what is refused changes nothing is checked by `World::apply`
+    _ = match *step {
+        Step::Blocks(count) => {
+            (0..count).for_each(|_| drop(world.block()));
+            Ok(Vec::new())
+        }
+        Step::Duty => {
+            world.receipts();
+            world.prove();
+            Ok(Vec::new())
+        }
+        Step::Receipt(group, slot) => {
+            let groups = u8::try_from(world.state.groups().len()).unwrap().max(1);
+            world.receipt(u32::from(group % groups), slot % 4);
+            Ok(Vec::new())
+        }
+        Step::Prove => {
+            world.prove();
+            Ok(Vec::new())
+        }
+        Step::Kill(n) => {
+            world.dead.insert(node(n));
+            Ok(Vec::new())
+        }
+        Step::Revive => {
+            world.dead.clear();
+            Ok(Vec::new())
+        }
+        Step::Join => world.join().map(|_| Vec::new()),
+        Step::Leave(n) => {
+            let leave = Leave { node: node(n) };
+            world.send(Body::LeaveNode { leave }, &[node_key(leave.node.0)])
+        }
+        Step::Close if world.state.groups().is_empty() => Ok(Vec::new()),
+        Step::Close => world.send_close(),
+        Step::Attest(validator, up_to) => {
+            let validator = VALIDATORS[usize::from(validator) % 4];
+            let up_to = u32::from(up_to) % (world.state.batches().count() + 2);
+            world.send(Body::AttestReadBack { up_to }, &[validator])
+        }
+        Step::Deposit(to, amount) => {
+            world.send(Body::Deposit { account: account(to), amount: Amount(amount) }, &[AUTHORITY])
+        }
+        Step::Withdraw(from, amount) => {
+            world.send(Body::Withdraw { amount: Amount(amount) }, &[account(from)])
+        }
+        Step::Transfer(from, to, amount) => {
+            let body = Body::Transfer { account: account(to), amount: Amount(amount) };
+            world.send(body, &[account(from)])
+        }
+        Step::Fund(amount) => world.send(Body::FundEscrow { amount: Amount(amount) }, &[OWNER]),
+        Step::Stake(n, amount) => {
+            world.send(Body::AddStake { node: node(n), amount: Amount(amount) }, &[OWNER])
+        }
+        Step::Groups(count) => {
+            let policy = world.policy;
+            world.send(Body::OpenGroups { policy, count: count.into() }, &[AUTHORITY])
+        }
+        Step::Lease(validator, heights) => {
+            let term = world.state.lease().map_or(0, |l| l.term.0);
+            let validator = VALIDATORS[usize::from(validator) % 4];
+            world.send(Body::AcquireLease { term, heights: u32::from(heights) + 1 }, &[validator])
+        }
+        Step::Margin(margin) => {
+            let params = Params { margin, ..world.state.params().clone() };
+            let height = world.state.height() + 3;
+            world.send(Body::SetParams { height, params }, &[AUTHORITY])
+        }
+        Step::Rent(n, epochs, price) => {
+            let cell = Cell {
+                holder: node(n),
+                root: Digest([1; 32]),
+                bytes: 1 << 20,
+                price: Amount(price.into()),
+                epochs: u32::from(epochs % 4),
+                owner_heavy: None,
+                holder_heavy: Some(node(n / 2)),
+            };
+            let keys = [OWNER, node_key(node(n).0), node_key(node(n / 2).0)];
+            let signers = if keys[1] == keys[2] { &keys[..2] } else { &keys[..] };
+            world.send(Body::RentCell { cell }, signers)
+        }
+        Step::End(n) => world.send(Body::EndCell { cell: (n % 8).into() }, &[OWNER]),
+        Step::Report(n, bits) => {
+            let heavy = node(n);
+            let epoch = world.state.epoch().number.saturating_sub(1);
+            let of = |c: &&prunedb_registry::RentedCell| c.cell.holder_heavy == Some(heavy);
+            let cells = world.state.market().cells.values().filter(of).count();
+            let body = Body::ReportCells {
+                heavy,
+                epoch,
+                answers_root: Digest([2; 32]),
+                proven: vec![bits; cells.div_ceil(8)],
+            };
+            world.send(body, &[node_key(heavy.0)])
+        }
+    };
+}
+
+fn rules() -> impl Strategy<Value = Params> {
+    (any::<bool>(), 0u8..3, 1u8..3, 0u32..1_000_001, 0u64..200, 0u64..50, any::<bool>()).prop_map(
+        |(permissioned, per_domain, misses_max, slash_ppm, stake, pay, strict_limits)| Params {
+            permissioned,
+            slots_per_domain: [per_domain, 0, 0],
+            misses_max,
+            slash_ppm,
+            stake_min: Amount(stake),
+            pay_per_gib: Amount(pay),
+            strict_limits,
+            samples: 2,
+            repair_heights: 12,
+            nodes_max: 12,
+            groups_max: 6,
+            epoch_heights: 16,
+            ..params()
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn whatever_comes_the_invariants_hold(rules in rules(), steps in prop::collection::vec(step(), 1..160)) {
+        let mut world = World::started(rules.clone(), "2+2", 6, 2);
+        let mut watermark = 0;
+        for step in &steps {
+            run(&mut world, step);
+            world.check();
+            prop_assert!(world.state.prunable_up_to() >= watermark, "the watermark fell");
+            watermark = world.state.prunable_up_to();
+        }
+        world.check_replay(&genesis(rules));
+    }
+}
