@@ -3,9 +3,8 @@
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use prunedb_chains::ethereum::{BlockId, Hash32, Network};
 use prunedb_core::{Policy, units::ByteSize};
-use prunedb_node::Mode;
+use prunedb_node::{AdminPassword, Mode};
 use std::{net::SocketAddr, path::PathBuf};
-use zeroize::Zeroizing;
 
 /// Takes a blockchain's history off its nodes: an append-only store over an erasure-coded, encrypted lake.
 #[derive(Parser, Debug, Clone)]
@@ -158,7 +157,7 @@ pub(crate) struct NodeRun {
     pub(crate) zdb_socket: Option<PathBuf>,
     /// 0-db: the administrator's password; without one, every client may do everything
     #[arg(long, value_name = "PASSWORD", env = "PRUNEDB_ZDB_ADMIN", hide_env_values = true)]
-    pub(crate) zdb_admin: Option<Zeroizing<String>>,
+    pub(crate) zdb_admin: Option<AdminPassword>,
     /// 0-db: the mode of all namespaces [default: each has its own, `user` at first]
     #[arg(long, value_name = "user|seq", value_parser = zdb_mode)]
     pub(crate) zdb_mode: Option<Mode>,

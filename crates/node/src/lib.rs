@@ -44,4 +44,4 @@ pub use recover::{Damage, OpenReport};
 pub use scrub::ScrubStatus;
 pub use server::{NodeServer, ServeError};
 pub use upload::Upload;
-pub use zdb::{Mode, ZdbConfig};
+pub use zdb::{AdminPassword, Mode, ZdbConfig};

@@ -40,4 +40,4 @@ pub(crate) use feed::Feed;
 pub(crate) use hook::{Event, Hooks};
 pub use settings::Mode;
 pub(crate) use store::Store;
-pub use store::ZdbConfig;
+pub use store::{AdminPassword, ZdbConfig};

@@ -13,7 +13,7 @@ use crate::{Damage, OpenReport, state::lock};
 use prunedb_disk::{Disk, read_all, write_atomic};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io,
+    fmt, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard},
 };
@@ -24,12 +24,34 @@ pub(crate) const DEFAULT: &[u8] = b"default";
 /// Most namespaces of a node.
 const NAMESPACES_MAX: usize = 4096;
 
+/// The administrator's password: shown to nobody, and wiped when it is dropped.
+#[derive(Clone)]
+pub struct AdminPassword(Zeroizing<String>);
+
+impl From<String> for AdminPassword {
+    fn from(password: String) -> Self {
+        Self(password.into())
+    }
+}
+
+impl fmt::Debug for AdminPassword {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AdminPassword(..)")
+    }
+}
+
+impl AdminPassword {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
 /// How the 0-db side of a node works.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ZdbConfig {
     /// who gives it may do everything; without one, everybody may
-    pub admin: Option<Zeroizing<String>>,
+    pub admin: Option<AdminPassword>,
     /// the mode of all namespaces; without one, each has its own
     pub mode: Option<Mode>,
     /// answer writes only once they are durable
@@ -64,7 +86,7 @@ pub(crate) struct Store {
 }
 
 /// A setting, and what to make it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) enum Change {
     SizeMax(u64),
     Password(Option<Zeroizing<Vec<u8>>>),
