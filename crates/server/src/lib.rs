@@ -4,7 +4,7 @@
 //! bytes -> RequestDecoder / take_inline -> Command -> Door (Db) -> replies -> bytes
 //!          connection: limits, order       pure       blocking threads
 //! ```
-//! [`Server`] is the driver, with all of the network; [`command`] says what a request means, without I/O; [`door`] runs
+//! [`Server`] is the driver, with all of the network; `command` says what a request means, without I/O; `door` runs
 //! commands over the [`Db`](prunedb_engine::Db), synchronously, on a bounded number of blocking threads.
 //!
 //! Invariants:
