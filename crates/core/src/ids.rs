@@ -79,6 +79,11 @@ impl ContainerId {
         Self { kind: ContainerKind::Data, number }
     }
 
+    /// The index container of this number.
+    pub const fn index(number: u32) -> Self {
+        Self { kind: ContainerKind::Index, number }
+    }
+
     /// The manifest container of this number.
     pub const fn manifest(number: u32) -> Self {
         Self { kind: ContainerKind::Manifest, number }

@@ -118,13 +118,14 @@ impl Inner {
                 Err(error) => break Err(error),
             }
         };
+        let indexed = self.offload_index_if_grown();
         // what an earlier round could not publish is published now; tables alone can wait
         let published = match self.manifest.has_unpublished_container() {
             Ok(true) if self.options.offload => self.publish(),
             Ok(_) => Ok(()),
             Err(error) => Err(error),
         };
-        sealed.and(offloaded).and(published).and(self.shrink_cache())
+        sealed.and(offloaded).and(indexed).and(published).and(self.shrink_cache())
     }
 
     fn stopped(&self) -> bool {

@@ -417,9 +417,9 @@ impl Inner {
         }
         let repair_rate = options.repair_bytes_per_s;
         let (nodes, groups) = (&state.body.nodes, state.body.groups.clone());
-        let lake = Lake::new(secret, runtime, nodes, groups, connect, repair_rate);
+        let lake = Arc::new(Lake::new(secret, runtime, nodes, groups, connect, repair_rate));
         let files = Arc::new(LocalFiles::open(Arc::clone(&disk), &options.data_dir, lake.id)?);
-        let index = Arc::new(open_index(&disk, dir, &lake)?);
+        let index = Arc::new(open_index(&disk, dir, &lake, &manifest)?);
         let queue = Arc::new(Queue::default());
 
         let scan = local::resume(&files, lake.id, |table| manifest.table_by_id(table))?;
@@ -456,7 +456,7 @@ impl Inner {
             files,
             manifest,
             index,
-            lake: Arc::new(lake),
+            lake,
             writer,
             _flusher: flusher,
             term: Mutex::default(),

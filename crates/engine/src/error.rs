@@ -18,6 +18,14 @@ pub enum Error {
         /// what it said
         source: io::Error,
     },
+    /// The key was not found, but its record may be in a container whose footer could not be read for the index.
+    #[error(
+        "not found, but {container} may hold it, and too few of its shards could be read to index it: bring its nodes back, then open the database again"
+    )]
+    Unindexed {
+        /// which container
+        container: ContainerId,
+    },
     /// The file system has no room left. Nothing that was acknowledged is lost.
     #[error("the disk of {path} is full: {needed_bytes} bytes are needed, {free_bytes} are free; free some space (`prunedb evict` drops what is safe in the lake) and repeat the command", path = path.display())]
     DiskFull {

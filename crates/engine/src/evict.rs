@@ -32,7 +32,12 @@ impl Db {
         let end = self.inner.flush(report)?;
         // what leaves must be found again without its bytes
         self.inner.flush_index()?;
-        self.inner.evict(end, report)
+        let mut evicted = self.inner.evict(end, report)?;
+        if self.inner.offload_index()? {
+            self.inner.publish()?;
+            evicted.bytes += self.inner.index.evict()?;
+        }
+        Ok(evicted)
     }
 }
 

@@ -1,16 +1,20 @@
 //! The index at work: lookups, what it does not cover yet, and building it anew where it is damaged.
 
 mod duplicates;
+mod lake;
 mod upkeep;
 
 pub(crate) use duplicates::Found;
 pub use duplicates::{Contender, Duplicate};
+use lake::LakePages;
+pub(crate) use lake::adopt_index;
 
 use crate::{
     db::{Inner, Table},
     error::{At, Error},
     lake::{Lake, Trace},
     local::Kind,
+    manifest::Manifest,
     progress::{Job, OnProgress},
     record::Record,
     writer::Position,
@@ -18,7 +22,7 @@ use crate::{
 use prunedb_core::{ContainerId, TableId};
 use prunedb_disk::{Disk, create_dir_durable};
 use prunedb_format::container::TableKind;
-use prunedb_index::{Index, Location, Seed};
+use prunedb_index::{Index, Location, RemotePages, Seed};
 use std::{
     collections::HashMap,
     path::Path,
@@ -33,6 +37,19 @@ const MERGE_STEPS: u32 = 16;
 /// Records in memory from which the index is written.
 const INDEX_RECORDS: u64 = 1_000_000;
 
+/// What the lake said, where pages of the index were asked of it.
+fn from_lake(error: Error) -> Error {
+    match error {
+        Error::Index(prunedb_index::Error::Io { doing, path, source }) => {
+            match source.downcast::<Error>() {
+                Ok(error) => error,
+                Err(source) => Error::Index(prunedb_index::Error::Io { doing, path, source }),
+            }
+        }
+        error => error,
+    }
+}
+
 /// Puts a record's place into the index.
 pub(crate) fn insert(index: &Index, table: TableId, kind: TableKind, key: &[u8], at: Location) {
     match (kind, key.try_into()) {
@@ -41,30 +58,54 @@ pub(crate) fn insert(index: &Index, table: TableId, kind: TableKind, key: &[u8],
     }
 }
 
-pub(crate) fn open_index(disk: &Arc<dyn Disk>, dir: &Path, lake: &Lake) -> Result<Index, Error> {
-    let dir = dir.join(INDEX_DIR);
+pub(crate) fn open_index(
+    disk: &Arc<dyn Disk>,
+    metadata_dir: &Path,
+    lake: &Arc<Lake>,
+    manifest: &Arc<Manifest>,
+) -> Result<Index, Error> {
+    let dir = metadata_dir.join(INDEX_DIR);
     if !disk.exists(&dir).at(&dir)? {
         create_dir_durable(&**disk, &dir).at(&dir)?;
     }
     let seed = Seed::new(*lake.secret.index_seed());
     let options = prunedb_index::Options::default();
-    match Index::open(Arc::clone(disk), &dir, &seed, options) {
+    let (lake, manifest) = (Arc::clone(lake), Arc::clone(manifest));
+    let remote = Some(Arc::new(LakePages::new(lake, manifest)) as Arc<dyn RemotePages>);
+    match Index::open_with(Arc::clone(disk), &dir, &seed, options, remote.clone()) {
         Err(error) if error.is_damage() => {
             tracing::warn!(%error, "the index is damaged: built anew from footers");
-            Ok(Index::create(Arc::clone(disk), &dir, &seed, options)?)
+            Ok(Index::create_with(Arc::clone(disk), &dir, &seed, options, remote)?)
         }
         Err(prunedb_index::Error::WrongSeed { .. }) => {
             // the manifest vouches for the secret, so it is the index that came from elsewhere
             tracing::warn!(dir = %dir.display(), "the index is another lake's: built anew from footers");
-            Ok(Index::create(Arc::clone(disk), &dir, &seed, options)?)
+            Ok(Index::create_with(Arc::clone(disk), &dir, &seed, options, remote)?)
         }
-        opened => Ok(opened?),
+        opened => opened.map_err(|error| from_lake(error.into())),
     }
 }
 
 impl Inner {
     /// The first record of a key, where it lies before `end`: its place and itself.
+    ///
+    /// # Errors
+    /// [`Error::Unindexed`] where it was not found but may be in a container that could not be indexed.
     pub(crate) fn find(
+        &self,
+        table: &Table,
+        key: &[u8],
+        end: Position,
+        trace: &mut Trace,
+    ) -> Result<Option<(Location, Record)>, Error> {
+        let found = self.find_indexed(table, key, end, trace)?;
+        if found.is_none() {
+            self.refuse_unindexed(table, key)?;
+        }
+        Ok(found)
+    }
+
+    fn find_indexed(
         &self,
         table: &Table,
         key: &[u8],
@@ -80,6 +121,19 @@ impl Inner {
         })
     }
 
+    /// "Not there" must not be said of what may be in a container that nobody could look into.
+    fn refuse_unindexed(&self, table: &Table, key: &[u8]) -> Result<(), Error> {
+        for number in self.manifest.unindexed() {
+            let id = ContainerId::data(number);
+            let Some(container) = self.manifest.container(id)? else { continue };
+            let of_table = container.entry.tables.iter().find(|t| t.table.id == table.id);
+            if of_table.is_some_and(|t| (&*t.first_key..=&*t.last_key).contains(&key)) {
+                return Err(Error::Unindexed { container: id });
+            }
+        }
+        Ok(())
+    }
+
     /// Whether the record at a place is the first one of its key.
     pub(crate) fn is_first(
         &self,
@@ -89,7 +143,7 @@ impl Inner {
         trace: &mut Trace,
     ) -> Result<bool, Error> {
         let end = Position::before(at);
-        Ok(self.find(table, key, end, trace)?.is_none())
+        Ok(self.find_indexed(table, key, end, trace)?.is_none())
     }
 
     /// The first candidate that is the record of the key. They come oldest first.
@@ -115,7 +169,8 @@ impl Inner {
         Ok(None)
     }
 
-    /// Work with the index; where it turns out to be damaged it is built anew from footers, and the work done again.
+    /// Work with the index; where it turns out to be damaged it is read from the lake, or built anew from footers, and the
+    /// work done again.
     /// Nobody looks things up meanwhile: half an index would say "not there".
     pub(crate) fn healing<T>(
         &self,
@@ -123,14 +178,20 @@ impl Inner {
     ) -> Result<T, Error> {
         let attempt = |work: &mut dyn FnMut() -> Result<T, Error>| {
             let _whole = self.index_whole.read().unwrap_or_else(PoisonError::into_inner);
-            work()
+            work().map_err(from_lake)
         };
-        match attempt(&mut work) {
-            Err(Error::Index(error)) if error.is_damage() => {
-                self.rebuild_index(&error)?;
-                attempt(&mut work)
+        loop {
+            match attempt(&mut work) {
+                // each time one file fewer
+                Err(Error::Index(error)) if self.index.evict_damaged(&error)? => {
+                    tracing::warn!(%error, "a run of the index is damaged: read from the lake");
+                }
+                Err(Error::Index(error)) if error.is_damage() => {
+                    self.rebuild_index(&error)?;
+                    return attempt(&mut work);
+                }
+                answer => return answer,
             }
-            answer => answer,
         }
     }
 
@@ -171,13 +232,25 @@ impl Inner {
         numbers.extend(self.manifest.container_numbers_from(covered)?);
         numbers.sort_unstable();
         numbers.dedup();
-        numbers.retain(|&n| n >= covered && Some(n) != active);
+        let earlier = self.manifest.unindexed();
+        numbers.retain(|&n| n >= covered && !earlier.contains(&n) && Some(n) != active);
+        numbers.extend(earlier);
         if numbers.is_empty() {
             return Ok(());
         }
         let mut job = Job::start("index", numbers.len() as u64, report);
         for number in numbers {
-            self.index_container(number)?;
+            match self.index_container(number) {
+                // one lost container keeps no other from being found
+                Err(error @ Error::Lost { .. }) => {
+                    tracing::warn!(%error, "the records of a container are not in the index");
+                    self.manifest.set_unindexed(number, true)?;
+                }
+                indexed => {
+                    indexed?;
+                    self.manifest.set_unindexed(number, false)?;
+                }
+            }
             job.did(1, ContainerId::data(number));
         }
         Ok(())

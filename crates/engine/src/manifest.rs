@@ -3,6 +3,7 @@
 //! It is this machine's copy of what the lake's manifest containers hold, plus what was not published yet. A
 //! transaction is durable when the call returns. RAM: the tables, the placement and a bounded cache of entries.
 
+mod index;
 mod pages;
 mod store;
 
@@ -13,7 +14,7 @@ use prunedb_disk::Disk;
 use prunedb_format::{
     container::{TableKind, TableName},
     head::HeadBody,
-    manifest::{ContainerEntry, Edit},
+    manifest::{ContainerEntry, Edit, IndexEntry},
 };
 use std::{
     collections::{BTreeSet, HashMap},
@@ -52,6 +53,10 @@ pub(crate) struct State {
     pub(crate) next_edit: u64,
     /// the body changed since it was published
     pub(crate) head_dirty: bool,
+    /// the edit that says which index is in the lake
+    pub(crate) index_edit: Option<u64>,
+    /// number of the next index container
+    pub(crate) next_index: u32,
     /// sums over all containers
     pub(crate) totals: Totals,
 }
@@ -64,6 +69,9 @@ pub(crate) struct Manifest {
     store: Store,
     state: RwLock<State>,
     tables: RwLock<Vec<TableName>>,
+    /// the index in the lake
+    index: RwLock<Option<Arc<IndexEntry>>>,
+    unindexed: RwLock<BTreeSet<u32>>,
     entries: Mutex<HashMap<ContainerId, Arc<Container>>>,
     /// serializes changes, so that memory follows the file
     change: Mutex<()>,
@@ -85,6 +93,8 @@ impl Manifest {
             term: Term(0),
             next_edit: 0,
             head_dirty: true,
+            index_edit: None,
+            next_index: 0,
             totals: Totals::default(),
         };
         store.write(&Batch { state: Some(&state), body: Some(&state.body), ..Batch::default() })?;
@@ -110,7 +120,9 @@ impl Manifest {
                 tables.push(table);
             }
         }
-        Ok(Self::with(store, state, tables))
+        let manifest = Self::with(store, state, tables);
+        manifest.load_index()?;
+        Ok(manifest)
     }
 
     fn with(store: Store, state: State, tables: Vec<TableName>) -> Self {
@@ -118,6 +130,8 @@ impl Manifest {
             store,
             state: RwLock::new(state),
             tables: RwLock::new(tables),
+            index: RwLock::default(),
+            unindexed: RwLock::default(),
             entries: Mutex::new(HashMap::new()),
             change: Mutex::new(()),
         }
@@ -204,9 +218,15 @@ impl Manifest {
         let mut state = self.state();
         let first_edit = state.next_edit;
         let mut entries: HashMap<ContainerId, &ContainerEntry> = HashMap::new();
+        let mut index = None;
         for edit in edits {
             let number = state.next_edit;
             state.next_edit += 1;
+            if let Edit::Index(entry) = edit {
+                state.index_edit = Some(number);
+                state.next_index = state.next_index.max(entry.next_container);
+                index = Some(Arc::new(IndexEntry::clone(entry)));
+            }
             let Edit::Container(entry) = edit else { continue };
             let id = entry.stream.id;
             let known = match entries.insert(id, entry) {
@@ -234,6 +254,9 @@ impl Manifest {
         let mut cached = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         entries.keys().for_each(|id| _ = cached.remove(id));
         drop(cached);
+        if index.is_some() {
+            *self.index.write().unwrap_or_else(PoisonError::into_inner) = index;
+        }
         let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
         tables.extend(edits.iter().filter_map(|edit| match edit {
             Edit::Table(table) => Some(table.clone()),

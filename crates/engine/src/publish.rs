@@ -73,6 +73,8 @@ impl Inner {
                 })
                 .collect();
             self.manifest.set_published(body, &retired)?;
+            let runs = self.index.runs().runs.into_iter().map(|run| (run.number, run.pages));
+            self.manifest.retire_index(number, &runs.collect())?;
             self.delete_retired(term, number)?;
         }
     }

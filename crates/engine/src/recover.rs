@@ -3,6 +3,7 @@
 use crate::{
     db::Db,
     error::{Error, Failure, Failures},
+    indexing::adopt_index,
     lake::{Connect, Lake, Shards, open_head, within},
     manifest::Manifest,
     options::Options,
@@ -18,11 +19,11 @@ use prunedb_format::{
     manifest::Edit,
 };
 use prunedb_store::ShardStore;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 use tokio::{runtime::Handle, task::JoinSet};
 
 /// What a recovery brought back.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Recovered {
     /// data containers
     pub containers: u64,
@@ -34,6 +35,9 @@ pub struct Recovered {
     pub head_number: u64,
     /// its term
     pub term: Term,
+    /// containers whose footers could not be read: their records are not found until their nodes are back and the
+    /// database is opened again
+    pub unindexed: Vec<ContainerId>,
     /// nodes that answered
     pub nodes_answered: u64,
     /// answers that rule out a newer head; with fewer, the newest that was found counts
@@ -121,7 +125,12 @@ impl Db {
             // one more, so that the writer that we replace is fenced off where it takes its next term
             state.term = Term(prefix.term.0.saturating_add(1));
             state.head_dirty = false;
+            state.next_index = found.next_number(ContainerKind::Index, state.next_index);
         })?;
+        if let Some(index) = manifest.index() {
+            manifest.retire_index(prefix.number, &BTreeMap::new())?;
+            adopt_index(&*disk, &options.metadata_dir, &secret, &index)?;
+        }
         manifest.finish(&*disk)?;
         drop(manifest);
         let dir = options.metadata_dir.clone();
@@ -129,7 +138,11 @@ impl Db {
             Self::open_reporting(Arc::clone(&disk), options, secret, connect, runtime, report);
         let opened = opened.and_then(|db| db.inner.flush_index().map(|()| db));
         match opened {
-            Ok(db) => Ok((db, recovered)),
+            Ok(db) => {
+                let unindexed = db.inner.manifest.unindexed();
+                recovered.unindexed = unindexed.into_iter().map(ContainerId::data).collect();
+                Ok((db, recovered))
+            }
             Err(error) => {
                 Manifest::unfinish(&*disk, &dir)?;
                 Err(error)

@@ -97,12 +97,13 @@ impl Db {
 }
 
 impl Inner {
-    /// All containers in the lake: data, and the manifest's.
+    /// All containers in the lake: data, the index's, and the manifest's.
     pub(crate) fn subject_ids(&self) -> Result<Vec<ContainerId>, Error> {
         let data = self.manifest.container_numbers()?.into_iter().map(ContainerId::data);
         let body = self.manifest.state().body;
         let manifests = body.manifests.iter().map(|m| m.stream.id);
-        Ok(data.chain(manifests).collect())
+        let index = self.manifest.index_containers()?;
+        Ok(data.chain(index).chain(manifests).collect())
     }
 
     /// What is needed to check or repair a container; `None` where a newer one has replaced it.

@@ -3,12 +3,12 @@
 //! ```text
 //! edit:  version u8 = 1 · kind u8 · body · crc u32 (CRC-32C of all before)
 //! ```
-//! Kinds: 1 table, 2 container. An edit never changes an older one: a container entry that repeats an id replaces the
-//! entry before it. Unknown kinds are an error: a reader must not act on half of a manifest.
+//! Kinds: 1 table, 2 container, 3 index. An edit never changes an older one: a container entry that repeats an id replaces the
+//! entry before it, and an index edit replaces the one before. Unknown kinds are an error: a reader must not act on half of a manifest.
 
 use crate::{
     FormatError,
-    bytes::{Reader, put_long, put_policy},
+    bytes::{Reader, count_u32, put_long, put_policy},
     container::{TableName, TableSummary, decode_name, decode_tables, encode_name, encode_tables},
     crc32c,
     error::impossible,
@@ -20,6 +20,7 @@ use prunedb_core::{
 const VERSION: u8 = 1;
 const KIND_TABLE: u8 = 1;
 const KIND_CONTAINER: u8 = 2;
+const KIND_INDEX: u8 = 3;
 const WHAT: &str = "manifest edit";
 
 /// One step of the manifest.
@@ -30,7 +31,42 @@ pub enum Edit {
     Table(TableName),
     /// A container is in the lake.
     Container(Box<ContainerEntry>),
+    /// An index is in the lake.
+    Index(Box<IndexEntry>),
 }
+
+/// An index of everything below a data container, whose runs are in index containers.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct IndexEntry {
+    /// records of data containers below this one are in the runs
+    pub covered: u32,
+    /// number of the next index container: all that are named have lower ones
+    pub next_container: u32,
+    /// number of the next run: all that are named have lower ones
+    pub next_run: u64,
+    /// the runs
+    pub runs: Vec<IndexRun>,
+}
+
+/// A run of the index (format: index page) in consecutive index containers of [`INDEX_CONTAINER_PAGES`] pages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct IndexRun {
+    /// number of the run
+    pub number: u64,
+    /// number of the index container that begins with its first page
+    pub first_container: u32,
+    /// its level
+    pub level: u8,
+    /// the first bytes of its first page; all others there are zero
+    pub header: [u8; INDEX_HEADER_BYTES],
+}
+
+/// Pages of an index container; the last one of a run may have fewer.
+pub const INDEX_CONTAINER_PAGES: u32 = 256;
+/// Bytes of a run's first page that say something.
+pub const INDEX_HEADER_BYTES: usize = 72;
+/// More runs than any index has.
+const INDEX_RUNS_MAX: usize = 65_536;
 
 /// Everything that is needed to find, read, check and rebuild a container's shards.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -160,6 +196,20 @@ impl Edit {
                 }
                 put_long(&mut out, &entry.frame_table);
             }
+            Self::Index(entry) => {
+                assert!(entry.runs.len() <= INDEX_RUNS_MAX, "merges keep the runs few");
+                out.push(KIND_INDEX);
+                out.extend_from_slice(&entry.covered.to_le_bytes());
+                out.extend_from_slice(&entry.next_container.to_le_bytes());
+                out.extend_from_slice(&entry.next_run.to_le_bytes());
+                out.extend_from_slice(&count_u32(entry.runs.len()));
+                for run in &entry.runs {
+                    out.extend_from_slice(&run.number.to_le_bytes());
+                    out.extend_from_slice(&run.first_container.to_le_bytes());
+                    out.extend_from_slice(&[run.level, 0, 0, 0]);
+                    out.extend_from_slice(&run.header);
+                }
+            }
         }
         let crc = crc32c(&out);
         out.extend_from_slice(&crc.to_le_bytes());
@@ -190,11 +240,40 @@ impl Edit {
         let edit = match reader.u8()? {
             KIND_TABLE => Self::Table(decode_name(&mut reader)?),
             KIND_CONTAINER => Self::Container(Box::new(decode_entry(&mut reader)?)),
+            KIND_INDEX => Self::Index(Box::new(decode_index(&mut reader)?)),
             kind => return Err(impossible("kind of a manifest edit", kind)),
         };
         reader.end()?;
         Ok(edit)
     }
+}
+
+fn decode_index(reader: &mut Reader<'_>) -> Result<IndexEntry, FormatError> {
+    let mut entry = IndexEntry {
+        covered: reader.u32()?,
+        next_container: reader.u32()?,
+        next_run: reader.u64()?,
+        runs: Vec::new(),
+    };
+    for _ in 0..reader.u32()? {
+        let run = IndexRun {
+            number: reader.u64()?,
+            first_container: reader.u32()?,
+            level: reader.u8()?,
+            header: {
+                reader.zeros(3)?;
+                reader.array()?
+            },
+        };
+        if run.number >= entry.next_run {
+            return Err(impossible("number of a run", run.number));
+        }
+        if run.first_container >= entry.next_container {
+            return Err(impossible("container of a run", run.first_container));
+        }
+        entry.runs.push(run);
+    }
+    Ok(entry)
 }
 
 fn decode_entry(reader: &mut Reader<'_>) -> Result<ContainerEntry, FormatError> {

@@ -13,7 +13,7 @@ use crate::{
     merge::Suspect,
     merging::{Merge, resume_merge},
     policy::SOURCES_MAX,
-    run_file::{RunFile, RunKind, RunWriter, file_name, run_of_file_name},
+    run_file::{RemotePages, RunFile, RunKind, RunWriter, file_name, run_of_file_name},
     sequence_page::SequenceKey,
     sequence_run::{SequenceRun, SequenceRunWriter},
     sort::Sorter,
@@ -61,6 +61,7 @@ pub struct Index {
     pub(crate) dir: PathBuf,
     pub(crate) options: Options,
     pub(crate) hasher: KeyHasher,
+    remote: Option<Arc<dyn RemotePages>>,
     unknown_files: Vec<String>,
     pub(crate) merge: Mutex<Option<Merge>>,
     flush: Mutex<()>,
@@ -155,6 +156,20 @@ impl Index {
         seed: &Seed,
         options: Options,
     ) -> Result<Self, Error> {
+        Self::open_with(disk, dir, seed, options, None)
+    }
+
+    /// As [`Self::open`]; runs whose files are not in the folder are read from elsewhere.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_with(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        seed: &Seed,
+        options: Options,
+        remote: Option<Arc<dyn RemotePages>>,
+    ) -> Result<Self, Error> {
         disk.create_dir_all(dir).map_err(Error::io("create", dir))?;
         let hasher = KeyHasher::new(seed);
         let Some(manifest) = Manifest::load(&*disk, dir)? else {
@@ -166,20 +181,20 @@ impl Index {
                     reason: "it is missing, runs are there",
                 });
             }
-            return Self::create(disk, dir, seed, options);
+            return Self::create_with(disk, dir, seed, options, remote);
         };
         if manifest.seed_tag != hasher.tag() {
             return Err(Error::WrongSeed { path: dir.into() });
         }
         let mut runs = Runs::default();
         for run in &manifest.runs {
-            let file = RunFile::open(&*disk, dir, run.number, run.header_crc)?;
+            let file = RunFile::open(&*disk, dir, run.number, run.header_crc, remote.clone())?;
             runs.add(match run.kind {
                 RunKind::Keyed => OpenRun::Keyed(KeyedRun::open(file)?),
                 RunKind::Sequence => OpenRun::Sequence(SequenceRun::open(file)?),
             });
         }
-        let index = Self::with(disk, dir, hasher, options, manifest, runs)?;
+        let index = Self::with(disk, dir, hasher, options, manifest, runs, remote)?;
         index.load_filters(OPEN_FILTER_BYTES)?;
         Ok(index)
     }
@@ -194,17 +209,33 @@ impl Index {
         seed: &Seed,
         options: Options,
     ) -> Result<Self, Error> {
+        Self::create_with(disk, dir, seed, options, None)
+    }
+
+    /// As [`Self::create`], for an index whose runs may later lie elsewhere.
+    ///
+    /// # Errors
+    /// As [`Self::create`].
+    pub fn create_with(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        seed: &Seed,
+        options: Options,
+        remote: Option<Arc<dyn RemotePages>>,
+    ) -> Result<Self, Error> {
         disk.create_dir_all(dir).map_err(Error::io("create", dir))?;
         let hasher = KeyHasher::new(seed);
         let names = disk.list(dir).map_err(Error::io("list", dir))?;
         let last_run = names.iter().filter_map(|name| run_of_file_name(name)).max();
         let manifest = Manifest {
             seed_tag: hasher.tag(),
-            next_run: last_run.map_or(0, |last| last.saturating_add(1)),
+            next_run: last_run
+                .map_or(0, |last| last.saturating_add(1))
+                .max(remote.as_ref().map_or(0, |remote| remote.next_run())),
             ..Manifest::default()
         };
         manifest.store(&*disk, dir)?;
-        Self::with(disk, dir, hasher, options, manifest, Runs::default())
+        Self::with(disk, dir, hasher, options, manifest, Runs::default(), remote)
     }
 
     fn with(
@@ -214,11 +245,13 @@ impl Index {
         options: Options,
         mut manifest: Manifest,
         runs: Runs,
+        remote: Option<Arc<dyn RemotePages>>,
     ) -> Result<Self, Error> {
         assert!((2..=SOURCES_MAX).contains(&options.fan_in), "a merge reads 2 to 255 runs");
         // one that cannot go on begins again
         let recorded = manifest.merge.take();
-        let merge = recorded.as_ref().and_then(|record| resume_merge(&disk, dir, &runs, record));
+        let resume = |record| resume_merge(&disk, dir, &runs, record, remote.clone());
+        let merge = recorded.as_ref().and_then(resume);
         if merge.is_some() {
             manifest.merge = recorded;
         }
@@ -244,6 +277,7 @@ impl Index {
             dir: dir.into(),
             options,
             hasher,
+            remote,
             unknown_files,
             merge: Mutex::new(merge),
             flush: Mutex::default(),
@@ -438,7 +472,7 @@ impl Index {
             manifest.next_run += 1;
             manifest.next_run - 1
         };
-        RunWriter::create(Arc::clone(&self.disk), &self.dir, number)
+        RunWriter::create(Arc::clone(&self.disk), &self.dir, number, self.remote.clone())
     }
 
     /// Makes new runs count and old ones not, durably, then for readers.

@@ -48,6 +48,7 @@ mod merge;
 mod merging;
 mod page;
 mod policy;
+mod remote;
 mod run_file;
 mod sequence_page;
 mod sequence_run;
@@ -61,6 +62,8 @@ pub use index::{Index, Options};
 pub use lookup::Candidates;
 pub use merge::Suspect;
 pub use merging::MergeStep;
+pub use remote::{RunCopy, RunSet};
+pub use run_file::{RUN_HEADER_BYTES, RemotePages};
 pub use stats::IndexStats;
 
 #[cfg(test)]

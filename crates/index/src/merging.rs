@@ -8,7 +8,7 @@ use crate::{
     merge::{KeyedMerge, SequenceMerge, Suspect},
     page::SLOT_BYTES,
     policy::{self, Plan, RunSummary, SOURCES_MAX},
-    run_file::{RunKind, RunWriter},
+    run_file::{RemotePages, RunKind, RunWriter},
 };
 use prunedb_disk::Disk;
 use std::{path::Path, sync::Arc};
@@ -207,6 +207,7 @@ pub(crate) fn resume_merge(
     dir: &Path,
     runs: &Runs,
     record: &ManifestMerge,
+    remote: Option<Arc<dyn RemotePages>>,
 ) -> Option<Merge> {
     let of_record = |run: &&Arc<KeyedRun>| record.sources.contains(&run.file().number());
     let sources: Vec<_> = runs.keyed.iter().filter(of_record).cloned().collect();
@@ -214,7 +215,7 @@ pub(crate) fn resume_merge(
         return None;
     }
     let pages = record.progress.pages;
-    let writer = RunWriter::resume(Arc::clone(disk), dir, record.output, pages).ok()?;
+    let writer = RunWriter::resume(Arc::clone(disk), dir, record.output, pages, remote).ok()?;
     let job = KeyedMerge::resume(sources, writer, &record.progress).ok()?;
     let plan = Plan {
         sources: record.sources.clone(),

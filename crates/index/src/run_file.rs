@@ -27,8 +27,9 @@ use crate::{
 };
 use prunedb_disk::{Disk, File, Open};
 use std::{
+    fmt, io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, PoisonError, RwLock},
 };
 
 pub(crate) const RUN_VERSION: u32 = 1;
@@ -67,7 +68,7 @@ pub(crate) struct RunHeader {
 }
 
 impl RunHeader {
-    fn write(&self, run: u64) -> Page {
+    pub(crate) fn write(&self, run: u64) -> Page {
         let mut page = [0; PAGE_BYTES];
         page[4..8].copy_from_slice(&RUN_VERSION.to_le_bytes());
         page[8..16].copy_from_slice(MAGIC);
@@ -87,7 +88,7 @@ impl RunHeader {
     }
 
     /// Reads a page whose checksum fits; says what is wrong with it otherwise.
-    fn read(page: &Page, run: u64) -> Result<Self, &'static str> {
+    pub(crate) fn read(page: &Page, run: u64) -> Result<Self, &'static str> {
         if &page[8..16] != MAGIC || u64_at(page, 16) != run {
             return Err("the first page is no header of this run");
         }
@@ -130,28 +131,55 @@ pub(crate) fn run_of_file_name(name: &str) -> Option<u64> {
     (file_name(run) == name).then_some(run)
 }
 
-/// An open run file.
+/// Pages of runs that lie elsewhere, each run whole: in a lake.
+pub trait RemotePages: fmt::Debug + Send + Sync {
+    /// The first bytes of a run's first page, whose others are zero; `None` where the run is not there.
+    fn header(&self, run: u64) -> Option<[u8; RUN_HEADER_BYTES]>;
+
+    /// Reads consecutive pages of a run that is there: 4,092 bytes each, as many as fit into `pages`.
+    ///
+    /// # Errors
+    /// Why they cannot be read now.
+    fn read(&self, run: u64, first_page: u32, pages: &mut [u8]) -> io::Result<()>;
+
+    /// A number above those of all runs that are there, or were: an index that begins anew takes none of them.
+    fn next_run(&self) -> u64;
+}
+
+/// Bytes of a header page that say something.
+pub const RUN_HEADER_BYTES: usize = 72;
+
+/// An open run: its file here, its pages elsewhere, or both.
 #[derive(Debug)]
 pub(crate) struct RunFile {
-    file: Arc<dyn File>,
+    file: RwLock<Option<Arc<dyn File>>>,
+    remote: Option<Arc<dyn RemotePages>>,
     path: PathBuf,
     number: u64,
     header: RunHeader,
 }
 
 impl RunFile {
-    /// Opens a finished run; `header_crc` is the checksum of its header page as the manifest has it.
+    /// Opens a finished run; `header_crc` is the checksum of its header page as the manifest has it. Where its file is
+    /// not here it is read from elsewhere.
     pub(crate) fn open(
         disk: &dyn Disk,
         dir: &Path,
         number: u64,
         header_crc: u32,
+        remote: Option<Arc<dyn RemotePages>>,
     ) -> Result<Self, Error> {
         let damaged = |reason| Error::DamagedRun { run: number, reason };
         let path = dir.join(file_name(number));
         let file = match disk.open(&path, Open::Read) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                return Err(damaged("its file is missing"));
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                let header = remote.as_ref().and_then(|remote| remote.header(number));
+                let bytes = header.ok_or_else(|| damaged("its file is missing"))?;
+                let mut page = [0; PAGE_BYTES];
+                page[..RUN_HEADER_BYTES].copy_from_slice(&bytes);
+                check(&page, number, 0)?;
+                let header = Self::read_header(&page, &path, number, header_crc)?;
+                return Ok(Self { file: RwLock::new(None), remote, path, number, header });
             }
             other => other.map_err(Error::io("open", &path))?,
         };
@@ -161,18 +189,57 @@ impl RunFile {
         }
         let mut page = [0; PAGE_BYTES];
         read_page(&*file, &path, number, 0, &mut page)?;
-        let version = u32_at(&page, 4);
-        if version > RUN_VERSION {
-            return Err(Error::NewerVersion { path, found: version, supported: RUN_VERSION });
-        }
-        if u32_at(&page, 0) != header_crc {
-            return Err(damaged("its header is not the one that the manifest names"));
-        }
-        let header = RunHeader::read(&page, number).map_err(damaged)?;
+        let header = Self::read_header(&page, &path, number, header_crc)?;
         if bytes != u64::from(header.total_pages()) * SLOT_BYTES as u64 {
             return Err(damaged("its file has another length than its header says"));
         }
-        Ok(Self { file, path, number, header })
+        Ok(Self { file: RwLock::new(Some(file)), remote, path, number, header })
+    }
+
+    fn read_header(
+        page: &Page,
+        path: &Path,
+        number: u64,
+        header_crc: u32,
+    ) -> Result<RunHeader, Error> {
+        let damaged = |reason| Error::DamagedRun { run: number, reason };
+        let found = u32_at(page, 4);
+        if found > RUN_VERSION {
+            let path = path.into();
+            return Err(Error::NewerVersion { path, found, supported: RUN_VERSION });
+        }
+        if u32_at(page, 0) != header_crc {
+            return Err(damaged("its header is not the one that the manifest names"));
+        }
+        RunHeader::read(page, number).map_err(damaged)
+    }
+
+    /// The run's file, where it is here.
+    fn local(&self) -> Option<Arc<dyn File>> {
+        self.file.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads from elsewhere from now on, if the run is there; whether it did not before.
+    pub(crate) fn leave(&self) -> bool {
+        let page = self.header.write(self.number);
+        let there = |remote: &Arc<dyn RemotePages>| {
+            remote.header(self.number).is_some_and(|header| page.starts_with(&header))
+        };
+        let there = self.remote.as_ref().is_some_and(there);
+        let mut file = self.file.write().unwrap_or_else(PoisonError::into_inner);
+        there && file.take().is_some()
+    }
+
+    /// Where the file lies.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads pages from elsewhere, unchecked.
+    fn read_remote(&self, first: u32, pages: &mut [u8]) -> Result<(), Error> {
+        let remote = self.remote.as_ref();
+        let remote = remote.ok_or_else(|| self.damaged("its file is missing"))?;
+        remote.read(self.number, first, pages).map_err(Error::io("fetch pages of", &self.path))
     }
 
     pub(crate) fn number(&self) -> u64 {
@@ -193,7 +260,11 @@ impl RunFile {
 
     /// Reads and checks one page.
     pub(crate) fn read_page(&self, number: u32, page: &mut Page) -> Result<(), Error> {
-        read_page(&*self.file, &self.path, self.number, number, page)
+        if let Some(file) = self.local() {
+            return read_page(&*file, &self.path, self.number, number, page);
+        }
+        self.read_remote(number, page)?;
+        check(page, self.number, number)
     }
 
     /// Reads and checks consecutive pages, with the padding of their slots.
@@ -204,9 +275,16 @@ impl RunFile {
         slots: &mut Vec<u8>,
     ) -> Result<(), Error> {
         slots.resize(count as usize * SLOT_BYTES, 0);
-        self.file
-            .read_exact_at(slots, u64::from(first) * SLOT_BYTES as u64)
-            .map_err(Error::io("read", &self.path))?;
+        if let Some(file) = self.local() {
+            file.read_exact_at(slots, u64::from(first) * SLOT_BYTES as u64)
+                .map_err(Error::io("read", &self.path))?;
+        } else {
+            let mut pages = vec![0; count as usize * PAGE_BYTES];
+            self.read_remote(first, &mut pages)?;
+            for (slot, page) in slots.chunks_exact_mut(SLOT_BYTES).zip(pages.chunks(PAGE_BYTES)) {
+                slot[..PAGE_BYTES].copy_from_slice(page);
+            }
+        }
         for (number, slot) in (first..).zip(slots.chunks_exact(SLOT_BYTES)) {
             check(page_of(slot), self.number, number)?;
         }
@@ -244,6 +322,7 @@ fn read_page(
 #[derive(Debug)]
 pub(crate) struct RunWriter {
     disk: Arc<dyn Disk>,
+    remote: Option<Arc<dyn RemotePages>>,
     dir: PathBuf,
     path: PathBuf,
     file: Arc<dyn File>,
@@ -254,11 +333,17 @@ pub(crate) struct RunWriter {
 }
 
 impl RunWriter {
-    pub(crate) fn create(disk: Arc<dyn Disk>, dir: &Path, number: u64) -> Result<Self, Error> {
+    pub(crate) fn create(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        number: u64,
+        remote: Option<Arc<dyn RemotePages>>,
+    ) -> Result<Self, Error> {
         let path = dir.join(file_name(number));
         let file = disk.open(&path, Open::CreateNew).map_err(Error::io("create", &path))?;
         Ok(Self {
             disk,
+            remote,
             dir: dir.into(),
             path,
             file,
@@ -275,6 +360,7 @@ impl RunWriter {
         dir: &Path,
         number: u64,
         pages: u32,
+        remote: Option<Arc<dyn RemotePages>>,
     ) -> Result<Self, Error> {
         let path = dir.join(file_name(number));
         let file = disk.open(&path, Open::ReadWrite).map_err(Error::io("open", &path))?;
@@ -288,7 +374,8 @@ impl RunWriter {
         }
         file.set_len(bytes).map_err(Error::io("cut", &path))?;
         let buffer = Vec::with_capacity(WRITE_PAGES * SLOT_BYTES);
-        Ok(Self { disk, dir: dir.into(), path, file, number, buffer, written_pages, keep: true })
+        let dir = dir.into();
+        Ok(Self { disk, remote, dir, path, file, number, buffer, written_pages, keep: true })
     }
 
     pub(crate) fn number(&self) -> u64 {
@@ -351,7 +438,8 @@ impl RunWriter {
         Ok(FinishedRun {
             header_crc: u32_at(&page, 0),
             file: RunFile {
-                file: self.file.clone(),
+                file: RwLock::new(Some(self.file.clone())),
+                remote: self.remote.clone(),
                 path: self.path.clone(),
                 number: self.number,
                 header: *header,

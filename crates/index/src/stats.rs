@@ -15,7 +15,7 @@ pub struct IndexStats {
     pub keyed_runs: u64,
     /// runs of sequence tables
     pub sequence_runs: u64,
-    /// bytes of all runs on disk
+    /// bytes of all runs, each once, here or elsewhere
     pub disk_bytes: u64,
     /// filters, memtables and descriptors
     pub ram_bytes: u64,

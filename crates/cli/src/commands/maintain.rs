@@ -66,6 +66,11 @@ pub(super) fn verify(args: &args::Verify, session: &Session, io: &mut Io) -> any
             ))?;
         }
     }
+    let twice = session.db.duplicates()?.len() as u64;
+    if twice > 0 {
+        let keys = count(twice, "key");
+        io.note(format!("{keys} with two different values: `prunedb status` shows them"));
+    }
     if !verified.lost.is_empty() {
         io.sink.finish()?;
         bail!(lost(&verified));

@@ -95,6 +95,7 @@ pub(crate) fn run(
             "head_number": recovered.head_number,
             "term": recovered.term.0,
             "nodes_answered": recovered.nodes_answered,
+            "unindexed": recovered.unindexed.iter().map(ToString::to_string).collect::<Vec<_>>(),
         }))?;
     } else {
         io.line(format_args!(
@@ -107,10 +108,15 @@ pub(crate) fn run(
             recovered.term
         ))?;
     }
+    for container in &recovered.unindexed {
+        io.note(format!(
+            "{container}: too few of its shards can be read to find its records; once its nodes are back, the next command does"
+        ));
+    }
     if matches!(config.nodes, Nodes::Remote(_)) {
         io.note("an old writer of this lake, if it is alive, is refused from the next write on");
     }
-    Ok(Exit::Done)
+    Ok(Exit::of(recovered.unindexed.is_empty()))
 }
 
 /// The secret of `--secret`, or that in the folder; both, only where they are the same.

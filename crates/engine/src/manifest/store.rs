@@ -64,6 +64,10 @@ type Places = (u32, u32, u32, u32);
 type DuplicateRow<'a> = (u32, [u8; 32], [u8; 32], &'a [u8]);
 /// More are not kept: a program that puts its keys twice would fill the disk.
 const DUPLICATES_MAX: u64 = 10_000;
+/// The index container that begins with the first page of a run that is copied into the lake, or about to be.
+const INDEX_RUNS: TableDefinition<u64, u32> = TableDefinition::new("index runs");
+/// Containers whose records are not in the index: their footers could not be read.
+const UNINDEXED: TableDefinition<u32, ()> = TableDefinition::new("unindexed");
 const NUMBERS: TableDefinition<&str, u64> = TableDefinition::new("numbers");
 const BODY: TableDefinition<(), &[u8]> = TableDefinition::new("body");
 const LAKE: TableDefinition<(), [u8; 16]> = TableDefinition::new("lake");
@@ -143,6 +147,11 @@ pub(super) struct Batch<'a> {
     pub(super) read_back: Option<ContainerId>,
     pub(super) retired: Option<(&'a [Retired], &'a [ContainerId])>,
     pub(super) duplicates: &'a [Found],
+    /// runs that get index containers, and runs that are forgotten
+    pub(super) index_runs: (&'a [(u64, u32)], &'a [u64]),
+    /// containers that no run needs any more
+    pub(super) remove_containers: &'a [ContainerId],
+    pub(super) unindexed: Option<(u32, bool)>,
 }
 
 #[derive(Debug)]
@@ -309,6 +318,8 @@ impl Store {
             container_bytes,
             coded_bytes,
             lake_bytes,
+            index_edit,
+            next_index,
         ] = numbers;
         let body = HeadBody::decode(&bytes).map_err(|e| self.damaged(e.to_string()))?;
         if body.groups.is_empty() {
@@ -324,6 +335,9 @@ impl Store {
             term: Term(term),
             next_edit,
             head_dirty: head_dirty != 0,
+            index_edit: index_edit.checked_sub(1),
+            next_index: u32::try_from(next_index)
+                .map_err(|_| self.damaged(format!("index container {next_index}")))?,
             totals,
         })
     }
@@ -527,6 +541,26 @@ impl Store {
         read().map_err(|e| self.failed(e))
     }
 
+    /// Runs that have index containers, with the number of the first one.
+    pub(super) fn index_runs(&self) -> Result<BTreeMap<u64, u32>, Error> {
+        let read = || -> Result<BTreeMap<u64, u32>, redb::Error> {
+            let table = self.database.begin_read()?.open_table(INDEX_RUNS)?;
+            table
+                .iter()?
+                .map(|row| row.map(|(run, n)| (run.value(), n.value())).map_err(Into::into))
+                .collect()
+        };
+        read().map_err(|e| self.failed(e))
+    }
+
+    pub(super) fn unindexed(&self) -> Result<BTreeSet<u32>, Error> {
+        let read = || -> Result<BTreeSet<u32>, redb::Error> {
+            let table = self.database.begin_read()?.open_table(UNINDEXED)?;
+            table.iter()?.map(|row| Ok(row?.0.value())).collect()
+        };
+        read().map_err(|e| self.failed(e))
+    }
+
     pub(super) fn duplicate_count(&self) -> Result<u64, Error> {
         let read = || -> Result<u64, redb::Error> {
             Ok(self.database.begin_read()?.open_table(DUPLICATES)?.len()?)
@@ -572,7 +606,7 @@ fn failed(path: &Path, error: impl Into<redb::Error>) -> Error {
 /// Lake, body, numbers.
 type StateRow = ([u8; 16], Vec<u8>, [u64; NUMBER_NAMES.len()]);
 
-const NUMBER_NAMES: [&str; 9] = [
+const NUMBER_NAMES: [&str; 11] = [
     "head number",
     "term",
     "next edit",
@@ -582,6 +616,8 @@ const NUMBER_NAMES: [&str; 9] = [
     "container bytes",
     "coded bytes",
     "lake bytes",
+    "index edit, plus one",
+    "next index container",
 ];
 
 fn write_batch(
@@ -598,6 +634,8 @@ fn write_batch(
     let mut read_back = transaction.open_table(READ_BACK)?;
     let mut retired = transaction.open_table(RETIRED)?;
     let mut duplicates = transaction.open_table(DUPLICATES)?;
+    let mut index_runs = transaction.open_table(INDEX_RUNS)?;
+    let mut unindexed = transaction.open_table(UNINDEXED)?;
     let mut numbers = transaction.open_table(NUMBERS)?;
     let mut body = transaction.open_table(BODY)?;
     let mut lake = transaction.open_table(LAKE)?;
@@ -612,6 +650,8 @@ fn write_batch(
             state.totals.container_bytes,
             state.totals.coded_bytes,
             state.totals.lake_bytes,
+            state.index_edit.map_or(0, |edit| edit + 1),
+            state.next_index.into(),
         ];
         for (name, value) in NUMBER_NAMES.iter().zip(values) {
             numbers.insert(name, value)?;
@@ -647,6 +687,21 @@ fn write_batch(
     }
     if let Some(id) = batch.read_back {
         read_back.insert(key(id), ())?;
+    }
+    for (run, first_container) in batch.index_runs.0 {
+        index_runs.insert(run, first_container)?;
+    }
+    for run in batch.index_runs.1 {
+        index_runs.remove(run)?;
+    }
+    for &id in batch.remove_containers {
+        containers.remove(key(id))?;
+        read_back.remove(key(id))?;
+    }
+    match batch.unindexed {
+        Some((number, true)) => _ = unindexed.insert(number, ())?,
+        Some((number, false)) => _ = unindexed.remove(number)?,
+        None => {}
     }
     for Found { places: (first, second), table, digests, key } in batch.duplicates {
         if duplicates.len()? < DUPLICATES_MAX {

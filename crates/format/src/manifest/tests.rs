@@ -76,10 +76,30 @@ fn any_entry() -> impl Strategy<Value = ContainerEntry> {
     )
 }
 
+fn any_index() -> impl Strategy<Value = IndexEntry> {
+    let run = (0u64..100, 0u32..100, any::<u8>(), any::<[u8; 8]>()).prop_map(
+        |(number, first_container, level, header)| IndexRun {
+            number,
+            first_container,
+            level,
+            header: header.repeat(9).try_into().unwrap(),
+        },
+    );
+    (any::<u32>(), 100u32.., 100u64.., vec(run, 0..4)).prop_map(
+        |(covered, next_container, next_run, runs)| IndexEntry {
+            covered,
+            next_container,
+            next_run,
+            runs,
+        },
+    )
+}
+
 fn any_edit() -> impl Strategy<Value = Edit> {
     prop_oneof![
         any_summary(3).prop_map(|summary| Edit::Table(summary.table)),
         any_entry().prop_map(|entry| Edit::Container(Box::new(entry))),
+        any_index().prop_map(|entry| Edit::Index(Box::new(entry))),
     ]
 }
 
@@ -115,7 +135,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_an_edit_or_refused(kind in 0u8..4, body in vec(any::<u8>(), 0..300)) {
+    fn any_bytes_are_an_edit_or_refused(kind in 0u8..5, body in vec(any::<u8>(), 0..300)) {
         prop_assert!(Edit::decode(&body).is_err());
         let bytes = sealed(&[&[1, kind], &body[..]].concat());
         if let Ok(edit) = Edit::decode(&bytes) {
@@ -171,7 +191,7 @@ fn longer_name_is_not_written() {
 fn newer_version_and_unknown_kind_are_told() {
     let found = Edit::decode(&sealed(&[2, 1]));
     assert!(matches!(found, Err(FormatError::Version { found: 2, known: 1, .. })));
-    for kind in [0, 3, 255] {
+    for kind in [0, 4, 255] {
         let found = Edit::decode(&sealed(&[1, kind]));
         assert!(matches!(found, Err(FormatError::Value { .. })), "{kind}: {found:?}");
     }
@@ -212,6 +232,29 @@ fn container_entry_that_contradicts_itself_is_refused() {
         (tables + 4, 1, "a sequence with keys of one byte"),
         (tables + 8, 1, "records of a table"),
         (tables + 14, b'c', "first key behind the last"),
+    ] {
+        let mut bad = body.to_vec();
+        assert_ne!(bad[at], byte, "{why}");
+        bad[at] = byte;
+        let found = Edit::decode(&sealed(&bad));
+        assert!(found.is_err(), "{why}: {found:?}");
+    }
+}
+
+#[test]
+fn index_entry_that_contradicts_itself_is_refused() {
+    let run = IndexRun { number: 6, first_container: 8, level: 1, header: [5; INDEX_HEADER_BYTES] };
+    let entry = IndexEntry { covered: 3, next_container: 9, next_run: 7, runs: vec![run] };
+    let good = Edit::Index(Box::new(entry)).encode();
+    let body = &good[..good.len() - 4];
+    for (at, byte, why) in [
+        (2 + 4, 8, "next container"),
+        (2 + 8, 6, "next run"),
+        (2 + 16, 0, "one run less"),
+        (2 + 16, 2, "one run more"),
+        (2 + 20, 7, "number of the run"),
+        (2 + 28, 9, "its container"),
+        (2 + 33, 1, "unused byte"),
     ] {
         let mut bad = body.to_vec();
         assert_ne!(bad[at], byte, "{why}");

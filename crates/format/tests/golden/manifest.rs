@@ -5,7 +5,7 @@ use prunedb_core::{ContainerId, Digest, Generation, Policy, TableId, Term};
 use prunedb_format::{
     container::{TableKind, TableName, TableSummary},
     crc32c,
-    manifest::{ContainerEntry, Edit, StreamEntry},
+    manifest::{ContainerEntry, Edit, INDEX_HEADER_BYTES, IndexEntry, IndexRun, StreamEntry},
 };
 
 fn digest(of: &str) -> Digest {
@@ -49,6 +49,17 @@ fn container() -> Edit {
     }))
 }
 
+fn index() -> Edit {
+    let run = |number: u64, first_container, level| IndexRun {
+        number,
+        first_container,
+        level,
+        header: digest("header").0.repeat(3)[..INDEX_HEADER_BYTES].try_into().unwrap(),
+    };
+    let runs = vec![run(3, 0, 2), run(9, 40, 0)];
+    Edit::Index(Box::new(IndexEntry { covered: 7, next_container: 41, next_run: 12, runs }))
+}
+
 #[test]
 fn manifest_fixtures() {
     let table = TableName { id: TableId(1), kind: TableKind::Sequence, name: "blocks".into() };
@@ -56,7 +67,7 @@ fn manifest_fixtures() {
     let container = container().encode();
     let sealed = |body: &[u8]| [body, &crc32c(body).to_le_bytes()].concat();
     let mut unknown = table[..table.len() - 4].to_vec();
-    unknown[1] = 3;
+    unknown[1] = 4;
     let mut newer = table[..table.len() - 4].to_vec();
     newer[0] = 2;
     let cut = container[..container.len() - 1].to_vec();
@@ -66,11 +77,12 @@ fn manifest_fixtures() {
         vec![
             fixture("table.edit", table.clone(), reencode),
             fixture("container.edit", container.clone(), reencode),
+            fixture("index.edit", index().encode(), reencode),
             fixture("flipped.edit", flipped(container, 40), reencode)
                 .refused(r#"Checksum { what: "manifest edit""#),
             fixture("cut.edit", cut, reencode).refused(r#"Checksum { what: "manifest edit""#),
             fixture("unknown-kind.edit", sealed(&unknown), reencode)
-                .refused(r#"Value { what: "kind of a manifest edit", found: 3"#),
+                .refused(r#"Value { what: "kind of a manifest edit", found: 4"#),
             fixture("newer-version.edit", sealed(&newer), reencode)
                 .refused(r#"Version { what: "manifest edit", found: 2"#),
         ],

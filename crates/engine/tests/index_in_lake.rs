@@ -1,0 +1,215 @@
+//! The index in the lake: read page by page where the local files are gone, taken by a recovery, cleaned up.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod common;
+
+use common::{World, check, fill, quiet, value};
+use prunedb_core::{ContainerId, ContainerKind};
+use prunedb_engine::{Db, Depth, Error};
+use prunedb_store::ShardStore as _;
+use std::{collections::BTreeSet, path::Path};
+
+/// Files of runs in the index's folder.
+fn run_files(dir: &Path) -> usize {
+    let names = std::fs::read_dir(dir.join("metadata/index")).unwrap();
+    names.filter(|e| e.as_ref().unwrap().path().extension().is_some_and(|e| e == "run")).count()
+}
+
+/// Index containers of which some node has a shard.
+fn index_containers(world: &World, db: &Db) -> BTreeSet<ContainerId> {
+    let list = |store: &prunedb_store::MemoryStore| {
+        world.runtime.block_on(store.list(db.lake(), None, 1000)).unwrap()
+    };
+    let all = world.stores.values().flat_map(list).map(|stat| stat.id.container);
+    all.filter(|id| id.kind == ContainerKind::Index).collect()
+}
+
+/// Takes so many shards of a container away that it is lost.
+fn lose(world: &World, db: &Db, container: u32) {
+    // the last data shard, where the footer is, and all parity
+    for shard in 3..6 {
+        let id = world.shard(db, container, shard);
+        assert!(world.holder(id).lose(id));
+    }
+}
+
+#[test]
+fn lookups_go_to_the_lake_where_the_local_index_is_gone() {
+    let (world, db) = World::open_new("4+2", 8);
+    fill(&db, 0, 300, 5000);
+    let evicted = db.evict(&mut quiet()).unwrap();
+    assert!(evicted.kept.is_empty() && evicted.bytes > 0);
+    assert_eq!(run_files(world.dir.path()), 0);
+    check(&db, 0, 300, 5000);
+    // also with nodes down, after a reopen, and beside new runs
+    world.set_offline(&[0, 5], true);
+    drop(db);
+    let db = world.open().unwrap();
+    check(&db, 0, 300, 5000);
+    world.set_offline(&[0, 5], false);
+    fill(&db, 300, 50, 5000);
+    db.flush(&mut quiet()).unwrap();
+    db.close().unwrap();
+    assert!(run_files(world.dir.path()) > 0);
+    let db = world.open().unwrap();
+    check(&db, 0, 350, 5000);
+    let absent = db.get(&db.table("test/keyed").unwrap(), &999u64.to_le_bytes());
+    assert_eq!(absent.unwrap(), None);
+    assert!(db.verify(Depth::Deep, &mut quiet()).unwrap().is_healthy());
+}
+
+#[test]
+fn a_damaged_page_in_the_lake_is_rebuilt_from_other_shards() {
+    let (world, db) = World::open_new("4+2", 8);
+    fill(&db, 0, 300, 5000);
+    db.evict(&mut quiet()).unwrap();
+    for id in index_containers(&world, &db) {
+        let id = prunedb_core::ShardId { container: id, ..world.shard(&db, 0, 0) };
+        assert!(world.holder(id).falsify(id, 100));
+    }
+    check(&db, 0, 300, 5000);
+    assert!(db.status().unwrap().damaged_shards > 0);
+    db.repair(false, &mut quiet()).unwrap();
+    assert!(db.verify(Depth::Deep, &mut quiet()).unwrap().is_healthy());
+}
+
+#[test]
+fn a_recovery_takes_the_index_from_the_lake_and_reads_no_footer() {
+    let (world, db) = World::open_new("4+2", 8);
+    fill(&db, 0, 600, 5000);
+    db.evict(&mut quiet()).unwrap();
+    let containers = db.status().unwrap().containers;
+    assert!(containers > 2);
+    lose(&world, &db, 1);
+    drop(db);
+    let new = world.dir.path().join("new");
+    let (db, recovered) = world.recover(&new, &mut quiet()).unwrap();
+    assert_eq!((recovered.containers, recovered.unindexed), (containers, vec![]));
+    assert_eq!(run_files(&new), 0);
+    let sequence = db.table("test/sequence").unwrap();
+    let mut lost = 0;
+    for number in 0..600u64 {
+        match db.get(&sequence, &number.to_be_bytes()) {
+            Ok(found) => assert_eq!(found, Some(value(number, 5000)), "{number}"),
+            Err(Error::Lost { container, .. }) if container == ContainerId::data(1) => lost += 1,
+            Err(error) => panic!("{number}: {error}"),
+        }
+    }
+    assert!((1..600).contains(&lost));
+    // and it goes on
+    fill(&db, 600, 30, 5000);
+    db.evict(&mut quiet()).unwrap();
+    check(&db, 600, 30, 5000);
+}
+
+#[test]
+fn a_recovery_without_an_index_skips_what_is_lost_and_names_it() {
+    let (world, db) = World::open_new("4+2", 8);
+    fill(&db, 0, 600, 5000);
+    db.flush(&mut quiet()).unwrap();
+    assert!(index_containers(&world, &db).is_empty());
+    lose(&world, &db, 1);
+    drop(db);
+    let new = world.dir.path().join("new");
+    let (db, recovered) = world.recover(&new, &mut quiet()).unwrap();
+    assert_eq!(recovered.unindexed, [ContainerId::data(1)]);
+    let looked_up = |db: &Db| {
+        let (sequence, keyed) =
+            (db.table("test/sequence").unwrap(), db.table("test/keyed").unwrap());
+        let mut refused = 0;
+        for number in 0..600u64 {
+            match db.get(&sequence, &number.to_be_bytes()) {
+                Ok(found) => assert_eq!(found, Some(value(number, 5000)), "{number}"),
+                Err(Error::Unindexed { container }) => {
+                    assert_eq!(container, ContainerId::data(1));
+                    // nor is it said of the keyed one that it is not there
+                    assert!(db.get(&keyed, &number.to_le_bytes()).is_err());
+                    refused += 1;
+                }
+                Err(error) => panic!("{number}: {error}"),
+            }
+        }
+        refused
+    };
+    let refused = looked_up(&db);
+    assert!((1..600).contains(&refused));
+    // a position that no container can hold is not there
+    let sequence = db.table("test/sequence").unwrap();
+    assert_eq!(db.get(&sequence, &9999u64.to_be_bytes()).unwrap(), None);
+    db.close().unwrap();
+    let db = Db::open(
+        World::disk(),
+        world.options(&new),
+        world.secret(),
+        &world.connect(),
+        world.runtime.handle().clone(),
+    );
+    assert_eq!(looked_up(&db.unwrap()), refused);
+}
+
+#[test]
+fn containers_of_merged_runs_leave_the_lake_some_heads_later() {
+    let (world, db) = World::open_new("2+1", 4);
+    let mut most = 0;
+    for round in 0..60 {
+        fill(&db, round * 3, 3, 100);
+        db.evict(&mut quiet()).unwrap();
+        most = most.max(index_containers(&world, &db).len());
+    }
+    // two runs a round, merged by sixteen, and those of the last heads
+    assert!((16..=120).contains(&most), "{most}");
+    assert!(index_containers(&world, &db).len() < 100);
+    check(&db, 0, 180, 100);
+    assert!(db.verify(Depth::Deep, &mut quiet()).unwrap().is_healthy());
+    drop(db);
+    let (db, recovered) = world.recover(&world.dir.path().join("new"), &mut quiet()).unwrap();
+    assert_eq!((recovered.containers, recovered.unindexed), (60, vec![]));
+    check(&db, 0, 180, 100);
+    assert!(db.verify(Depth::Deep, &mut quiet()).unwrap().is_healthy());
+}
+
+#[test]
+fn a_damaged_run_that_is_in_the_lake_is_read_from_there() {
+    let (world, db) = World::open_new("4+2", 8);
+    fill(&db, 0, 300, 5000);
+    db.evict(&mut quiet()).unwrap();
+    fill(&db, 300, 50, 5000);
+    db.flush(&mut quiet()).unwrap();
+    db.close().unwrap();
+    let db = world.open().unwrap();
+    let index = world.dir.path().join("metadata/index");
+    let kept: Vec<_> = std::fs::read_dir(&index).unwrap().map(|e| e.unwrap().path()).collect();
+    let runs: Vec<_> = kept.iter().filter(|p| p.extension().is_some_and(|e| e == "run")).collect();
+    let copies: Vec<_> = runs.iter().map(|path| std::fs::read(path).unwrap()).collect();
+    db.evict(&mut quiet()).unwrap();
+    drop(db);
+    // files that came back, as a restored backup would have them, and rotten
+    for (path, copy) in runs.iter().zip(copies) {
+        let mut bytes = copy;
+        bytes[4096 + 200] ^= 1;
+        std::fs::write(path, bytes).unwrap();
+    }
+    let db = world.open().unwrap();
+    assert!(run_files(world.dir.path()) > 0);
+    check(&db, 0, 350, 5000);
+    assert_eq!(run_files(world.dir.path()), 0);
+}
+
+#[test]
+fn a_lost_local_index_is_built_anew_and_takes_no_number_twice() {
+    let (world, db) = World::open_new("4+2", 8);
+    fill(&db, 0, 300, 5000);
+    db.evict(&mut quiet()).unwrap();
+    drop(db);
+    std::fs::remove_dir_all(world.dir.path().join("metadata/index")).unwrap();
+    let db = world.open().unwrap();
+    check(&db, 0, 300, 5000);
+    fill(&db, 300, 50, 5000);
+    db.evict(&mut quiet()).unwrap();
+    assert_eq!(run_files(world.dir.path()), 0);
+    check(&db, 0, 350, 5000);
+    drop(db);
+    let (db, _) = world.recover(&world.dir.path().join("new"), &mut quiet()).unwrap();
+    check(&db, 0, 350, 5000);
+}
