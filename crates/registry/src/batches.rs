@@ -51,8 +51,6 @@ canonical_struct! {
     }
 }
 
-const _: () = assert!(8 + 4 + 32 + 32 + 4 * 4 + 8 + 8 + 4 + 8 + 8 == 128);
-
 impl Batch {
     /// Length of each shard.
     pub fn shard_bytes(&self) -> u64 {
@@ -279,4 +277,46 @@ impl State {
 fn expect_term(expected: Term, found: u64) -> Result<(), Reject> {
     let found = Term(found);
     if expected == found { Ok(()) } else { Err(Reject::Term { expected, found }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_has_128_bytes_and_every_sample_a_batch() {
+        let mut batches = Batches::default();
+        batches.open_group();
+        batches.open_group();
+        for number in 0..6u32 {
+            let batch = Batch {
+                first_block: 0,
+                blocks: 1,
+                container_digest: Digest::default(),
+                root: Digest::default(),
+                codec: 1,
+                generation: 0,
+                leaf_bytes: 4096,
+                leaves_per_shard: 1 + number,
+                container_bytes: 0,
+                coded_bytes: 0,
+                group: number % 2,
+                term: 1,
+                height: 1,
+            };
+            assert_eq!(batch.to_bytes().len(), 128);
+            batches.push(batch);
+        }
+        // group 1 has batches 1, 3, 5 with 8, 16, 24 samples
+        assert_eq!(
+            (batches.of_group(1), batches.samples(1, 2), batches.samples(1, 3)),
+            (3, 24, 48)
+        );
+        let at = |n| batches.sample(1, n);
+        assert_eq!(at(0), SampleAt { batch: 1, sample: 0 });
+        assert_eq!(at(7), SampleAt { batch: 1, sample: 7 });
+        assert_eq!(at(8), SampleAt { batch: 3, sample: 0 });
+        assert_eq!(at(47), SampleAt { batch: 5, sample: 23 });
+        assert_eq!(batches.position(5), 2);
+    }
 }

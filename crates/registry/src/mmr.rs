@@ -42,7 +42,7 @@ mod tests {
                 // list 0 is the plain one, list k has another leaf 12 k
                 let leaf = if changed > 0 && n as usize == 12 * changed { !n } else { n };
                 mmr.push(&leaf.to_le_bytes());
-                assert_eq!(mmr.peaks.len() as u32, (n + 1).count_ones());
+                assert_eq!(mmr.peaks.len(), (n + 1).count_ones() as usize);
             }
         }
         for changed in 1..9 {
