@@ -72,6 +72,10 @@ pub(crate) enum Command {
     Recover(Recover),
     /// Show the effective configuration and where each value comes from
     Config,
+    /// Work out what a lake of this shape survives, what its repair costs, and whether it can be kept
+    Plan(crate::commands::plan::Plan),
+    /// Show which containers the loss of nodes would put at risk or lose, as things are now
+    WhatIf(crate::commands::what_if::WhatIf),
     /// Measure this machine
     #[command(subcommand)]
     Bench(crate::commands::bench::Bench),

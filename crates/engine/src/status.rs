@@ -232,7 +232,7 @@ impl Inner {
         tables.collect()
     }
 
-    fn node_statuses(&self) -> Vec<NodeStatus> {
+    pub(crate) fn node_statuses(&self) -> Vec<NodeStatus> {
         let answers = self.lake.all(|store| Box::pin(async move { store.space().await }));
         let placement = self.lake.placement();
         placement

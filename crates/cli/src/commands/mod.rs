@@ -14,10 +14,12 @@ pub(crate) mod init;
 mod kv;
 mod maintain;
 pub(crate) mod node;
+pub(crate) mod plan;
 mod prune;
 pub(crate) mod recover;
 mod status;
 pub(crate) mod up;
+pub(crate) mod what_if;
 
 pub(crate) use import::{find_files, import_files};
 
@@ -48,6 +50,7 @@ pub(crate) fn run(command: &Command, session: &Session, io: &mut Io) -> anyhow::
         Command::Verify(args) => maintain::verify(args, session, io),
         Command::Repair(args) => maintain::repair(args, session, io),
         Command::Prune(args) => prune::run(args, session, io),
+        Command::WhatIf(args) => what_if::run(args, session, io),
         Command::Demo(_)
         | Command::Init(_)
         | Command::Up(_)
@@ -55,6 +58,7 @@ pub(crate) fn run(command: &Command, session: &Session, io: &mut Io) -> anyhow::
         | Command::Node(_)
         | Command::Recover(_)
         | Command::Config
+        | Command::Plan(_)
         | Command::Bench(_) => bail!("this command does not run inside of `prunedb up`"),
     }
 }

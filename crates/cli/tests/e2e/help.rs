@@ -3,7 +3,7 @@
 use crate::common::{clean_command, output};
 use std::path::Path;
 
-const COMMANDS: [&str; 27] = [
+const COMMANDS: [&str; 29] = [
     "",
     "bench codec",
     "demo",
@@ -31,6 +31,8 @@ const COMMANDS: [&str; 27] = [
     "config",
     "bench",
     "bench engine",
+    "plan",
+    "what-if",
 ];
 
 #[test]

@@ -17,5 +17,6 @@ mod full_disk;
 mod help;
 mod kv;
 mod nodes;
+mod plan;
 mod resp;
 mod up;
