@@ -14,7 +14,7 @@ pub struct Holders {
     pub nodes: Vec<NodeStatus>,
     /// for each group the nodes of its slots, by position among the nodes
     pub groups: Vec<Vec<usize>>,
-    /// every container in the lake: data, then the manifest's
+    /// every container in the lake: data, index, manifest
     pub containers: Vec<HeldContainer>,
 }
 
