@@ -122,12 +122,19 @@ pub(crate) struct Up {
 
 #[derive(ClapArgs, Debug, Clone)]
 #[command(
-    after_help = "Examples:\n  prunedb serve\n  prunedb serve --resp 0.0.0.0:6379\n  redis-cli SET key value\n\n\
+    after_help = "Examples:\n  prunedb serve\n  prunedb serve --resp 0.0.0.0:6379\n  redis-cli SET key value\n  \
+    prunedb serve --reader --dir ./reader --secret /safe/lake.secret --nodes 10.0.0.1:9900,10.0.0.2:9900\n\n\
     Commands: SET GET MGET MSET SETNX EXISTS SCAN SELECT INFO DBSIZE TYPE STRLEN PING ... A SET is answered when it is \
     durable. Nothing is ever changed or deleted. A connection begins with the table `default`; SELECT takes a name, or a \
-    table's number. There is no password: whoever reaches the address reads and writes."
+    table's number. There is no password: whoever reaches the address reads and writes.\n\n\
+    A reader sees what the writer has offloaded, a second or so later. Its folder is a cache: it can be removed at any time."
 )]
 pub(crate) struct Serve {
+    /// Follow a lake that another one writes, read-only, in a folder of its own; any number of readers may
+    #[arg(long)]
+    pub(crate) reader: bool,
+    #[command(flatten)]
+    pub(crate) lake: LakeAccess,
     /// Address to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:6379")]
     pub(crate) resp: SocketAddr,
@@ -393,6 +400,13 @@ pub(crate) struct Prune {
     rm -r prunedb-data/data prunedb-data/metadata && prunedb recover"
 )]
 pub(crate) struct Recover {
+    #[command(flatten)]
+    pub(crate) lake: LakeAccess,
+}
+
+/// How a lake is found from an empty folder.
+#[derive(ClapArgs, Debug, Clone)]
+pub(crate) struct LakeAccess {
     /// File with the lake secret, copied into the folder [default: lake.secret in the folder]
     #[arg(long, value_name = "FILE")]
     pub(crate) secret: Option<PathBuf>,

@@ -36,11 +36,12 @@ const fn key(name: &'static str, default: &'static str, help: &'static str) -> K
 }
 
 /// All keys, in the order in which they are shown.
-pub(crate) const KEYS: [Key; 15] = [
+pub(crate) const KEYS: [Key; 17] = [
     fixed("lake", "the lake's name, derived from its secret"),
     fixed("policy", "p+q: any p of p+q shards give a container back"),
     fixed("nodes", "the lake's storage nodes, HOST:PORT each"),
     fixed("local_nodes", "storage nodes in this folder and process, instead of `nodes`"),
+    fixed("reader", "true: this folder follows a lake that another one writes"),
     key("local_capacity", "1TB", "bytes that each local node may take up"),
     key(
         "container_bytes",
@@ -52,6 +53,7 @@ pub(crate) const KEYS: [Key; 15] = [
     key("group_ms", "10", "milliseconds after which a put is durable though nobody waits for it"),
     key("cache_bytes", "10GB", "local bytes of offloaded containers that are kept"),
     key("spool_memory_bytes", "128MiB", "coded streams up to this size are spooled in memory"),
+    key("follow_ms", "1000", "milliseconds after which a reader looks at its lake again"),
     key("data_dir", "data", "folder of containers and caches"),
     key("metadata_dir", "metadata", "folder of manifest and index"),
     key("secret_file", "lake.secret", "file with the lake secret"),
@@ -99,6 +101,7 @@ impl Layers {
             let value = match value {
                 toml::Value::String(text) => text,
                 toml::Value::Integer(number) => number.to_string(),
+                toml::Value::Boolean(yes) => yes.to_string(),
                 toml::Value::Array(items) => {
                     let items: Option<Vec<&str>> = items.iter().map(toml::Value::as_str).collect();
                     items
@@ -226,6 +229,8 @@ pub(crate) struct Config {
     pub(crate) lake: Option<LakeId>,
     pub(crate) policy: Policy,
     pub(crate) nodes: Nodes,
+    /// another one writes the lake
+    pub(crate) reader: bool,
     pub(crate) local_capacity_bytes: u64,
     pub(crate) container_bytes: u64,
     pub(crate) seal_age: Duration,
@@ -233,6 +238,7 @@ pub(crate) struct Config {
     pub(crate) group_age: Duration,
     pub(crate) cache_bytes: u64,
     pub(crate) spool_memory_bytes: u64,
+    pub(crate) follow_interval: Duration,
     pub(crate) data_dir: PathBuf,
     pub(crate) metadata_dir: PathBuf,
     pub(crate) secret_file: PathBuf,
@@ -266,12 +272,19 @@ impl Config {
             layers.source("group_bytes"),
             ByteSize(group_bytes)
         );
+        let follow_ms: u64 = layers.required("follow_ms")?;
+        ensure!(
+            (10..=3_600_000).contains(&follow_ms),
+            "follow_ms ({}): {follow_ms} is not between 10 and 3,600,000",
+            layers.source("follow_ms")
+        );
         let threads: u16 = layers.required("threads")?;
         let available = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
             lake: layers.parsed("lake")?,
             policy: layers.required("policy")?,
             nodes: nodes(layers)?,
+            reader: layers.parsed("reader")?.unwrap_or(false),
             local_capacity_bytes: size("local_capacity")?,
             container_bytes,
             seal_age: Duration::from_secs(seal_age_s),
@@ -279,6 +292,7 @@ impl Config {
             group_age: Duration::from_millis(group_ms),
             cache_bytes: size("cache_bytes")?,
             spool_memory_bytes: size("spool_memory_bytes")?,
+            follow_interval: Duration::from_millis(follow_ms),
             data_dir: path("data_dir")?,
             metadata_dir: path("metadata_dir")?,
             secret_file: path("secret_file")?,
@@ -297,6 +311,7 @@ impl Config {
         options.group_age = self.group_age;
         options.cache_bytes = self.cache_bytes;
         options.spool_memory_bytes = self.spool_memory_bytes;
+        options.follow_interval = self.follow_interval;
         options.threads = self.threads;
         options
     }
@@ -362,6 +377,7 @@ fn toml_value(name: &str, value: &str) -> String {
         _ if value.bytes().all(|b| b.is_ascii_digit()) && value.parse::<i64>().is_ok() => {
             value.into()
         }
+        "reader" => value.into(),
         _ => quoted(value),
     }
 }

@@ -73,9 +73,7 @@ fn run(args: Args) -> anyhow::Result<u8> {
             commands::node::run(node, &io.path(dir), &runtime()?, &mut io)
         }
         Command::Up(up) => commands::up::run(up.resp, &dir, &args.set, &runtime()?, &mut io),
-        Command::Serve(serve) => {
-            commands::up::run(Some(serve.resp), &dir, &args.set, &runtime()?, &mut io)
-        }
+        Command::Serve(serve) => commands::serve::run(serve, &dir, &args.set, &runtime()?, &mut io),
         Command::Recover(recover) => {
             commands::recover::run(recover, &dir, &args.set, &runtime()?, &mut io)
         }

@@ -82,7 +82,7 @@ pub(crate) fn start_nodes(
     dir: &Path,
     config: &Config,
     runtime: &Handle,
-) -> anyhow::Result<(Option<LocalNodes>, Box<Connect>)> {
+) -> anyhow::Result<(Option<LocalNodes>, Arc<Connect>)> {
     let nodes = match config.nodes {
         Nodes::Remote(_) => None,
         Nodes::Local(count) => {
@@ -91,12 +91,12 @@ pub(crate) fn start_nodes(
     };
     let ports: Vec<SocketAddr> = nodes.as_ref().map_or_else(Vec::new, |n| n.ports().to_vec());
     let connect = move |address: &str| local_nodes::connect(address, &ports);
-    Ok((nodes, Box::new(connect)))
+    Ok((nodes, Arc::new(connect)))
 }
 
 impl Session {
     /// Opens the folder's database and starts its local nodes. With `serving`, a background thread seals by age and
-    /// offloads.
+    /// offloads, or follows the lake.
     pub(crate) fn open(
         dir: &Path,
         config: Config,
@@ -106,7 +106,13 @@ impl Session {
         let secret = secret_of(&config)?;
         let lock = lock(dir)?;
         let (nodes, connect) = start_nodes(dir, &config, runtime)?;
-        let db = Db::open(disk(), config.options(), secret, &*connect, runtime.clone())?;
+        let (options, runtime) = (config.options(), runtime.clone());
+        let db = if config.reader {
+            let seeds = config.nodes.addresses();
+            Db::open_reader(disk(), options, secret, &seeds, connect, runtime, &mut |_| {})?
+        } else {
+            Db::open(disk(), options, secret, &*connect, runtime)?
+        };
         let db = if serving { db.with_background() } else { db };
         Ok(Self { config, db, nodes, serving, _lock: lock })
     }

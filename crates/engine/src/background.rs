@@ -1,5 +1,5 @@
-//! The threads behind a database: one seals by age, offloads, publishes, and keeps the cache below its limit; one keeps
-//! the index in shape.
+//! The threads behind a database: one seals by age, offloads, publishes, and keeps the cache below its limit, or, for a
+//! reader, follows the lake; one keeps the index in shape.
 
 use crate::{db::Inner, error::Error, heal::Healer};
 use std::{
@@ -22,7 +22,7 @@ const RETRY_AFTER: [Duration; 4] = [
 pub(crate) struct Background {
     inner: Arc<Inner>,
     threads: Vec<JoinHandle<()>>,
-    _healer: Healer,
+    _healer: Option<Healer>,
 }
 
 impl Background {
@@ -32,14 +32,14 @@ impl Background {
             (state.served, state.stop) = (inner.options.offload, false);
         }
         let worker = Arc::clone(&inner);
-        let thread = std::thread::Builder::new()
-            .name("prunedb-offload".into())
-            .spawn(move || worker.serve());
+        let thread = std::thread::Builder::new().name("prunedb-offload".into()).spawn(move || {
+            if worker.reader.is_some() { worker.follow_on() } else { worker.serve() }
+        });
         if let Err(e) = &thread {
             tracing::error!(error = %e, "no background thread: offload by `flush`");
             inner.queue.state.lock().unwrap_or_else(PoisonError::into_inner).served = false;
         }
-        let healer = Healer::start(Arc::clone(&inner));
+        let healer = inner.reader.is_none().then(|| Healer::start(Arc::clone(&inner)));
         let worker = Arc::clone(&inner);
         let index = std::thread::Builder::new()
             .name("prunedb-index".into())
@@ -74,6 +74,30 @@ impl Drop for Served<'_> {
 }
 
 impl Inner {
+    /// A reader's work: looks at the lake again and again.
+    fn follow_on(&self) {
+        let mut failing = false;
+        loop {
+            let state = self.queue.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let (state, _timeout) = self
+                .queue
+                .changed
+                .wait_timeout_while(state, self.options.follow_interval, |s| !s.stop)
+                .unwrap_or_else(PoisonError::into_inner);
+            if state.stop {
+                return;
+            }
+            drop(state);
+            let refreshed = self.refresh(&mut |_| {});
+            if let Err(error) = &refreshed
+                && !failing
+            {
+                tracing::warn!(%error, "the lake cannot be followed: what is here is served");
+            }
+            failing = refreshed.is_err();
+        }
+    }
+
     fn serve(&self) {
         let _served = Served(self);
         let mut failures = 0;

@@ -12,6 +12,7 @@ use crate::{
     options::Options,
     placement::ring,
     progress::OnProgress,
+    reader::Follower,
     record::{ReadSizes, Record},
     writer::{Flusher, Observer, Position, Put, Writer, Written},
 };
@@ -84,6 +85,8 @@ pub(crate) struct Inner {
     pub(crate) lake: Arc<Lake>,
     pub(crate) writer: Arc<Writer>,
     _flusher: Flusher,
+    /// what a reader has instead of a writer's rights
+    pub(crate) reader: Option<Follower>,
     /// the term of this process, once it fenced the lake
     pub(crate) term: Mutex<Option<Term>>,
     /// one offload, publication or repaired container at a time
@@ -205,7 +208,7 @@ impl Db {
     /// Cost: reading the manifest's tables, the index's run list, and the active container (at most 100 MB).
     ///
     /// # Errors
-    /// [`Error::NotADatabase`], [`Error::InUse`], [`Error::WrongSecret`], [`Error::Damaged`]
+    /// [`Error::NotADatabase`], [`Error::InUse`], [`Error::WrongSecret`], [`Error::Role`] for a reader's folder, [`Error::Damaged`]
     /// where the active container is corrupt below what was durable.
     pub fn open(
         disk: Arc<dyn Disk>,
@@ -226,11 +229,11 @@ impl Db {
         runtime: Handle,
         report: &mut OnProgress<'_>,
     ) -> Result<Self, Error> {
-        let inner = Arc::new(Inner::open(disk, options, secret, connect, runtime, report)?);
-        Ok(Self { inner, _background: None })
+        Inner::open(disk, options, secret, connect, runtime, None, report).map(Self::from)
     }
 
-    /// Starts a thread that seals by age, offloads what is sealed, publishes it, and keeps the cache below its limit.
+    /// Starts a thread that seals by age, offloads what is sealed, publishes it, and keeps the cache below its limit; for a
+    /// reader, one that follows the lake.
     #[must_use]
     pub fn with_background(mut self) -> Self {
         if self._background.is_none() {
@@ -266,13 +269,17 @@ impl Db {
     /// The table of that name and kind; created, durably, where there is none.
     ///
     /// # Errors
-    /// [`Error::TableName`], [`Error::TableKind`] where it exists with the other kind.
+    /// [`Error::TableName`], [`Error::TableKind`] where it exists with the other kind, [`Error::ReadOnly`].
     pub fn ensure_table(&self, name: &str, kind: TableKind) -> Result<Table, Error> {
         let good = |b: u8| b.is_ascii_alphanumeric() || b"-_./".contains(&b);
         if name.is_empty() || name.len() > TABLE_NAME_BYTES_MAX || !name.bytes().all(good) {
             return Err(Error::TableName { name: name.chars().take(200).collect() });
         }
-        let table = self.inner.manifest.ensure_table(name, kind)?;
+        let table = match self.inner.manifest.table(name) {
+            Some(table) => table,
+            None if self.is_reader() => return Err(Error::ReadOnly),
+            None => self.inner.manifest.ensure_table(name, kind)?,
+        };
         if table.kind != kind {
             let (found, wanted) = (kind_name(table.kind), kind_name(kind));
             return Err(Error::TableKind { name: name.into(), found, wanted });
@@ -309,8 +316,12 @@ impl Db {
     ///
     /// # Errors
     /// [`Error::Key`], [`Error::ValueTooLong`], [`Error::PutTooLarge`], [`Error::UnknownTable`] for a table of another
-    /// database, [`Error::DiskFull`], [`Error::OffloadBehind`], [`Error::Poisoned`]; nothing was put then.
+    /// database, [`Error::DiskFull`], [`Error::OffloadBehind`], [`Error::Poisoned`], [`Error::ReadOnly`]; nothing was put
+    /// then.
     pub fn append(&self, records: &[(&Table, &[u8], &[u8])]) -> Result<Position, Error> {
+        if self.is_reader() {
+            return Err(Error::ReadOnly);
+        }
         let mut puts = Vec::with_capacity(records.len());
         for (table, key, value) in records {
             check_key(table, key)?;
@@ -389,13 +400,20 @@ impl Db {
     }
 }
 
+impl From<Inner> for Db {
+    fn from(inner: Inner) -> Self {
+        Self { inner: Arc::new(inner), _background: None }
+    }
+}
+
 impl Inner {
-    fn open(
+    pub(crate) fn open(
         disk: Arc<dyn Disk>,
         options: Options,
         secret: LakeSecret,
         connect: &Connect,
         runtime: Handle,
+        reader: Option<Follower>,
         report: &mut OnProgress<'_>,
     ) -> Result<Self, Error> {
         let dir = &options.metadata_dir;
@@ -407,6 +425,11 @@ impl Inner {
         let lock = lock.ok_or_else(|| Error::InUse { path: dir.clone() })?;
         let manifest = Arc::new(Manifest::open(&disk, dir)?);
         let state = manifest.state();
+        if state.reader != reader.is_some() {
+            let (found, wanted) =
+                if state.reader { ("reader", "writer") } else { ("writer", "reader") };
+            return Err(Error::Role { path: dir.clone(), found, wanted });
+        }
         if secret.lake_id() != state.lake {
             return Err(Error::WrongSecret { expected: state.lake, found: secret.lake_id() });
         }
@@ -429,6 +452,8 @@ impl Inner {
             manifest.last_container()?.map_or(0, |n| n + 1),
         ];
         let next = next.into_iter().max().expect("three numbers");
+        // of a reader every container is sealed
+        let next = if reader.is_some() { u32::MAX } else { next };
         let observer = Notify {
             index: Arc::clone(&index),
             manifest: Arc::clone(&manifest),
@@ -459,6 +484,7 @@ impl Inner {
             lake,
             writer,
             _flusher: flusher,
+            reader,
             term: Mutex::default(),
             lake_writes: Mutex::default(),
             repairs: Mutex::default(),

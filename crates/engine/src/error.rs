@@ -214,6 +214,39 @@ pub enum Error {
         /// what the others said
         failures: Failures,
     },
+    /// A reader was asked to write.
+    #[error("this is a reader: it only reads the lake; put where the writer is")]
+    ReadOnly,
+    /// A writer's folder opened as a reader's, or the other way round.
+    #[error("{path} is the folder of a {found}, not of a {wanted}: choose another folder", path = path.display())]
+    Role {
+        /// which folder
+        path: PathBuf,
+        /// whose it is
+        found: &'static str,
+        /// whose it should be
+        wanted: &'static str,
+    },
+    /// The newest head of so many nodes that there is no newer one is older than what a reader has.
+    #[error(
+        "the nodes have gone back: their newest head is {} of term {}, {} of term {} was read before; nothing was changed",
+        found.1, found.0, ours.1, ours.0
+    )]
+    RolledBack {
+        /// term and number of theirs
+        found: (Term, u64),
+        /// and of ours
+        ours: (Term, u64),
+    },
+    /// A newer head that does not go on from what a reader has.
+    #[error(
+        "the lake's manifest is another one from edit {edit} on: its writer was recovered from an older head; nothing was \
+         changed here: to follow it, remove the reader's data and metadata folders"
+    )]
+    Diverged {
+        /// the first edit that differs, or the one behind which ours are missing
+        edit: u64,
+    },
     /// A newer writer has the lake.
     #[error(
         "another writer has taken the lake over (term {seen}, ours is {term}): if it is gone for good, `prunedb recover` takes the lake back"

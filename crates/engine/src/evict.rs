@@ -33,7 +33,8 @@ impl Db {
         // what leaves must be found again without its bytes
         self.inner.flush_index()?;
         let mut evicted = self.inner.evict(end, report)?;
-        if self.inner.offload_index()? {
+        // a reader's index stays: it never writes
+        if !self.is_reader() && self.inner.offload_index()? {
             self.inner.publish()?;
             evicted.bytes += self.inner.index.evict()?;
         }

@@ -21,7 +21,7 @@ use crate::{
 };
 use prunedb_core::{ContainerId, TableId};
 use prunedb_disk::{Disk, create_dir_durable};
-use prunedb_format::container::TableKind;
+use prunedb_format::container::{Footer, TableKind};
 use prunedb_index::{Index, Location, RemotePages, Seed};
 use std::{
     collections::HashMap,
@@ -55,6 +55,16 @@ pub(crate) fn insert(index: &Index, table: TableId, kind: TableKind, key: &[u8],
     match (kind, key.try_into()) {
         (TableKind::Sequence, Ok(key)) => index.insert_sequence(table, u64::from_be_bytes(key), at),
         _ => index.insert(table, key, at),
+    }
+}
+
+/// Puts the places of all records of a container into the index.
+pub(crate) fn insert_footer(index: &Index, number: u32, footer: &Footer) {
+    let kinds: HashMap<TableId, TableKind> =
+        footer.tables().iter().map(|t| (t.table.id, t.table.kind)).collect();
+    for entry in footer.entries() {
+        let at = Location { container: number, offset: entry.offset };
+        insert(index, entry.table, kinds[&entry.table], entry.key, at);
     }
 }
 
@@ -160,6 +170,9 @@ impl Inner {
             if !end.is_behind(at) {
                 return Ok(None);
             }
+            if !self.is_known(at)? {
+                continue;
+            }
             let record = self.record(table.id, at, trace)?;
             let view = record.view();
             if view.table == table.id && view.key == key {
@@ -258,13 +271,7 @@ impl Inner {
 
     /// Adds the records of one container to the index, from its footer.
     pub(crate) fn index_container(&self, number: u32) -> Result<(), Error> {
-        let footer = self.footer(number)?;
-        let kinds: HashMap<TableId, TableKind> =
-            footer.tables().iter().map(|t| (t.table.id, t.table.kind)).collect();
-        for entry in footer.entries() {
-            let at = Location { container: number, offset: entry.offset };
-            insert(&self.index, entry.table, kinds[&entry.table], entry.key, at);
-        }
+        insert_footer(&self.index, number, &self.footer(number)?);
         Ok(())
     }
 
@@ -283,6 +290,20 @@ impl Inner {
     fn write_index(&self) -> Result<(), Error> {
         // half of an index that is being built anew must not pass for the whole
         let _whole = self.index_whole.read().unwrap_or_else(PoisonError::into_inner);
-        Ok(self.index.flush(self.writer.first_unsealed())?)
+        let covered = match &self.reader {
+            None => self.writer.first_unsealed(),
+            Some(_) => self.manifest.state().body.next_data,
+        };
+        Ok(self.index.flush(covered)?)
+    }
+
+    /// Whether so much of the index is only in memory that it should be written.
+    pub(crate) fn index_is_large(&self) -> bool {
+        self.index.stats().memtable_entries >= INDEX_RECORDS
+    }
+
+    /// Whether a place that the index gives counts: a reader's index is ahead of its manifest.
+    pub(crate) fn is_known(&self, at: Location) -> Result<bool, Error> {
+        Ok(self.reader.is_none() || self.manifest.is_offloaded(at.container)?)
     }
 }

@@ -20,7 +20,7 @@ use health::{Health, Sketch};
 use prunedb_codec::LakeSecret;
 use prunedb_core::{ContainerId, LakeId, Policy, ShardIndex, Term};
 use prunedb_erasure::ReedSolomon;
-use prunedb_format::head::{Group, HeadPrefix};
+use prunedb_format::head::{Group, HeadBody, HeadPrefix};
 use prunedb_store::{ShardStore, StoreError};
 use std::{
     collections::HashMap,
@@ -100,6 +100,17 @@ impl Lake {
 
     pub(crate) fn set_placement(&self, placement: Placement) {
         *self.placement.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(placement);
+    }
+
+    /// Goes over to the placement of a newer head.
+    pub(crate) fn follow_placement(&self, body: &HeadBody, connect: &Connect) {
+        let known = self.placement();
+        let node = |address: &String| {
+            let node = known.nodes.iter().find(|node| node.address == *address).cloned();
+            node.unwrap_or_else(|| Node::new(address, connect(address)))
+        };
+        let (nodes, groups) = (body.nodes.iter().map(node).collect(), body.groups.clone());
+        self.set_placement(Placement { nodes, groups });
     }
 
     /// The nodes of a container's group, one for each shard.

@@ -33,6 +33,18 @@ pub(crate) struct Container {
 }
 
 impl Container {
+    /// Decodes the frame table; what is wrong with it.
+    pub(crate) fn new(entry: ContainerEntry) -> Result<Self, String> {
+        let frames = FrameTable::decode(&entry.frame_table)
+            .map_err(|e| format!("frame table of {}: {e}", entry.stream.id))?;
+        if frames.container_bytes() != entry.stream.container_bytes
+            || frames.coded_bytes() != entry.stream.coded_bytes
+        {
+            return Err(format!("frame table of {} has other lengths", entry.stream.id));
+        }
+        Ok(Self { entry, frames })
+    }
+
     pub(crate) fn id(&self) -> ContainerId {
         self.entry.stream.id
     }
@@ -57,6 +69,8 @@ pub(crate) struct State {
     pub(crate) index_edit: Option<u64>,
     /// number of the next index container
     pub(crate) next_index: u32,
+    /// this is a reader's: another one writes the lake
+    pub(crate) reader: bool,
     /// sums over all containers
     pub(crate) totals: Totals,
 }
@@ -95,6 +109,7 @@ impl Manifest {
             head_dirty: true,
             index_edit: None,
             next_index: 0,
+            reader: false,
             totals: Totals::default(),
         };
         store.write(&Batch { state: Some(&state), body: Some(&state.body), ..Batch::default() })?;
@@ -192,7 +207,7 @@ impl Manifest {
         // table 0 is the manifest's own
         let id = self.tables().iter().map(|t| t.id.0).max().unwrap_or(0) + 1;
         let table = TableName { id: TableId(id), kind, name: name.to_owned() };
-        self.add_edits(&[Edit::Table(table.clone())], &[])?;
+        self.add_edits(&[Edit::Table(table.clone())], &[], |_| {})?;
         Ok(table)
     }
 
@@ -205,16 +220,31 @@ impl Manifest {
         let _serial = self.change.lock().unwrap_or_else(PoisonError::into_inner);
         let edits: Vec<Edit> =
             entries.into_iter().map(|entry| Edit::Container(Box::new(entry))).collect();
-        self.add_edits(&edits, missing)
+        self.add_edits(&edits, missing, |_| {})
     }
 
     /// Applies edits of the lake's manifest (recovery), all of them or none; the caller keeps their order.
     pub(crate) fn apply(&self, edits: &[Edit]) -> Result<(), Error> {
         let _serial = self.change.lock().unwrap_or_else(PoisonError::into_inner);
-        self.add_edits(edits, &[])
+        self.add_edits(edits, &[], |_| {})
     }
 
-    fn add_edits(&self, edits: &[Edit], damage: &[(ContainerId, ShardIndex)]) -> Result<(), Error> {
+    /// Applies edits of the lake's manifest and changes the state (a reader), both or none.
+    pub(crate) fn follow(
+        &self,
+        edits: &[Edit],
+        change: impl FnOnce(&mut State),
+    ) -> Result<(), Error> {
+        let _serial = self.change.lock().unwrap_or_else(PoisonError::into_inner);
+        self.add_edits(edits, &[], change)
+    }
+
+    fn add_edits(
+        &self,
+        edits: &[Edit],
+        damage: &[(ContainerId, ShardIndex)],
+        change: impl FnOnce(&mut State),
+    ) -> Result<(), Error> {
         let mut state = self.state();
         let first_edit = state.next_edit;
         let mut entries: HashMap<ContainerId, &ContainerEntry> = HashMap::new();
@@ -244,8 +274,12 @@ impl Manifest {
                 }
             }
         }
+        let old = Arc::clone(&state.body);
+        change(&mut state);
+        let body = (!Arc::ptr_eq(&old, &state.body)).then_some(&*state.body);
         self.store.write(&Batch {
             state: Some(&state),
+            body,
             edits: Some((first_edit, edits)),
             damage: Some((damage, true)),
             ..Batch::default()
@@ -275,16 +309,8 @@ impl Manifest {
         let Edit::Container(entry) = self.store.edit(edit)? else {
             return Err(self.store.damaged(format!("edit {edit} is not the entry of {id}")));
         };
-        let frames = FrameTable::decode(&entry.frame_table)
-            .map_err(|e| self.store.damaged(format!("frame table of {}: {e}", entry.stream.id)))?;
-        if frames.container_bytes() != entry.stream.container_bytes
-            || frames.coded_bytes() != entry.stream.coded_bytes
-        {
-            return Err(self
-                .store
-                .damaged(format!("frame table of {} has other lengths", entry.stream.id)));
-        }
-        let container = Arc::new(Container { entry: *entry, frames });
+        let container = Container::new(*entry).map_err(|reason| self.store.damaged(reason))?;
+        let container = Arc::new(container);
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         if entries.len() >= CACHED_ENTRIES {
             entries.clear();

@@ -194,6 +194,9 @@ impl Inner {
     ///
     /// Only who knows the newest head may: a manifest that misses what another writer published would undo it.
     pub(crate) fn term(&self) -> Result<Term, Error> {
+        if self.reader.is_some() {
+            return Err(Error::ReadOnly);
+        }
         let mut held = self.term.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(term) = *held {
             return Ok(term);

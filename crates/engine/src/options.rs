@@ -32,6 +32,8 @@ pub struct Options {
     pub repair_bytes_per_s: u64,
     /// a node that was out of reach for so long is taken for lost, and its slots move where a policy asks for it
     pub node_lost_after: Duration,
+    /// how often a reader looks for a newer head
+    pub follow_interval: Duration,
     /// threads that compress
     pub threads: usize,
 }
@@ -59,6 +61,7 @@ impl Options {
             offload_queue: 4,
             repair_bytes_per_s: 0,
             node_lost_after: Duration::from_secs(3600),
+            follow_interval: Duration::from_secs(1),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
         }
     }

@@ -229,11 +229,15 @@ impl Inner {
                 footer => return footer,
             }
         }
-        let container = self.offloaded(number)?;
+        self.lake_footer(&self.offloaded(number)?)
+    }
+
+    /// The footer of a container in the lake.
+    pub(crate) fn lake_footer(&self, container: &Arc<Container>) -> Result<Footer, Error> {
         let mut trace = Trace::default();
         read_footer(container.id(), container.entry.stream.container_bytes, |buffer, offset| {
             let end = offset + buffer.len() as u64;
-            let bytes = self.lake_bytes(&container, offset..end, &mut trace)?;
+            let bytes = self.lake_bytes(container, offset..end, &mut trace)?;
             buffer.copy_from_slice(&bytes);
             Ok(())
         })

@@ -2,25 +2,20 @@
 
 use crate::{
     db::Db,
-    error::{Error, Failure, Failures},
+    error::Error,
+    heads::{Found, newest_from_seeds, read_edits},
     indexing::adopt_index,
-    lake::{Connect, Lake, Shards, open_head, within},
+    lake::{Connect, Lake},
     manifest::Manifest,
     options::Options,
     progress::OnProgress,
-    publish::head_threshold,
 };
 use prunedb_codec::LakeSecret;
-use prunedb_core::{ContainerId, ContainerKind, Digest, ShardId, ShardIndex, Term};
+use prunedb_core::{ContainerId, ContainerKind, ShardId, ShardIndex, Term};
 use prunedb_disk::Disk;
-use prunedb_format::{
-    container::{EDITS_TABLE, HEADER_BYTES, RecordView, TRAILER_BYTES, Trailer},
-    head::{HeadBody, HeadPrefix, ManifestRef},
-    manifest::Edit,
-};
-use prunedb_store::ShardStore;
+use prunedb_format::head::HeadBody;
 use std::{collections::BTreeMap, sync::Arc};
-use tokio::{runtime::Handle, task::JoinSet};
+use tokio::runtime::Handle;
 
 /// What a recovery brought back.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -68,19 +63,8 @@ impl Db {
         runtime: Handle,
         report: &mut OnProgress<'_>,
     ) -> Result<(Self, Recovered), Error> {
-        let connected = |addresses: &[String]| -> Vec<Arc<dyn ShardStore>> {
-            addresses.iter().map(|a| connect(a)).collect()
-        };
-        let (prefix, body, _) = newest_head(&secret, &connected(seeds), &runtime)?;
-        let (asked_prefix, asked_body, answered) =
-            match newest_head(&secret, &connected(&body.nodes), &runtime) {
-                // all nodes may be reached through other addresses now
-                Err(Error::NoHead { answered, .. }) => (prefix.clone(), body.clone(), answered),
-                found => found?,
-            };
-        let newer = (asked_prefix.term, asked_prefix.number) > (prefix.term, prefix.number);
-        let (prefix, body) = if newer { (asked_prefix, asked_body) } else { (prefix, body) };
-        let needed = body.nodes.len() + 1 - head_threshold(body.policy, body.nodes.len());
+        let found = newest_from_seeds(&secret, seeds, connect, &runtime)?;
+        let Found { prefix, body, answered, needed, .. } = found;
         if answered < needed {
             tracing::warn!(
                 head = prefix.number,
@@ -149,87 +133,6 @@ impl Db {
             }
         }
     }
-}
-
-/// The highest head that is signed and sealed with the secret, and how many nodes answered.
-fn newest_head(
-    secret: &LakeSecret,
-    stores: &[Arc<dyn ShardStore>],
-    runtime: &Handle,
-) -> Result<(HeadPrefix, HeadBody, usize), Error> {
-    let lake = secret.lake_id();
-    let mut calls = JoinSet::new();
-    for store in stores {
-        let store = Arc::clone(store);
-        let call =
-            async move { (store.name().to_owned(), within(store.name(), store.head(lake)).await) };
-        calls.spawn_on(call, runtime);
-    }
-    let mut newest: Option<(HeadPrefix, HeadBody)> = None;
-    let (mut answered, mut failures) = (0, Failures::default());
-    runtime.block_on(async {
-        while let Some(done) = calls.join_next().await {
-            match done.expect("a call to a store does not panic") {
-                (_, Ok(None)) => answered += 1,
-                (node, Ok(Some(head))) => {
-                    answered += 1;
-                    let Some((prefix, body)) = open_head(secret, &head.bytes) else {
-                        let reason = "its head is not signed with this secret".into();
-                        failures.0.push(Failure { shard: None, node, reason });
-                        continue;
-                    };
-                    let newer = |n: &(HeadPrefix, HeadBody)| {
-                        (n.0.term, n.0.number) < (prefix.term, prefix.number)
-                    };
-                    if newest.as_ref().is_none_or(newer) {
-                        newest = Some((prefix, body));
-                    }
-                }
-                (node, Err(e)) => {
-                    failures.0.push(Failure { shard: None, node, reason: e.to_string() })
-                }
-            }
-        }
-    });
-    match newest {
-        Some((prefix, body)) => Ok((prefix, body, answered)),
-        None => Err(Error::NoHead { lake, answered, asked: stores.len(), failures }),
-    }
-}
-
-/// The edits of a manifest container that the head names, in order.
-fn read_edits(lake: &Arc<Lake>, manifest: &ManifestRef) -> Result<Vec<Edit>, Error> {
-    let shards = Shards::new(lake, &manifest.stream)?;
-    let bytes = shards.read_stream(&shards.order(&[]))?;
-    let damaged = |reason: String| Error::Codec { container: manifest.stream.id, reason };
-    let (found, expected) =
-        (Digest(*blake3::hash(&bytes).as_bytes()), manifest.stream.stream_digest);
-    if found != expected {
-        return Err(damaged(format!("hashes to {found}, the head says {expected}")));
-    }
-    parse_edits(manifest, &bytes).map_err(damaged)
-}
-
-/// The edits in a manifest container.
-fn parse_edits(manifest: &ManifestRef, bytes: &[u8]) -> Result<Vec<Edit>, String> {
-    let trailer = bytes.last_chunk::<TRAILER_BYTES>().ok_or("is too short")?;
-    let trailer = Trailer::decode(trailer, bytes.len() as u64).map_err(|e| e.to_string())?;
-    let records_end = usize::try_from(trailer.records_end).map_err(|e| e.to_string())?;
-    let mut rest = bytes.get(HEADER_BYTES..records_end).ok_or("has no records")?;
-    let mut edits = Vec::new();
-    while !rest.is_empty() {
-        let record = RecordView::decode(rest).map_err(|e| e.to_string())?;
-        let number = manifest.first_edit + edits.len() as u64;
-        if record.table != EDITS_TABLE || record.key != number.to_be_bytes() {
-            return Err(format!("edit {number} is not where it belongs"));
-        }
-        edits.push(Edit::decode(record.value).map_err(|e| format!("edit {number}: {e}"))?);
-        rest = &rest[record.record_bytes()..];
-    }
-    if edits.len() as u64 != manifest.edits {
-        return Err(format!("holds {} edits, the head says {}", edits.len(), manifest.edits));
-    }
-    Ok(edits)
 }
 
 impl Lake {

@@ -55,13 +55,16 @@ impl Db {
     /// slot of their group, and everything of those slots is rebuilt there.
     ///
     /// # Errors
-    /// [`Error::Fenced`], [`Error::Quorum`] and those of the local disk; a container that cannot be repaired is named
+    /// [`Error::ReadOnly`], [`Error::Fenced`], [`Error::Quorum`] and those of the local disk; a container that cannot be repaired is named
     /// in the result, the others go on.
     pub fn repair(
         &self,
         move_away: bool,
         report: &mut OnProgress<'_>,
     ) -> Result<RepairReport, Error> {
+        if self.is_reader() {
+            return Err(Error::ReadOnly);
+        }
         self.inner.repair(
             |inner| {
                 if !move_away {

@@ -157,7 +157,7 @@ impl Inner {
             let all = places.len() < limit;
             let last = places.last().map(|(position, _)| *position);
             for (position, at) in places {
-                if !end.is_behind(at) {
+                if !end.is_behind(at) || !self.is_known(at)? {
                     continue;
                 }
                 let value = walk.record(at, &mut trace)?.value.to_vec();

@@ -23,7 +23,7 @@ pub struct Snapshot {
 impl Db {
     /// Everything that is durable now.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot { db: self.clone(), end: self.inner.writer.durable() }
+        Snapshot { db: self.clone(), end: self.inner.visible_end() }
     }
 
     /// All records of a table that are durable now: a sequence by position, a keyed table in the order in which it was

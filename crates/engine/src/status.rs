@@ -5,6 +5,7 @@ use crate::{
     error::{At, Error},
     local::Kind,
     manifest::Totals,
+    reader::ReaderStatus,
 };
 use prunedb_core::{ContainerId, Digest, LakeId, Policy, ShardIndex, TableId, Term};
 use prunedb_format::container::{TableKind, TableSummary};
@@ -45,6 +46,8 @@ pub struct Status {
     pub duplicates: u64,
     /// why the last offload failed, where it did
     pub offload_failure: Option<String>,
+    /// how far a reader is; `None` for a writer
+    pub reader: Option<ReaderStatus>,
     /// the tables
     pub tables: Vec<TableStatus>,
     /// the nodes
@@ -177,6 +180,7 @@ impl Inner {
             damaged_shards: self.manifest.damage()?.len() as u64,
             duplicates: self.manifest.duplicate_count()?,
             offload_failure: queue,
+            reader: self.reader_status(),
             tables,
             nodes: self.node_statuses(),
         })

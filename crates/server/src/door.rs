@@ -217,6 +217,7 @@ impl<'a> Batch<'a> {
             return error;
         }
         let text = |text: &'static str| Reply::Bulk(Bytes::from_static(text.as_bytes()));
+        let role = if self.door.db.is_reader() { "replica" } else { "master" };
         Reply::Array(vec![
             text("server"),
             text("prunedb"),
@@ -229,7 +230,7 @@ impl<'a> Batch<'a> {
             text("mode"),
             text("standalone"),
             text("role"),
-            text("master"),
+            text(role),
             text("modules"),
             Reply::Array(Vec::new()),
         ])
@@ -439,7 +440,8 @@ fn integer(n: u64) -> Reply {
 }
 
 fn error_reply(error: &Error) -> Reply {
-    let mut text = format!("ERR {error}");
+    let code = if matches!(error, Error::ReadOnly) { "READONLY" } else { "ERR" };
+    let mut text = format!("{code} {error}");
     if text.len() > ERROR_BYTES {
         let end = (0..=ERROR_BYTES).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
         text.truncate(end);

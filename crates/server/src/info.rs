@@ -21,7 +21,7 @@ pub(crate) fn text(door: &Door, wanted: &[Bytes]) -> Result<String, Error> {
             "server" => server(door),
             "clients" => clients(door),
             "stats" => stats(door),
-            "replication" => replication(),
+            "replication" => replication(door),
             "prunedb" => prunedb(door)?,
             _ => keyspace(door)?,
         };
@@ -80,15 +80,30 @@ fn stats(door: &Door) -> String {
     fields.0
 }
 
-fn replication() -> String {
+fn replication(door: &Door) -> String {
     let mut fields = Fields::default();
-    fields.add("role", "master");
+    match door.db.reader_status() {
+        None => fields.add("role", "master"),
+        Some(reader) => fields
+            .add("role", "slave")
+            .add("master_link_status", if reader.failure.is_none() { "up" } else { "down" })
+            .add("slave_read_only", 1),
+    };
     fields.0
 }
 
 fn prunedb(door: &Door) -> Result<String, Error> {
     let mut fields = Fields::default();
     fields.add("lake", door.db.lake());
+    if let Some(reader) = door.db.reader_status() {
+        fields.add("head_number", reader.head_number).add("term", reader.term);
+        let ago = reader.confirmed_ago.map_or(-1.0, |ago| ago.as_secs_f64());
+        fields
+            .add("confirmed_seconds_ago", format_args!("{ago:.1}"))
+            .add("nodes_answered", reader.nodes_answered)
+            .add("nodes_needed", reader.nodes_needed)
+            .add("follow_failure", reader.failure.unwrap_or_default().replace(['\r', '\n'], " "));
+    }
     for table in door.db.tables() {
         let kind = match table.kind() {
             TableKind::Keyed => "keyed",

@@ -58,6 +58,10 @@ pub(crate) fn create(args: &Init, mut layers: Layers, dir: &Path) -> anyhow::Res
     }
     settle_defaults(&mut layers)?;
     ensure!(
+        layers.parsed::<String>("reader")?.is_none(),
+        "a reader joins a lake that is there: `prunedb serve --reader`"
+    );
+    ensure!(
         layers.parsed::<String>("lake")?.is_none(),
         "`lake` comes from the secret: it cannot be set"
     );

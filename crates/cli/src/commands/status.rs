@@ -7,7 +7,8 @@ use crate::{
     text::{count, ratio, show_bytes, show_key, size},
 };
 use prunedb_engine::{
-    ContainerPlace, ContainerStatus, Contender, Duplicate, NodeState, NodeStatus, Status, TableKind,
+    ContainerPlace, ContainerStatus, Contender, Duplicate, NodeState, NodeStatus, ReaderStatus,
+    Status, TableKind,
 };
 use serde_json::{Value, json};
 
@@ -84,8 +85,18 @@ fn status_json(status: &Status, duplicates: &[Duplicate]) -> Value {
         "damaged_shards": status.damaged_shards,
         "duplicates": duplicates.iter().map(duplicate_json).collect::<Vec<_>>(),
         "offload_failure": status.offload_failure,
+        "reader": status.reader.as_ref().map(reader_json),
         "tables": tables,
         "nodes": status.nodes.iter().map(node_json).collect::<Vec<_>>(),
+    })
+}
+
+fn reader_json(reader: &ReaderStatus) -> Value {
+    json!({
+        "confirmed_s_ago": reader.confirmed_ago.map(|ago| ago.as_secs_f64()),
+        "nodes_answered": reader.nodes_answered,
+        "nodes_needed": reader.nodes_needed,
+        "failure": reader.failure,
     })
 }
 
@@ -152,6 +163,9 @@ const fn kind(kind: TableKind) -> &'static str {
 fn write(status: &Status, io: &mut Io) -> anyhow::Result<()> {
     let Status { lake, policy, term, head_number, .. } = status;
     io.line(format_args!("lake      {lake} at {policy}, head {head_number} of term {term}"))?;
+    if let Some(reader) = &status.reader {
+        write_reader(reader, io)?;
+    }
     io.line(format_args!(
         "records   {} in {} ({} waiting for the lake)",
         status.records,
@@ -206,6 +220,23 @@ fn write(status: &Status, io: &mut Io) -> anyhow::Result<()> {
                 io.line(format_args!("node      {:24} DOWN  {reason}", node.address))?;
             }
         }
+    }
+    Ok(())
+}
+
+fn write_reader(reader: &ReaderStatus, io: &mut Io) -> anyhow::Result<()> {
+    let ReaderStatus { nodes_answered, nodes_needed, .. } = reader;
+    match reader.confirmed_ago {
+        Some(ago) => io.line(format_args!(
+            "reader    nothing newer {} s ago ({nodes_answered} nodes answered, {nodes_needed} are enough)",
+            ago.as_secs()
+        ))?,
+        None => io.line(format_args!(
+            "reader    STALE: whether there is something newer is not known ({nodes_answered} of {nodes_needed} nodes)"
+        ))?,
+    }
+    if let Some(failure) = &reader.failure {
+        io.line(format_args!("stalled   following: {failure}"))?;
     }
     Ok(())
 }

@@ -45,13 +45,15 @@ pub(crate) fn run(
             "dir": dir,
             "lake": session.db.lake().to_string(),
             "policy": session.config.policy.to_string(),
+            "reader": session.config.reader,
             "nodes": nodes,
             "local_ports": ports,
             "resp": resp,
         }))?;
     } else {
         let lake = session.db.lake();
-        io.line(format_args!("lake {lake} at {}, in {}", session.config.policy, dir.display()))?;
+        let role = if session.config.reader { "reader of lake" } else { "lake" };
+        io.line(format_args!("{role} {lake} at {}, in {}", session.config.policy, dir.display()))?;
         match (ports.first(), ports.last()) {
             (Some(first), Some(last)) => io.line(format_args!(
                 "{} in this process, on {first} ... {last}",

@@ -18,5 +18,6 @@ mod help;
 mod kv;
 mod nodes;
 mod plan;
+mod readers;
 mod resp;
 mod up;

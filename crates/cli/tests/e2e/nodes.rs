@@ -4,14 +4,14 @@ use crate::common::{Folder, NETWORK, Running, clean_command, era1, sha256};
 use std::fs;
 
 /// Storage nodes with their folders and addresses.
-struct Nodes {
-    folder: Folder,
-    running: Vec<Running>,
-    addresses: Vec<String>,
+pub(crate) struct Nodes {
+    pub(crate) folder: Folder,
+    pub(crate) running: Vec<Running>,
+    pub(crate) addresses: Vec<String>,
 }
 
 impl Nodes {
-    fn start(count: usize) -> Self {
+    pub(crate) fn start(count: usize) -> Self {
         let mut nodes = Self { folder: Folder::new(), running: Vec::new(), addresses: Vec::new() };
         for index in 0..count {
             let node = nodes.launch(index, "127.0.0.1:0");
@@ -29,11 +29,11 @@ impl Nodes {
         Running::start(command, "node on ")
     }
 
-    fn restart(&mut self, index: usize) {
+    pub(crate) fn restart(&mut self, index: usize) {
         self.running[index] = self.launch(index, &self.addresses[index].clone());
     }
 
-    fn list(&self) -> String {
+    pub(crate) fn list(&self) -> String {
         self.addresses.join(",")
     }
 }

@@ -1,6 +1,5 @@
 //! The thread that writes the index and merges its runs, a little at a time, so that memory and run counts stay bounded.
 
-use super::INDEX_RECORDS;
 use crate::{db::Inner, error::Error};
 use std::{sync::PoisonError, time::Duration};
 
@@ -37,7 +36,7 @@ impl Inner {
 
     /// Whether there is more to do.
     fn index_step(&self) -> Result<bool, Error> {
-        if self.index.stats().memtable_entries >= INDEX_RECORDS {
+        if self.index_is_large() {
             self.write_index()?;
         }
         self.merge_index()

@@ -320,6 +320,7 @@ impl Store {
             lake_bytes,
             index_edit,
             next_index,
+            reader,
         ] = numbers;
         let body = HeadBody::decode(&bytes).map_err(|e| self.damaged(e.to_string()))?;
         if body.groups.is_empty() {
@@ -338,6 +339,7 @@ impl Store {
             index_edit: index_edit.checked_sub(1),
             next_index: u32::try_from(next_index)
                 .map_err(|_| self.damaged(format!("index container {next_index}")))?,
+            reader: reader != 0,
             totals,
         })
     }
@@ -606,7 +608,7 @@ fn failed(path: &Path, error: impl Into<redb::Error>) -> Error {
 /// Lake, body, numbers.
 type StateRow = ([u8; 16], Vec<u8>, [u64; NUMBER_NAMES.len()]);
 
-const NUMBER_NAMES: [&str; 11] = [
+const NUMBER_NAMES: [&str; 12] = [
     "head number",
     "term",
     "next edit",
@@ -618,6 +620,7 @@ const NUMBER_NAMES: [&str; 11] = [
     "lake bytes",
     "index edit, plus one",
     "next index container",
+    "reader",
 ];
 
 fn write_batch(
@@ -652,6 +655,7 @@ fn write_batch(
             state.totals.lake_bytes,
             state.index_edit.map_or(0, |edit| edit + 1),
             state.next_index.into(),
+            state.reader.into(),
         ];
         for (name, value) in NUMBER_NAMES.iter().zip(values) {
             numbers.insert(name, value)?;

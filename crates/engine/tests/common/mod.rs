@@ -78,8 +78,8 @@ impl World {
     }
 
     pub(crate) fn create(&self) -> Result<(), Error> {
-        let nodes = self.stores.keys().cloned().collect();
-        Db::create(&Self::disk(), &self.options(self.dir.path()), self.secret().lake_id(), nodes)
+        let (options, lake) = (self.options(self.dir.path()), self.secret().lake_id());
+        Db::create(&Self::disk(), &options, lake, self.addresses())
     }
 
     pub(crate) fn connect(&self) -> impl Fn(&str) -> Arc<dyn ShardStore> + Send + Sync + use<> {
@@ -97,6 +97,18 @@ impl World {
         Db::open(disk, self.options(dir), self.secret(), &self.connect(), handle)
     }
 
+    /// A reader with a folder of its own beside the writer's.
+    pub(crate) fn open_reader(&self, name: &str) -> Result<Db, Error> {
+        let (options, seeds) = (self.options(&self.dir.path().join(name)), self.addresses());
+        let (secret, connect) = (self.secret(), Arc::new(self.connect()));
+        let handle = self.runtime.handle().clone();
+        Db::open_reader(Self::disk(), options, secret, &seeds, connect, handle, &mut quiet())
+    }
+
+    fn addresses(&self) -> Vec<String> {
+        self.stores.keys().cloned().collect()
+    }
+
     pub(crate) fn recover(
         &self,
         dir: &Path,
@@ -111,7 +123,7 @@ impl World {
         dir: &Path,
         report: &mut OnProgress<'_>,
     ) -> Result<(Db, Recovered), Error> {
-        let seeds: Vec<String> = self.stores.keys().cloned().collect();
+        let seeds = self.addresses();
         let handle = self.runtime.handle().clone();
         Db::recover(disk, self.options(dir), self.secret(), &seeds, &self.connect(), handle, report)
     }

@@ -1,0 +1,61 @@
+//! `prunedb serve`: `up` for redis clients, of a writer or of a reader.
+
+use crate::{
+    args::Serve,
+    commands::{init::make_dir, join::Found, up},
+    io::{Exit, Io},
+    session::{self, start_nodes},
+};
+use anyhow::ensure;
+use prunedb_engine::Db;
+use std::path::Path;
+use tokio::runtime::Runtime;
+
+pub(crate) fn run(
+    args: &Serve,
+    dir: &Path,
+    flags: &[String],
+    runtime: &Runtime,
+    io: &mut Io,
+) -> anyhow::Result<Exit> {
+    if args.reader {
+        join(args, dir, flags, runtime, io)?;
+    } else {
+        let given = args.lake.secret.is_some() || !args.lake.nodes.is_empty();
+        ensure!(!given, "--secret and --nodes are for a new reader: --reader");
+    }
+    up::run(Some(args.resp), dir, flags, runtime, io)
+}
+
+/// Makes a folder that has no configuration yet one of a reader.
+fn join(
+    args: &Serve,
+    dir: &Path,
+    flags: &[String],
+    runtime: &Runtime,
+    io: &mut Io,
+) -> anyhow::Result<()> {
+    let found = Found::new(&args.lake, dir, flags, io)?;
+    if found.configured {
+        ensure!(
+            found.config.reader,
+            "{} is a writer's: a reader needs a folder of its own (--dir)",
+            dir.display()
+        );
+        return Ok(());
+    }
+    let found = found.as_reader(dir)?;
+    make_dir(dir)?;
+    let lock = session::lock(dir)?;
+    let (_, connect) = start_nodes(dir, &found.config, runtime.handle())?;
+    let (seeds, secret) = (found.config.nodes.addresses(), found.secret.clone());
+    let (disk, options, handle) =
+        (session::disk(), found.config.options(), runtime.handle().clone());
+    let mut report = |p| io.progress(p);
+    let db = Db::open_reader(disk, options, secret, &seeds, connect, handle, &mut report)?;
+    let status = db.status()?;
+    db.close()?;
+    found.keep(dir, &status)?;
+    drop(lock);
+    Ok(())
+}
