@@ -100,7 +100,8 @@ pub(crate) struct Demo {
 #[command(after_help = "Examples:\n  prunedb init --local 24\n  \
     prunedb init --policy 2+1 --nodes 10.0.0.1:9900,10.0.0.2:9900,10.0.0.3:9900\n\n\
     Without --nodes and --local: 24 local nodes. The policy is 16+4 for local nodes, 20+80 for 100 nodes and more, \
-    otherwise it must be given. Keep a copy of lake.secret elsewhere: without it nothing can be read back.")]
+    otherwise it must be given. A node is HOST:PORT, or a plain store: zdb://HOST:PORT/NAMESPACE, file:///FOLDER, s3://BUCKET/PREFIX \
+    (docs/stores.md says what they cannot do). Keep a copy of lake.secret elsewhere: without it nothing can be read back.")]
 pub(crate) struct Init {
     /// p+q: any p of p+q shards give a container back, each on its own node
     #[arg(long, value_name = "P+Q")]
@@ -150,6 +151,23 @@ pub(crate) enum Node {
         Clients of 0-db work with it as they are; values up to 8 MiB, keys up to 255 bytes."
     )]
     Run(NodeRun),
+    /// Take a storage node into the lake: a spare one, and the first of a new placement group
+    #[command(after_help = "Example:\n  prunedb node add 10.0.0.25:9900")]
+    Add(NodeAddress),
+    /// Copy everything that a node holds to others, give them its slots, and take it off the lake
+    #[command(
+        after_help = "Example:\n  prunedb node leave 10.0.0.7:9900\n\nThe node keeps its slots until every shard is \
+        on its new node; what was copied before an interruption is not copied again. What the node cannot give is rebuilt \
+        from others. When the command has ended the node may be switched off."
+    )]
+    Leave(NodeAddress),
+}
+
+#[derive(ClapArgs, Debug, Clone)]
+pub(crate) struct NodeAddress {
+    /// The node's address, as `prunedb status` shows it
+    #[arg(value_name = "ADDRESS")]
+    pub(crate) address: String,
 }
 
 #[derive(ClapArgs, Debug, Clone)]
@@ -370,7 +388,9 @@ pub(crate) struct Verify {
 
 #[derive(ClapArgs, Debug, Clone)]
 #[command(
-    after_help = "Reads and `prunedb verify` find what is damaged; repair rebuilds it from any p other shards."
+    after_help = "Reads, offloads and `prunedb verify` find what is missing or damaged; repair rebuilds it from any p other shards, the \
+    containers nearest to their loss first. It can be interrupted: what is done stays done. `prunedb up` repairs by itself, \
+    and moves the slots of nodes that were out of reach for node_lost_after_s."
 )]
 pub(crate) struct Repair {
     /// First give the slots of unreachable nodes to spare ones

@@ -36,10 +36,10 @@ const fn key(name: &'static str, default: &'static str, help: &'static str) -> K
 }
 
 /// All keys, in the order in which they are shown.
-pub(crate) const KEYS: [Key; 17] = [
+pub(crate) const KEYS: [Key; 19] = [
     fixed("lake", "the lake's name, derived from its secret"),
     fixed("policy", "p+q: any p of p+q shards give a container back"),
-    fixed("nodes", "the lake's storage nodes, HOST:PORT each"),
+    fixed("nodes", "the lake's storage nodes: HOST:PORT, zdb://..., file:///... or s3://..."),
     fixed("local_nodes", "storage nodes in this folder and process, instead of `nodes`"),
     fixed("reader", "true: this folder follows a lake that another one writes"),
     key("local_capacity", "1TB", "bytes that each local node may take up"),
@@ -54,6 +54,12 @@ pub(crate) const KEYS: [Key; 17] = [
     key("cache_bytes", "10GB", "local bytes of offloaded containers that are kept"),
     key("spool_memory_bytes", "128MiB", "coded streams up to this size are spooled in memory"),
     key("follow_ms", "1000", "milliseconds after which a reader looks at its lake again"),
+    key("repair_rate", "0B", "bytes that repair may read in a second; 0B: as many as it can"),
+    key(
+        "node_lost_after_s",
+        "3600",
+        "seconds out of reach after which `prunedb up` takes a node for lost",
+    ),
     key("data_dir", "data", "folder of containers and caches"),
     key("metadata_dir", "metadata", "folder of manifest and index"),
     key("secret_file", "lake.secret", "file with the lake secret"),
@@ -239,6 +245,8 @@ pub(crate) struct Config {
     pub(crate) cache_bytes: u64,
     pub(crate) spool_memory_bytes: u64,
     pub(crate) follow_interval: Duration,
+    pub(crate) repair_bytes_per_s: u64,
+    pub(crate) node_lost_after: Duration,
     pub(crate) data_dir: PathBuf,
     pub(crate) metadata_dir: PathBuf,
     pub(crate) secret_file: PathBuf,
@@ -293,6 +301,8 @@ impl Config {
             cache_bytes: size("cache_bytes")?,
             spool_memory_bytes: size("spool_memory_bytes")?,
             follow_interval: Duration::from_millis(follow_ms),
+            repair_bytes_per_s: size("repair_rate")?,
+            node_lost_after: Duration::from_secs(layers.required("node_lost_after_s")?),
             data_dir: path("data_dir")?,
             metadata_dir: path("metadata_dir")?,
             secret_file: path("secret_file")?,
@@ -312,6 +322,8 @@ impl Config {
         options.cache_bytes = self.cache_bytes;
         options.spool_memory_bytes = self.spool_memory_bytes;
         options.follow_interval = self.follow_interval;
+        options.repair_bytes_per_s = self.repair_bytes_per_s;
+        options.node_lost_after = self.node_lost_after;
         options.threads = self.threads;
         options
     }
@@ -328,9 +340,7 @@ fn nodes(layers: &Layers) -> anyhow::Result<Nodes> {
         (Some(list), None) => {
             let addresses: Vec<String> = list.split(',').map(|a| a.trim().to_owned()).collect();
             for (position, address) in addresses.iter().enumerate() {
-                let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty());
-                let port = port.and_then(|(_, port)| port.parse::<u16>().ok()).filter(|&p| p > 0);
-                ensure!(port.is_some(), "`{address}` is not a node: write HOST:PORT");
+                prunedb_store::check_address(address)?;
                 ensure!(!addresses[..position].contains(address), "node {address} is there twice");
             }
             Ok(Nodes::Remote(addresses))

@@ -15,7 +15,12 @@ use crate::{
 use anyhow::{Context, ensure};
 use prunedb_disk::{Disk, Lock, RealDisk};
 use prunedb_engine::{Connect, Db, LakeSecret};
-use std::{io::ErrorKind, net::SocketAddr, path::Path, sync::Arc};
+use std::{
+    io::ErrorKind,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 use tokio::runtime::Handle;
 
 /// The configuration file's name in the folder.
@@ -24,6 +29,8 @@ const LOCK_FILE: &str = "prunedb.lock";
 
 /// An open database.
 pub(crate) struct Session {
+    /// its folder
+    pub(crate) dir: PathBuf,
     pub(crate) config: Config,
     pub(crate) db: Db,
     /// `None` where the lake's nodes are elsewhere
@@ -114,7 +121,7 @@ impl Session {
             Db::open(disk(), options, secret, &*connect, runtime)?
         };
         let db = if serving { db.with_background() } else { db };
-        Ok(Self { config, db, nodes, serving, _lock: lock })
+        Ok(Self { dir: dir.into(), config, db, nodes, serving, _lock: lock })
     }
 
     /// The database, with a thread that offloads while this clone lives.

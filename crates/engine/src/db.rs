@@ -11,7 +11,7 @@ use crate::{
     manifest::Manifest,
     options::Options,
     placement::ring,
-    progress::OnProgress,
+    progress::{OnProgress, Progress},
     reader::Follower,
     record::{ReadSizes, Record},
     writer::{Flusher, Observer, Position, Put, Writer, Written},
@@ -93,6 +93,8 @@ pub(crate) struct Inner {
     pub(crate) lake_writes: Mutex<()>,
     /// one repair at a time
     pub(crate) repairs: Mutex<()>,
+    /// how far the running repair is
+    pub(crate) repairing: Mutex<Option<Progress>>,
     /// tells the repair thread
     pub(crate) wanted: Wanted,
     /// memory of the last offload's spool, while another container waits
@@ -488,6 +490,7 @@ impl Inner {
             term: Mutex::default(),
             lake_writes: Mutex::default(),
             repairs: Mutex::default(),
+            repairing: Mutex::default(),
             wanted: Wanted::default(),
             spare_spool: Mutex::default(),
             index_whole: RwLock::default(),

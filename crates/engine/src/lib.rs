@@ -60,7 +60,7 @@ pub use prunedb_codec::LakeSecret;
 pub use prunedb_format::container::{TableKind, TableSummary};
 pub use reader::ReaderStatus;
 pub use recover::Recovered;
-pub use repair::{RepairReport, Repaired};
+pub use repair::{RepairReport, RepairStatus, Repaired};
 pub use scan::{Cursor, CursorError, Entry, Scan};
 pub use snapshot::Snapshot;
 pub use status::{ContainerPlace, ContainerStatus, NodeState, NodeStatus, Status, TableStatus};

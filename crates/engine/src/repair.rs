@@ -12,7 +12,7 @@ use crate::{
     error::{Error, Failures},
     lake::{Node, Placement, Shards, shard_failure, within},
     placement::{apply, moves},
-    progress::{Job, OnProgress},
+    progress::{Job, OnProgress, Progress},
     verify::{Subject, shards_bytes},
 };
 use prunedb_core::{ContainerId, Policy, ShardIndex};
@@ -47,6 +47,17 @@ pub struct RepairReport {
     pub moved_slots: u64,
     /// slots of unreachable nodes for which there is no spare one
     pub stuck_slots: u64,
+}
+
+/// What is to be repaired, and how far that is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RepairStatus {
+    /// containers with shards that are known to be missing or damaged
+    pub containers: u64,
+    /// how many more shards the worst of them may lose and still be read; `None` where nothing is known to be wrong
+    pub spare_min: Option<u64>,
+    /// the repair that is running in this process
+    pub running: Option<Progress>,
 }
 
 impl Db {
@@ -103,7 +114,12 @@ impl Inner {
             return Ok(out);
         }
         let ids: Vec<ContainerId> = queue.iter().map(|(id, _)| *id).collect();
-        let mut job = Job::start("repair", self.subjects_bytes(&ids)?, report);
+        let _over = Over(self);
+        let mut shown = |progress: Progress| {
+            self.show_repair(Some(progress));
+            report(progress);
+        };
+        let mut job = Job::start("repair", self.subjects_bytes(&ids)?, &mut shown);
         // nodes that failed in this run are not tried for every container
         let mut down: BTreeSet<String> = BTreeSet::new();
         for (id, wanted) in queue {
@@ -122,6 +138,27 @@ impl Inner {
                 Err(e) => out.failed.push((id, e.to_string())),
             }
             job.did(shards_bytes(&subject.stream)?, id);
+        }
+        Ok(out)
+    }
+
+    fn show_repair(&self, progress: Option<Progress>) {
+        *self.repairing.lock().unwrap_or_else(PoisonError::into_inner) = progress;
+    }
+
+    /// What is to be repaired, and how far that is.
+    pub(crate) fn repair_status(&self) -> Result<RepairStatus, Error> {
+        let mut lost: BTreeMap<ContainerId, usize> = BTreeMap::new();
+        for (container, _) in self.manifest.damage()? {
+            *lost.entry(container).or_default() += 1;
+        }
+        let running = *self.repairing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut out = RepairStatus { running, ..RepairStatus::default() };
+        for (id, lost) in lost {
+            let Some(subject) = self.subject(id)? else { continue };
+            let spare = subject.stream.policy.parity_shards().saturating_sub(lost) as u64;
+            out.containers += 1;
+            out.spare_min = Some(out.spare_min.map_or(spare, |min| min.min(spare)));
         }
         Ok(out)
     }
@@ -257,5 +294,14 @@ impl Inner {
         })?;
         self.lake.set_placement(placement);
         Ok(())
+    }
+}
+
+/// Ends what the status shows of a repair, however that ends.
+struct Over<'a>(&'a Inner);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.show_repair(None);
     }
 }

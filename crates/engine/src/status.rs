@@ -6,6 +6,7 @@ use crate::{
     local::Kind,
     manifest::Totals,
     reader::ReaderStatus,
+    repair::RepairStatus,
 };
 use prunedb_core::{ContainerId, Digest, LakeId, Policy, ShardIndex, TableId, Term};
 use prunedb_format::container::{TableKind, TableSummary};
@@ -42,6 +43,8 @@ pub struct Status {
     pub lake_bytes: u64,
     /// shards known to be missing or damaged
     pub damaged_shards: u64,
+    /// what of that is to be repaired, and how far it is
+    pub repair: RepairStatus,
     /// keys under which different values were put, as far as was found; see [`Db::duplicates`]
     pub duplicates: u64,
     /// why the last offload failed, where it did
@@ -178,6 +181,7 @@ impl Inner {
             coded_bytes: totals.coded_bytes,
             lake_bytes: totals.lake_bytes,
             damaged_shards: self.manifest.damage()?.len() as u64,
+            repair: self.repair_status()?,
             duplicates: self.manifest.duplicate_count()?,
             offload_failure: queue,
             reader: self.reader_status(),

@@ -406,7 +406,14 @@ fn the_container_that_is_nearest_to_its_loss_is_repaired_first() {
         }
     }
     db.verify(Depth::Quick, &mut quiet()).unwrap();
-    let report = db.repair(false, &mut quiet()).unwrap();
+    let status = db.status().unwrap().repair;
+    assert_eq!((status.containers, status.spare_min, status.running), (3, Some(0), None));
+    let mut running = Vec::new();
+    let report = db
+        .repair(false, &mut |_| running.push(db.status().unwrap().repair.running.is_some()))
+        .unwrap();
+    assert!(running.iter().all(|shown| *shown) && running.len() == 4, "{running:?}");
+    assert_eq!(db.status().unwrap().repair, prunedb_engine::RepairStatus::default());
     let order: Vec<u32> = report.repaired.iter().map(|r| r.container.number).collect();
     assert_eq!(order, [2, 2, 0, 3]);
 }

@@ -1,9 +1,11 @@
 //! Where shards live, behind one trait.
 //!
-//! A [`ShardStore`] is one place that holds at most one shard of each container: a storage node, later a plain 0-db
-//! server or an object store. The engine drives many of them at once; every call may fail or hang, so callers bring
+//! A [`ShardStore`] is one place that holds at most one shard of each container: a storage node, a plain 0-db server or an
+//! object store ([`connect`] finds it by its address). The engine drives many of them at once; every call may fail or hang, so callers bring
 //! their own deadlines. Dropping a future cancels it.
 
+mod address;
+mod blobs;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
@@ -11,6 +13,10 @@ mod memory;
 mod node;
 mod options;
 
+pub use address::{AddressError, check_address, connect};
+#[cfg(feature = "objects")]
+pub use blobs::ObjectBlobs;
+pub use blobs::{BlobError, BlobFuture, BlobStore, Blobs, ZdbBlobs};
 pub use error::StoreError;
 pub use memory::MemoryStore;
 pub use node::NodeStore;
@@ -73,10 +79,36 @@ pub struct StoreSpace {
     pub shards: u64,
 }
 
+/// How a store keeps writers of an older term away.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fencing {
+    /// It refuses them itself.
+    Enforced,
+    /// Its client looks the term up before each commit: two writers in the same moment may both get through. Nothing of
+    /// a container is lost by that, but which of the two heads counts may be decided by chance.
+    Advisory,
+}
+
+/// What a store can do by itself; what it cannot is done for it, at a cost or with less certainty.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Capabilities {
+    /// reads a part of a shard; otherwise more is read than was asked for
+    pub range_read: bool,
+    /// checks what it reads against its own checksums; otherwise damage shows in the seals of leaves only
+    pub checks_reads: bool,
+    /// how it keeps older writers away
+    pub fencing: Fencing,
+}
+
 /// One place that holds shards. See the module's text.
 pub trait ShardStore: Send + Sync + Debug + 'static {
     /// What people call it, such as `127.0.0.1:9900`.
     fn name(&self) -> &str;
+
+    /// What it can do by itself; our own node: everything.
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { range_read: true, checks_reads: true, fencing: Fencing::Enforced }
+    }
 
     /// Begins to put a shard of exactly `bytes` sealed bytes.
     ///

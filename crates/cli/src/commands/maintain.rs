@@ -139,9 +139,12 @@ pub(super) fn repair(args: &args::Repair, session: &Session, io: &mut Io) -> any
             .iter()
             .map(|(container, reason)| json!({ "container": container.to_string(), "reason": reason }))
             .collect();
-        io.json(
-            &json!({ "repaired": repaired, "failed": failed, "moved_slots": report.moved_slots }),
-        )?;
+        io.json(&json!({
+            "repaired": repaired,
+            "failed": failed,
+            "moved_slots": report.moved_slots,
+            "stuck_slots": report.stuck_slots,
+        }))?;
     } else {
         io.line(format_args!(
             "{} rebuilt, {} moved to spare nodes, {} failed",
@@ -153,8 +156,14 @@ pub(super) fn repair(args: &args::Repair, session: &Session, io: &mut Io) -> any
             io.line(format_args!("{container}: {reason}"))?;
         }
     }
+    if report.stuck_slots > 0 {
+        let slots = count(report.stuck_slots, "slot");
+        io.note(format!(
+            "{slots} of unreachable nodes stay: no other node may take them, `prunedb node add` brings one"
+        ));
+    }
     if !report.failed.is_empty() {
         io.note("what failed stays known and is tried again by the next `prunedb repair`");
     }
-    Ok(Exit::of(report.failed.is_empty()))
+    Ok(Exit::of(report.failed.is_empty() && report.stuck_slots == 0))
 }

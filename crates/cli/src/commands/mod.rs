@@ -14,6 +14,7 @@ pub(crate) mod init;
 mod join;
 mod kv;
 mod maintain;
+mod members;
 pub(crate) mod node;
 pub(crate) mod plan;
 mod prune;
@@ -26,7 +27,7 @@ pub(crate) mod what_if;
 pub(crate) use import::{find_files, import_files};
 
 use crate::{
-    args::{Command, Export, Get, Import, Kv},
+    args::{Command, Export, Get, Import, Kv, Node},
     io::{Exit, Io},
     session::Session,
 };
@@ -51,13 +52,15 @@ pub(crate) fn run(command: &Command, session: &Session, io: &mut Io) -> anyhow::
         Command::Evict => maintain::evict(session, io),
         Command::Verify(args) => maintain::verify(args, session, io),
         Command::Repair(args) => maintain::repair(args, session, io),
+        Command::Node(Node::Add(args)) => members::add(args, session, io),
+        Command::Node(Node::Leave(args)) => members::leave(args, session, io),
         Command::Prune(args) => prune::run(args, session, io),
         Command::WhatIf(args) => what_if::run(args, session, io),
         Command::Demo(_)
         | Command::Init(_)
         | Command::Up(_)
         | Command::Serve(_)
-        | Command::Node(_)
+        | Command::Node(Node::Run(_))
         | Command::Recover(_)
         | Command::Config
         | Command::Plan(_)

@@ -83,6 +83,15 @@ fn status_json(status: &Status, duplicates: &[Duplicate]) -> Value {
         "coded_bytes": status.coded_bytes,
         "lake_bytes": status.lake_bytes,
         "damaged_shards": status.damaged_shards,
+        "repair": {
+            "containers": status.repair.containers,
+            "spare_min": status.repair.spare_min,
+            "running": status.repair.running.map(|p| json!({
+                "done_bytes": p.done,
+                "total_bytes": p.total,
+                "container": p.container.map(|id| id.to_string()),
+            })),
+        },
         "duplicates": duplicates.iter().map(duplicate_json).collect::<Vec<_>>(),
         "offload_failure": status.offload_failure,
         "reader": status.reader.as_ref().map(reader_json),
@@ -189,12 +198,21 @@ fn write(status: &Status, io: &mut Io) -> anyhow::Result<()> {
         io.line(format_args!(
             "damage    {shards} known to be missing or damaged: `prunedb repair` rebuilds them"
         ))?;
+        if let Some(spare) = status.repair.spare_min {
+            let containers = count(status.repair.containers, "container");
+            let worst = count(spare, "more shard");
+            io.line(format_args!("          in {containers}, the worst may lose {worst}"))?;
+        }
     }
     if status.duplicates > 0 {
         io.line(format_args!(
             "twice     {} with two different values; the first one is read",
             count(status.duplicates, "key")
         ))?;
+    }
+    if let Some(running) = &status.repair.running {
+        let (done, total) = (size(running.done), size(running.total));
+        io.line(format_args!("repair    {done} of {total} done"))?;
     }
     if let Some(failure) = &status.offload_failure {
         io.line(format_args!("stalled   offloading: {failure}"))?;

@@ -174,3 +174,32 @@ fn a_node_refuses_a_folder_in_use() {
     command.arg(nodes.folder.path("node-1"));
     crate::common::output(&mut command).fails(&["cannot listen", &nodes.addresses[0]]);
 }
+
+#[test]
+fn a_node_joins_and_another_leaves() {
+    let nodes = Nodes::start(4);
+    let folder = Folder::new();
+    let first = nodes.addresses[..3].join(",");
+    folder.run(&["init", "--policy", "2+1", "--nodes", &first]).exits(0);
+    for number in 0..3u8 {
+        let put = ["kv", "put", "--table", "t", &number.to_string(), "-"];
+        folder.run_with_stdin(&put, &[number; 50_000]).exits(0);
+        folder.run(&["evict"]).exits(0);
+    }
+    let (leaver, joiner) = (&nodes.addresses[1], &nodes.addresses[3]);
+    folder.run(&["node", "leave", leaver]).fails(&[leaver, "cannot leave", "add a node first"]);
+    folder.run(&["node", "add", "nonsense"]).fails(&["`nonsense` is not a node"]);
+    folder.run(&["node", "add", joiner]).exits(0);
+    folder.run(&["node", "add", joiner]).fails(&["is given twice"]);
+    let left = folder.json(&["node", "leave", leaver]);
+    assert!(left["copied_shards"].as_u64() >= Some(3), "{left}");
+    let mut nodes = nodes;
+    nodes.running[1].kill();
+    assert_eq!(folder.json(&["verify", "--deep"])["healthy"], true);
+    let text = fs::read_to_string(folder.dir().join("prunedb.toml")).unwrap();
+    assert!(text.contains(&nodes.addresses[3]) && !text.contains(&nodes.addresses[1]), "{text}");
+    for number in 0..3u8 {
+        let got = folder.run(&["kv", "get", "--table", "t", &number.to_string()]).exits(0);
+        assert_eq!(got.stdout, [number; 50_000]);
+    }
+}
