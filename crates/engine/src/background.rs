@@ -28,7 +28,7 @@ pub(crate) struct Background {
 impl Background {
     pub(crate) fn start(inner: Arc<Inner>) -> Self {
         {
-            let mut state = inner.queue.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut state = inner.queue.lock();
             (state.served, state.stop) = (inner.options.offload, false);
         }
         let worker = Arc::clone(&inner);
@@ -37,7 +37,7 @@ impl Background {
         });
         if let Err(e) = &thread {
             tracing::error!(error = %e, "no background thread: offload by `flush`");
-            inner.queue.state.lock().unwrap_or_else(PoisonError::into_inner).served = false;
+            inner.queue.lock().served = false;
         }
         let healer = inner.reader.is_none().then(|| Healer::start(Arc::clone(&inner)));
         let worker = Arc::clone(&inner);
@@ -53,7 +53,7 @@ impl Background {
 
 impl Drop for Background {
     fn drop(&mut self) {
-        self.inner.queue.state.lock().unwrap_or_else(PoisonError::into_inner).stop = true;
+        self.inner.queue.lock().stop = true;
         self.inner.queue.changed.notify_all();
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
@@ -68,7 +68,7 @@ struct Served<'a>(&'a Inner);
 
 impl Drop for Served<'_> {
     fn drop(&mut self) {
-        self.0.queue.state.lock().unwrap_or_else(PoisonError::into_inner).served = false;
+        self.0.queue.lock().served = false;
         self.0.queue.changed.notify_all();
     }
 }
@@ -78,7 +78,7 @@ impl Inner {
     fn follow_on(&self) {
         let mut failing = false;
         loop {
-            let state = self.queue.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let state = self.queue.lock();
             let (state, _timeout) = self
                 .queue
                 .changed
@@ -105,8 +105,8 @@ impl Inner {
             let wait =
                 if failures == 0 { TICK } else { RETRY_AFTER[failures.min(RETRY_AFTER.len()) - 1] };
             {
-                let state = self.queue.state.lock().unwrap_or_else(PoisonError::into_inner);
-                let idle = |s: &mut crate::db::QueueState| {
+                let state = self.queue.lock();
+                let idle = |s: &mut crate::queue::QueueState| {
                     !s.stop && (failures > 0 || !s.served || s.waiting == 0)
                 };
                 let (state, _timeout) = self
@@ -153,6 +153,6 @@ impl Inner {
     }
 
     fn stopped(&self) -> bool {
-        self.queue.state.lock().unwrap_or_else(PoisonError::into_inner).stop
+        self.queue.lock().stop
     }
 }

@@ -7,18 +7,19 @@ use crate::{
     heal::Wanted,
     indexing::{insert, open_index},
     lake::{Connect, Lake, Trace},
-    local::{self, Kind, LocalFiles},
+    local::{self, FrameOrder, Kind, LocalFiles},
     manifest::Manifest,
     options::Options,
     placement::ring,
     progress::{OnProgress, Progress},
+    queue::Queue,
     reader::Follower,
     record::{ReadSizes, Record},
     writer::{Flusher, Observer, Position, Put, Writer, Written},
 };
 use prunedb_codec::{LakeSecret, MemorySpool};
 use prunedb_core::{
-    ContainerId, LakeId, TableId, Term,
+    LakeId, TableId, Term,
     units::{CONTAINER_BYTES_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX},
 };
 use prunedb_disk::{Disk, Lock, create_dir_durable};
@@ -29,7 +30,7 @@ use prunedb_format::{
 use prunedb_index::{Index, Location, Suspect};
 use std::{
     collections::{HashSet, VecDeque},
-    sync::{Arc, Condvar, Mutex, PoisonError, RwLock},
+    sync::{Arc, Mutex, RwLock},
     time::{Duration, Instant},
 };
 use tokio::runtime::Handle;
@@ -107,27 +108,10 @@ pub(crate) struct Inner {
     /// how long records are
     pub(crate) read_sizes: ReadSizes,
     pub(crate) looking: Looking,
-    /// frames in the cache files, oldest first
-    pub(crate) cached: Mutex<crate::read::CacheOrder>,
+    /// frames in the cache files
+    pub(crate) cached: Mutex<FrameOrder>,
     started: Instant,
     _lock: Box<dyn Lock>,
-}
-
-/// Sealed containers that wait for their offload.
-#[derive(Debug, Default)]
-pub(crate) struct Queue {
-    pub(crate) state: Mutex<QueueState>,
-    pub(crate) changed: Condvar,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct QueueState {
-    pub(crate) waiting: usize,
-    /// whether a background thread works on the queue
-    pub(crate) served: bool,
-    pub(crate) stop: bool,
-    /// why the last offload failed
-    pub(crate) failure: Option<String>,
 }
 
 /// Tells index and queue what the writer did.
@@ -144,8 +128,7 @@ impl Observer for Notify {
     }
 
     fn sealed(&self, _number: u32) {
-        self.queue.state.lock().unwrap_or_else(PoisonError::into_inner).waiting += 1;
-        self.queue.changed.notify_all();
+        self.queue.add();
     }
 
     fn table(&self, id: TableId) -> TableName {
@@ -341,7 +324,7 @@ impl Db {
         if puts.is_empty() {
             return Ok(self.inner.writer.position());
         }
-        self.inner.queue.wait_for_room(self.inner.options.offload_queue)?;
+        self.inner.queue.wait_for_room()?;
         self.inner.writer.append(&puts)
     }
 
@@ -445,7 +428,7 @@ impl Inner {
         let lake = Arc::new(Lake::new(secret, runtime, nodes, groups, connect, repair_rate));
         let files = Arc::new(LocalFiles::open(Arc::clone(&disk), &options.data_dir, lake.id)?);
         let index = Arc::new(open_index(&disk, dir, &lake, &manifest)?);
-        let queue = Arc::new(Queue::default());
+        let queue = Arc::new(Queue::new(options.offload_queue));
 
         let scan = local::resume(&files, lake.id, |table| manifest.table_by_id(table))?;
         let next = [
@@ -461,13 +444,14 @@ impl Inner {
             manifest: Arc::clone(&manifest),
             queue: Arc::clone(&queue),
         };
-        let (active, records) = scan.map_or((None, Vec::new()), |s| {
+        let active = scan.map(|s| {
             if s.cut_bytes > 0 {
                 tracing::warn!(container = %s.active.id, cut_bytes = s.cut_bytes, "cut a torn tail");
             }
-            (Some(s.active), s.records)
+            s.active
         });
-        let number = active.as_ref().map(|a| a.id.number);
+        let directory = active.as_ref().map(|a| (a.id.number, Arc::clone(&a.directory)));
+        let number = directory.as_ref().map(|(number, _)| *number);
         let writer = Arc::new(Writer::new(
             Arc::clone(&files),
             lake.id,
@@ -503,19 +487,12 @@ impl Inner {
             _lock: lock,
         };
         inner.index_missing(number, report)?;
-        for (table, key, offset) in records {
-            let container = number.expect("records come from the active container");
-            let kind = inner.manifest.table_by_id(table).map(|t| t.kind);
-            let kind = kind.ok_or_else(|| Error::Damaged {
-                container: ContainerId::data(container),
-                offset: offset.into(),
-                reason: format!("table {table} is not in the manifest"),
-            })?;
-            insert(&inner.index, table, kind, &key, Location { container, offset });
+        if let Some((container, directory)) = directory {
+            inner.index_directory(container, &directory)?;
         }
         inner.note_cached_frames()?;
         let waiting = inner.sealed_waiting()?.len();
-        inner.queue.state.lock().unwrap_or_else(PoisonError::into_inner).waiting = waiting;
+        inner.queue.set(waiting, None);
         Ok(inner)
     }
 
@@ -541,23 +518,6 @@ impl Inner {
             }
         }
         Ok(waiting)
-    }
-}
-
-impl Queue {
-    /// Waits while a served queue is full.
-    fn wait_for_room(&self, limit: usize) -> Result<(), Error> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        while state.served && state.waiting >= limit {
-            if let Some(reason) = &state.failure {
-                return Err(Error::OffloadBehind {
-                    waiting: state.waiting,
-                    reason: reason.clone(),
-                });
-            }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        Ok(())
     }
 }
 

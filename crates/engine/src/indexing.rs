@@ -13,7 +13,7 @@ use crate::{
     db::{Inner, Table},
     error::{At, Error},
     lake::{Lake, Trace},
-    local::Kind,
+    local::{Directory, Kind},
     manifest::Manifest,
     progress::{Job, OnProgress},
     record::Record,
@@ -229,6 +229,26 @@ impl Inner {
                 let record = self.record(table.id, at, &mut Trace::default())?;
                 insert(&self.index, table.id, table.kind, record.view().key, at);
             }
+        }
+        Ok(())
+    }
+
+    /// Adds the records of a container that is not sealed.
+    pub(crate) fn index_directory(
+        &self,
+        container: u32,
+        directory: &Directory,
+    ) -> Result<(), Error> {
+        let kinds: HashMap<TableId, TableKind> =
+            self.manifest.tables().into_iter().map(|table| (table.id, table.kind)).collect();
+        for entry in directory.lock().entries() {
+            let kind = kinds.get(&entry.table).ok_or_else(|| Error::Damaged {
+                container: ContainerId::data(container),
+                offset: entry.offset.into(),
+                reason: format!("table {} is not in the manifest", entry.table),
+            })?;
+            let at = Location { container, offset: entry.offset };
+            insert(&self.index, entry.table, *kind, entry.key, at);
         }
         Ok(())
     }

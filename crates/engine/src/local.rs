@@ -11,10 +11,12 @@
 mod active;
 mod cache;
 mod files;
+mod order;
 
 pub(crate) use active::{Active, Directory, resume};
 pub(crate) use cache::CacheFile;
 pub(crate) use files::{Kind, LocalFiles, container_files, read_footer};
+pub(crate) use order::FrameOrder;
 
 use prunedb_format::local::LOCAL_HEADER_BYTES;
 

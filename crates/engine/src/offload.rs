@@ -94,10 +94,7 @@ impl Inner {
         if waiting == 0 {
             self.spare_spool.lock().unwrap_or_else(PoisonError::into_inner).take();
         }
-        let mut queue = self.queue.state.lock().unwrap_or_else(PoisonError::into_inner);
-        queue.waiting = waiting;
-        queue.failure = done.as_ref().err().map(Error::to_string);
-        self.queue.changed.notify_all();
+        self.queue.set(waiting, done.as_ref().err().map(Error::to_string));
         done
     }
 

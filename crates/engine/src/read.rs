@@ -18,50 +18,12 @@ use prunedb_format::{
 };
 use prunedb_index::Location;
 use std::{
-    collections::{HashSet, VecDeque},
     ops::Range,
     sync::{Arc, PoisonError},
 };
 
 /// Frames that one request to the lake fetches at most.
 const FRAMES_PER_FETCH: u32 = 16;
-
-/// Which frames are cached, oldest first; a frame that was read again gets a second round.
-#[derive(Debug, Default)]
-pub(crate) struct CacheOrder {
-    queue: VecDeque<(u32, u64)>,
-    read_again: HashSet<(u32, u64)>,
-}
-
-impl CacheOrder {
-    fn bytes(&self) -> u64 {
-        self.queue.len() as u64 * FRAME_BYTES as u64
-    }
-
-    fn touch(&mut self, frame: (u32, u64)) {
-        self.read_again.insert(frame);
-    }
-
-    fn push(&mut self, frame: (u32, u64)) {
-        self.queue.push_back(frame);
-    }
-
-    /// The frame to evict next.
-    fn pop(&mut self) -> Option<(u32, u64)> {
-        while let Some(frame) = self.queue.pop_front() {
-            if !self.read_again.remove(&frame) {
-                return Some(frame);
-            }
-            self.queue.push_back(frame);
-        }
-        None
-    }
-
-    /// Forgets what was cached of all containers.
-    pub(crate) fn clear(&mut self) {
-        *self = Self::default();
-    }
-}
 
 /// Reads records at rising places, those that lie beside each other by few large reads.
 pub(crate) struct Walk<'a> {

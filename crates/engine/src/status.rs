@@ -5,12 +5,13 @@ use crate::{
     error::{At, Error},
     local::Kind,
     manifest::Totals,
+    queue::Backpressure,
     reader::ReaderStatus,
     repair::RepairStatus,
 };
 use prunedb_core::{ContainerId, Digest, LakeId, Policy, ShardIndex, TableId, Term};
 use prunedb_format::container::{TableKind, TableSummary};
-use std::{collections::BTreeMap, path::Path, sync::PoisonError};
+use std::{collections::BTreeMap, path::Path};
 
 /// The state of a database and its lake.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +52,8 @@ pub struct Status {
     pub offload_failure: Option<String>,
     /// how far a reader is; `None` for a writer
     pub reader: Option<ReaderStatus>,
+    /// whether puts wait for the lake, since when and why
+    pub backpressure: Option<Backpressure>,
     /// the tables
     pub tables: Vec<TableStatus>,
     /// the nodes
@@ -165,7 +168,7 @@ impl Inner {
         let Counts { containers, records, waiting, active_bytes, table_records, totals } =
             self.counts()?;
         let tables = self.table_statuses(&table_records);
-        let queue = self.queue.state.lock().unwrap_or_else(PoisonError::into_inner).failure.clone();
+        let offload_failure = self.queue.lock().failure.clone();
         Ok(Status {
             lake: self.lake.id,
             policy: state.body.policy,
@@ -183,8 +186,9 @@ impl Inner {
             damaged_shards: self.manifest.damage()?.len() as u64,
             repair: self.repair_status()?,
             duplicates: self.manifest.duplicate_count()?,
-            offload_failure: queue,
             reader: self.reader_status(),
+            offload_failure,
+            backpressure: self.queue.backpressure(),
             tables,
             nodes: self.node_statuses(),
         })

@@ -398,3 +398,49 @@ fn a_container_that_was_begun_too_early_is_not_gone_on_with() {
     fill(&db, 15, 1, 20_000);
     assert!(fs::read(&sealed).unwrap()[4096..] == whole[4096..]);
 }
+
+#[test]
+fn puts_that_wait_for_the_lake_are_seen_with_the_reason() {
+    let mut world = World::new("4+2", 6);
+    world.container_bytes = 200_000;
+    world.create().unwrap();
+    let db = world.open().unwrap();
+    assert_eq!(db.status().unwrap().backpressure, None);
+    world.set_offline(&[0, 1, 2], true);
+    let db = db.with_background();
+    let table = db.ensure_table("t", TableKind::Sequence).unwrap();
+    let start = std::time::Instant::now();
+    let refused = (0u64..).find_map(|n| {
+        assert!(start.elapsed().as_secs() < 60, "puts are taken for ever");
+        db.put(&table, &n.to_be_bytes(), &value(n, 50_000)).err()
+    });
+    let refused = refused.unwrap();
+    assert!(matches!(refused, Error::OffloadBehind { waiting: 4.., .. }), "{refused}");
+    let held = db.status().unwrap().backpressure.unwrap();
+    assert!(held.reason.contains("fails") && held.reason.contains("node-0"), "{held:?}");
+    // once the nodes are back puts are taken again
+    world.set_offline(&[0, 1, 2], false);
+    db.flush(&mut quiet()).unwrap();
+    db.put(&table, &1_000_000u64.to_be_bytes(), b"again").unwrap();
+    assert_eq!(db.status().unwrap().backpressure, None);
+}
+
+#[test]
+fn a_container_of_a_newer_version_is_refused_and_left_alone() {
+    let (world, db) = World::open_new("4+2", 8);
+    fill(&db, 0, 3, 50);
+    db.close().unwrap();
+    let path = only(world.dir.path(), "active");
+    let mut bytes = fs::read(&path).unwrap();
+    for slot in [0, 2048].map(|at| at..at + 64) {
+        let slot = &mut bytes[slot];
+        slot[8..16].copy_from_slice(&[2, 0, 0, 0, 0, 0, 0, 0]);
+        let crc = prunedb_format::crc32c(slot);
+        slot[12..16].copy_from_slice(&crc.to_le_bytes());
+    }
+    fs::write(&path, &bytes).unwrap();
+    let error = world.open().unwrap_err();
+    assert!(matches!(&error, Error::Format { path: at, .. } if *at == path), "{error}");
+    assert!(error.to_string().contains("version 2"), "{error}");
+    assert!(fs::read(&path).unwrap() == bytes);
+}

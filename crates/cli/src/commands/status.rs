@@ -7,8 +7,8 @@ use crate::{
     text::{count, ratio, show_bytes, show_key, size},
 };
 use prunedb_engine::{
-    ContainerPlace, ContainerStatus, Contender, Duplicate, NodeState, NodeStatus, ReaderStatus,
-    Status, TableKind,
+    Backpressure, ContainerPlace, ContainerStatus, Contender, Duplicate, NodeState, NodeStatus,
+    ReaderStatus, Status, TableKind,
 };
 use serde_json::{Value, json};
 
@@ -95,6 +95,9 @@ fn status_json(status: &Status, duplicates: &[Duplicate]) -> Value {
         "duplicates": duplicates.iter().map(duplicate_json).collect::<Vec<_>>(),
         "offload_failure": status.offload_failure,
         "reader": status.reader.as_ref().map(reader_json),
+        "backpressure": status.backpressure.as_ref().map(|b| json!({
+            "seconds": b.since.as_secs_f64(), "held_puts": b.held_puts, "reason": b.reason,
+        })),
         "tables": tables,
         "nodes": status.nodes.iter().map(node_json).collect::<Vec<_>>(),
     })
@@ -216,6 +219,10 @@ fn write(status: &Status, io: &mut Io) -> anyhow::Result<()> {
     }
     if let Some(failure) = &status.offload_failure {
         io.line(format_args!("stalled   offloading: {failure}"))?;
+    }
+    if let Some(Backpressure { since, held_puts, reason }) = &status.backpressure {
+        let (seconds, puts) = (since.as_secs(), count(*held_puts as u64, "put"));
+        io.line(format_args!("held      for {seconds} s, {puts} waiting: {reason}"))?;
     }
     for table in &status.tables {
         io.line(format_args!(

@@ -13,7 +13,7 @@ impl Inner {
     pub(crate) fn serve_index(&self) {
         let mut wait = TICK;
         loop {
-            let state = self.queue.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let state = self.queue.lock();
             let (state, _timeout) = self
                 .queue
                 .changed

@@ -6,7 +6,9 @@ use prunedb_core::{ContainerId, Digest, LakeId, TableId};
 use prunedb_disk::{File, Open};
 use prunedb_format::{
     FormatError,
-    container::{ContainerHeader, FooterBuilder, HEADER_BYTES, RecordView, TableName},
+    container::{
+        ContainerHeader, FooterBuilder, HEADER_BYTES, RECORD_HEADER_BYTES, RecordView, TableName,
+    },
     local::{LOCAL_HEADER_BYTES, LocalSlot},
 };
 use std::{
@@ -47,8 +49,6 @@ pub(crate) struct Active {
 #[derive(Debug)]
 pub(crate) struct ActiveScan {
     pub(crate) active: Active,
-    /// every record: table, key, offset
-    pub(crate) records: Vec<(TableId, Vec<u8>, u32)>,
     /// bytes of a torn tail that were cut
     pub(crate) cut_bytes: u64,
 }
@@ -122,7 +122,7 @@ impl Active {
         let Some(slot) = slot else {
             files.disk().remove(&path).at(&path)?;
             let active = Self::create(files, lake, number)?;
-            return Ok(ActiveScan { active, records: Vec::new(), cut_bytes: length });
+            return Ok(ActiveScan { active, cut_bytes: length });
         };
         if slot.lake != lake || slot.id != id {
             return Err(Error::Damaged {
@@ -138,10 +138,9 @@ impl Active {
             end: length - LOCAL_HEADER_BYTES as u64,
             hasher: blake3::Hasher::new(),
             footer: FooterBuilder::default(),
-            records: Vec::new(),
         };
         let put_end = scan.run(lake, slot.durable_bytes)?;
-        let Scan { hasher, footer, records, end, .. } = scan;
+        let Scan { hasher, footer, end, .. } = scan;
         let cut_bytes = end - put_end;
         if cut_bytes > 0 {
             file.set_len(file_offset(put_end)).at(&path)?;
@@ -161,7 +160,7 @@ impl Active {
             slot_sequence: slot.sequence,
         };
         files.add(number, Kind::Active, file);
-        Ok(ActiveScan { active, records, cut_bytes })
+        Ok(ActiveScan { active, cut_bytes })
     }
 
     /// Appends bytes to the file; durable after [`Self::sync`].
@@ -224,13 +223,14 @@ pub(crate) fn resume(
     let mut scan = Active::open(files, lake, last)?;
     while let Some(number) = numbers.pop() {
         let mut before = Active::open(files, lake, number)?;
-        if scan.records.is_empty() {
+        if scan.active.directory.lock().record_count() == 0 {
             files.remove(scan.active.id.number)?;
             scan = before;
             continue;
         }
         // what follows it is durable, so it was whole, but for its name
-        if let Some(table) = before.records.iter().map(|r| r.0).find(|&t| name_of(t).is_none()) {
+        let tables: Vec<_> = before.active.directory.lock().table_records().collect();
+        if let Some((table, _)) = tables.into_iter().find(|(table, _)| name_of(*table).is_none()) {
             let reason = format!("table {table} is not in the manifest");
             return Err(Error::Damaged { container: before.active.id, offset: 0, reason });
         }
@@ -264,10 +264,14 @@ struct Scan<'a> {
     end: u64,
     hasher: blake3::Hasher,
     footer: FooterBuilder,
-    records: Vec<(TableId, Vec<u8>, u32)>,
 }
 
 const WINDOW_BYTES: u64 = 4 << 20;
+
+/// Where a container byte is in a window of it.
+fn within(at: u64, window_start: u64) -> usize {
+    usize::try_from(at - window_start).expect("within the window")
+}
 
 impl Scan<'_> {
     /// The end of the longest valid prefix that ends a put.
@@ -279,34 +283,31 @@ impl Scan<'_> {
         }
         self.hasher.update(&window);
         let (mut window_start, mut at, mut put_end) = (0, HEADER_BYTES as u64, HEADER_BYTES as u64);
-        let mut put = Vec::new();
+        // of the put that is being read: table, offset, length of the key
+        let mut put: Vec<(TableId, u64, usize)> = Vec::new();
         loop {
-            let here = usize::try_from(at - window_start).expect("within the window");
-            let rest = &window[here..];
-            match RecordView::decode(rest) {
+            let here = within(at, window_start);
+            match RecordView::decode(&window[here..]) {
                 Ok(record) => {
-                    put.push((record.table, record.key.to_vec(), at));
+                    put.push((record.table, at, record.key.len()));
                     at += record.record_bytes() as u64;
                     if record.end_of_put {
-                        let from = usize::try_from(put_end.max(window_start) - window_start)
-                            .expect("within the window");
-                        let to = usize::try_from(at - window_start).expect("within the window");
-                        self.hasher.update(&window[from..to]);
                         put_end = at;
-                        for (table, key, offset) in put.drain(..) {
-                            self.footer.add(table, offset, &key);
-                            let offset =
-                                u32::try_from(offset).expect("containers are below 256 MiB");
-                            self.records.push((table, key, offset));
+                        for (table, offset, key_bytes) in put.drain(..) {
+                            let key_at = within(offset, window_start) + RECORD_HEADER_BYTES;
+                            self.footer.add(table, offset, &window[key_at..key_at + key_bytes]);
                         }
                     }
                 }
                 Err(error) => {
+                    // a put is hashed when it is whole; all of a window at once, which is several times as fast
+                    let hashed = if window_start == 0 { HEADER_BYTES } else { 0 };
+                    self.hasher.update(&window[hashed..within(put_end, window_start)]);
                     let needed = match error {
                         FormatError::Truncated { needed, .. } => needed,
                         _ => 0,
                     };
-                    // the window starts at the put, so that a put is hashed only when it is whole
+                    // the next window starts at the put, so that its records are in one
                     if needed > 0 && at + needed <= self.end {
                         // twice as far each time: a long put of small records is not read again for each of them
                         let span = (at - put_end) * 2 + needed + WINDOW_BYTES;
