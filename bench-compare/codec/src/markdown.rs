@@ -1,21 +1,12 @@
 //! The tables of `docs/benchmarks/codec.md`.
 
 use crate::{Comparison, kernels::OnKernel, plot, race::Race};
-use anyhow::{Context, ensure};
-use prunedb_bench::{PolicyReport, Report, Stage};
+use prunedb_bench::{PolicyReport, Report, Stage, page};
 use std::{fmt::Write, fs, path::Path};
-
-const BEGIN: &str = "<!-- measured: begin -->\n";
-const END: &str = "<!-- measured: end -->\n";
 
 /// Renews what is between the marks of `codec.md`, and writes `codec.svg`.
 pub(crate) fn write(comparison: &Comparison, folder: &Path) -> anyhow::Result<()> {
-    let path = folder.join("codec.md");
-    let page = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    let (before, rest) = page.split_once(BEGIN).context("codec.md has no mark to begin at")?;
-    let (old, after) = rest.split_once(END).context("codec.md has no mark to end at")?;
-    ensure!(!old.contains(BEGIN), "codec.md has a mark twice");
-    fs::write(&path, format!("{before}{BEGIN}{}{END}{after}", measured(comparison)))?;
+    page::renew(&folder.join("codec.md"), &measured(comparison))?;
     fs::write(folder.join("codec.svg"), plot::svg(&comparison.races))?;
     Ok(())
 }
@@ -29,7 +20,7 @@ fn measured(comparison: &Comparison) -> String {
         machine.kernel,
         machine.memcpy_gbps,
         machine.affine_gbps,
-        date()
+        page::date()
     );
     text +=
         "\n## Beside other crates\nGB/s per core; in brackets: how many times as fast ours is.\n\n";
@@ -145,43 +136,4 @@ fn peak(policy: &PolicyReport) -> String {
         "| peak memory beside the coded stream of 100 MB | {:.1} MB | | {verdict} |\n",
         bytes as f64 / 1e6
     )
-}
-
-/// Today in UTC.
-fn date() -> String {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let days = now.map_or(0, |now| now.as_secs() / 86_400);
-    let date = civil(days);
-    format!("{}-{:02}-{:02}", date.0, date.1, date.2)
-}
-
-/// Year, month and day of a day since 1970.
-fn civil(mut days: u64) -> (u64, u64, u64) {
-    let leap =
-        |year: u64| year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400);
-    let mut year = 1970;
-    while days >= 365 + u64::from(leap(year)) {
-        days -= 365 + u64::from(leap(year));
-        year += 1;
-    }
-    let february = 28 + u64::from(leap(year));
-    for (month, length) in (1..).zip([31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]) {
-        if days < length {
-            return (year, month, days + 1);
-        }
-        days -= length;
-    }
-    unreachable!("a year has twelve months")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn days_become_dates() {
-        assert_eq!(civil(0), (1970, 1, 1));
-        assert_eq!(civil(19_782), (2024, 2, 29));
-        assert_eq!(civil(20_453), (2025, 12, 31));
-    }
 }

@@ -17,12 +17,12 @@ mod raw;
 mod records;
 
 pub use figures::SizeReport;
+pub use records::Records;
 
 use crate::process;
 use figures::{median, percentile};
 use ours::Ours;
 use raw::Raw;
-use records::Records;
 use std::{io, path::Path, time::Instant};
 
 /// What is measured, for each value size.

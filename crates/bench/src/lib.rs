@@ -9,6 +9,7 @@
 //! peak     memory that a container's coding takes, in a process of its own
 //! shares   each stage beside the limit it is judged by
 //! report   all of it, for some policies: what `prunedb bench codec` prints
+//! page     tables in a page that a command writes anew
 //! engine   the Prune DB beside a raw append to a file: what `prunedb bench engine` prints
 //! scale    index and manifest at some sizes: what `prunedb bench scale` prints
 //! ```
@@ -20,6 +21,7 @@ pub mod engine;
 pub mod erasure;
 pub mod limits;
 mod meter;
+pub mod page;
 pub mod peak;
 pub mod process;
 mod report;

@@ -1,6 +1,7 @@
 //! What this process used: processor, memory, disk.
 
-use std::{fs, io, process::Command};
+use prunedb_disk::{Disk, Open, RealDisk};
+use std::{fs, io, path::Path, process::Command};
 
 /// Seconds of processor time of all threads, in the program and in the system for it.
 pub fn cpu_seconds() -> f64 {
@@ -39,6 +40,39 @@ fn number(text: &str, line: &str) -> Option<u64> {
     words?.split_whitespace().next()?.parse().ok()
 }
 
+/// Drops what the system keeps of all files below a folder; what is not synced yet stays.
+///
+/// # Errors
+/// Those of the disk.
+pub fn drop_cached(folder: &Path) -> io::Result<()> {
+    for_files(folder, &mut |path| RealDisk.open(path, Open::Read)?.drop_cached())
+}
+
+/// Bytes of disk that all files below a folder take.
+///
+/// # Errors
+/// Those of the disk.
+pub fn allocated_bytes(folder: &Path) -> io::Result<u64> {
+    let mut bytes = 0;
+    for_files(folder, &mut |path| {
+        bytes += RealDisk.open(path, Open::Read)?.allocated_bytes()?;
+        Ok(())
+    })?;
+    Ok(bytes)
+}
+
+fn for_files(folder: &Path, each: &mut dyn FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            for_files(&entry.path(), each)?;
+        } else {
+            each(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// Runs a command; what it wrote.
 ///
 /// # Errors
@@ -49,4 +83,11 @@ pub fn ask(command: &mut Command) -> io::Result<String> {
         return Ok(String::from_utf8_lossy(&output.stdout).trim().into());
     }
     Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+}
+
+/// The processor's name for itself.
+pub fn cpu_name() -> String {
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    name.map_or_else(|| std::env::consts::ARCH.into(), |(_, name)| name.into())
 }

@@ -3,7 +3,7 @@
 use crate::{
     Meter,
     codec::{Coding, Container, coded_share, compress_gbps},
-    erasure, limits,
+    erasure, limits, process,
 };
 use prunedb_core::Policy;
 use prunedb_erasure::{Error, Kernel};
@@ -122,7 +122,7 @@ fn one_round(
     let machine = Machine {
         memcpy_gbps: rounded(limits::memcpy_gbps(meter)),
         affine_gbps: rounded(limits::affine_gbps(meter, kernel)?),
-        cpu: cpu_name(),
+        cpu: process::cpu_name(),
         cores: std::thread::available_parallelism().map_or(1, NonZero::get),
         threads: meter.threads.get(),
         kernel: kernel.to_string(),
@@ -202,11 +202,4 @@ fn as_text<S: Serializer>(policy: &Policy, serializer: S) -> Result<S::Ok, S::Er
 /// With four digits behind the point.
 fn rounded(gbps: f64) -> f64 {
     (gbps * 1e4).round() / 1e4
-}
-
-/// The processor's name for itself.
-fn cpu_name() -> String {
-    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    name.map_or_else(|| std::env::consts::ARCH.into(), |(_, name)| name.into())
 }

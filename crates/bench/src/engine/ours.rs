@@ -1,9 +1,10 @@
 //! The Prune DB under measurement.
 
 use super::{Error, records::Records};
+use crate::process;
 use prunedb_codec::{Key, LakeSecret};
 use prunedb_core::Policy;
-use prunedb_disk::{Disk, Open, RealDisk};
+use prunedb_disk::{Disk, RealDisk};
 use prunedb_engine::{Db, Options, Table, TableKind};
 use prunedb_store::{MemoryStore, ShardStore};
 use std::{
@@ -109,20 +110,8 @@ impl Ours {
         if next == count { Ok(()) } else { Err(wrong(next)) }
     }
 
-    /// Drops what the system keeps of all files of the database.
     pub(super) fn drop_cached(&self) -> Result<(), Error> {
-        let mut folders = vec![self.dir.clone()];
-        while let Some(folder) = folders.pop() {
-            for entry in std::fs::read_dir(folder)? {
-                let entry = entry?;
-                if entry.file_type()?.is_dir() {
-                    folders.push(entry.path());
-                } else {
-                    RealDisk.open(&entry.path(), Open::Read)?.drop_cached()?;
-                }
-            }
-        }
-        Ok(())
+        Ok(process::drop_cached(&self.dir)?)
     }
 
     /// Milliseconds to open again, after closing or without.

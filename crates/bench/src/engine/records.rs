@@ -1,4 +1,4 @@
-//! The records that both sides take.
+//! The records that all sides take.
 
 use crate::shards::fill_random;
 
@@ -7,30 +7,33 @@ const KEY_BYTES: usize = 32;
 /// Values begin somewhere in so many random bytes.
 const POOL_BYTES: usize = 8 << 20;
 
+/// Keys of 32 random bytes, values from a pool of random ones.
 #[derive(Debug)]
-pub(super) struct Records {
+pub struct Records {
     pool: Vec<u8>,
     value_bytes: usize,
 }
 
 impl Records {
-    pub(super) fn new(value_bytes: usize) -> Self {
+    /// Records with values of that length.
+    pub fn new(value_bytes: usize) -> Self {
         let mut pool = vec![0; POOL_BYTES + value_bytes];
         fill_random(1, &mut pool);
         Self { pool, value_bytes }
     }
 
-    pub(super) const fn value_bytes(&self) -> usize {
+    /// Length of each value.
+    pub const fn value_bytes(&self) -> usize {
         self.value_bytes
     }
 
-    /// Key and value.
-    pub(super) const fn record_bytes(&self) -> usize {
+    /// Length of key and value.
+    pub const fn record_bytes(&self) -> usize {
         KEY_BYTES + self.value_bytes
     }
 
     /// 32 bytes that look random, another for each record.
-    pub(super) fn key(&self, record: u64) -> [u8; KEY_BYTES] {
+    pub fn key(&self, record: u64) -> [u8; KEY_BYTES] {
         let mut key = [0; KEY_BYTES];
         for (word, bytes) in (0..).zip(key.chunks_mut(8)) {
             bytes.copy_from_slice(&mixed(record * 4 + word).to_le_bytes());
@@ -38,7 +41,8 @@ impl Records {
         key
     }
 
-    pub(super) fn value(&self, record: u64) -> &[u8] {
+    /// Its value; no compressor shortens it.
+    pub fn value(&self, record: u64) -> &[u8] {
         let start = mixed(!record) % POOL_BYTES as u64;
         let start = usize::try_from(start).expect("within the pool");
         &self.pool[start..start + self.value_bytes]
