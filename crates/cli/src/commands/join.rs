@@ -65,7 +65,7 @@ impl Found {
     }
 
     /// Makes the folder one of a reader when its configuration is written.
-    pub(super) fn as_reader(mut self, dir: &Path) -> anyhow::Result<Self> {
+    pub(super) fn into_reader(mut self, dir: &Path) -> anyhow::Result<Self> {
         self.layers.set("reader", "true".into(), Source::Flag)?;
         self.config = Config::new(&self.layers, dir)?;
         Ok(self)

@@ -44,7 +44,7 @@ fn join(
         );
         return Ok(());
     }
-    let found = found.as_reader(dir)?;
+    let found = found.into_reader(dir)?;
     make_dir(dir)?;
     let lock = session::lock(dir)?;
     let (_, connect) = start_nodes(dir, &found.config, runtime.handle())?;

@@ -255,6 +255,7 @@ async fn measure(world: &World, stored: &Stored, whole: bool) -> (Duration, Dura
             took.push(start.elapsed());
             wanted += layout.shard_bytes() * world.policy.data_shards() as u64;
         } else {
+            #[expect(clippy::cast_possible_truncation, reason = "a share of a length")]
             let at = (random() * (stored.coded.len() - 2000) as f64) as usize;
             took.push(read(&shards, stored, at..at + 1000).await);
             wanted += layout
