@@ -23,8 +23,9 @@ pub struct Evicted {
 }
 
 impl Db {
-    /// Drops every local copy. First everything put so far is offloaded, read back from random shards and compared;
-    /// what is put meanwhile stays.
+    /// Drops every local copy of records. First everything put so far is offloaded, read back from random shards and
+    /// compared; what is put meanwhile stays. The index goes to the lake, too, where enough nodes answer, and stays here:
+    /// see [`Self::evict_index`].
     ///
     /// # Errors
     /// Those of [`Self::flush`]; a container that cannot be read back is kept and named in the result.
@@ -32,13 +33,37 @@ impl Db {
         let end = self.inner.flush(report)?;
         // what leaves must be found again without its bytes
         self.inner.flush_index()?;
-        let mut evicted = self.inner.evict(end, report)?;
-        // a reader's index stays: it never writes
-        if !self.is_reader() && self.inner.offload_index()? {
-            self.inner.publish()?;
-            evicted.bytes += self.inner.index.evict()?;
+        let evicted = self.inner.evict(end, report)?;
+        match self.lake_index() {
+            // footers build it anew
+            Err(error @ Error::Offload { .. }) => {
+                tracing::warn!(%error, "the index is not in the lake yet");
+            }
+            other => _ = other?,
         }
         Ok(evicted)
+    }
+
+    /// Drops the local files of the index: lookups read its pages from the lake, one leaf of one node each. A database
+    /// without them does not open while too few nodes answer. Returns the bytes of disk that came back.
+    ///
+    /// # Errors
+    /// Those of an offload: the index stays.
+    pub fn evict_index(&self) -> Result<u64, Error> {
+        self.inner.flush_index()?;
+        if !self.lake_index()? {
+            return Ok(0);
+        }
+        Ok(self.inner.index.evict()?)
+    }
+
+    /// Brings the index to the lake; whether it is there. A reader never writes.
+    fn lake_index(&self) -> Result<bool, Error> {
+        if self.is_reader() || !self.inner.offload_index()? {
+            return Ok(false);
+        }
+        self.inner.publish()?;
+        Ok(true)
     }
 }
 

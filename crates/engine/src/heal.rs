@@ -84,6 +84,8 @@ impl Drop for Healer {
         {
             tracing::error!("the repair thread panicked");
         }
+        // a repair that is asked for from now on runs to its end
+        self.inner.wanted.set(|state| state.stop = false);
     }
 }
 

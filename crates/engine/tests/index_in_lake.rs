@@ -39,6 +39,7 @@ fn lookups_go_to_the_lake_where_the_local_index_is_gone() {
     let (world, db) = World::open_new("4+2", 8);
     fill(&db, 0, 300, 5000);
     let evicted = db.evict(&mut quiet()).unwrap();
+    db.evict_index().unwrap();
     assert!(evicted.kept.is_empty() && evicted.bytes > 0);
     assert_eq!(run_files(world.dir.path()), 0);
     check(&db, 0, 300, 5000);
@@ -64,6 +65,7 @@ fn a_damaged_page_in_the_lake_is_rebuilt_from_other_shards() {
     let (world, db) = World::open_new("4+2", 8);
     fill(&db, 0, 300, 5000);
     db.evict(&mut quiet()).unwrap();
+    db.evict_index().unwrap();
     for id in index_containers(&world, &db) {
         let id = prunedb_core::ShardId { container: id, ..world.shard(&db, 0, 0) };
         assert!(world.holder(id).falsify(id, 100));
@@ -79,6 +81,7 @@ fn a_recovery_takes_the_index_from_the_lake_and_reads_no_footer() {
     let (world, db) = World::open_new("4+2", 8);
     fill(&db, 0, 600, 5000);
     db.evict(&mut quiet()).unwrap();
+    db.evict_index().unwrap();
     let containers = db.status().unwrap().containers;
     assert!(containers > 2);
     lose(&world, &db, 1);
@@ -100,6 +103,7 @@ fn a_recovery_takes_the_index_from_the_lake_and_reads_no_footer() {
     // and it goes on
     fill(&db, 600, 30, 5000);
     db.evict(&mut quiet()).unwrap();
+    db.evict_index().unwrap();
     check(&db, 600, 30, 5000);
 }
 
@@ -155,6 +159,7 @@ fn containers_of_merged_runs_leave_the_lake_some_heads_later() {
     for round in 0..60 {
         fill(&db, round * 3, 3, 100);
         db.evict(&mut quiet()).unwrap();
+        db.evict_index().unwrap();
         most = most.max(index_containers(&world, &db).len());
     }
     // two runs a round, merged by sixteen, and those of the last heads
@@ -174,6 +179,7 @@ fn a_damaged_run_that_is_in_the_lake_is_read_from_there() {
     let (world, db) = World::open_new("4+2", 8);
     fill(&db, 0, 300, 5000);
     db.evict(&mut quiet()).unwrap();
+    db.evict_index().unwrap();
     fill(&db, 300, 50, 5000);
     db.flush(&mut quiet()).unwrap();
     db.close().unwrap();
@@ -183,6 +189,7 @@ fn a_damaged_run_that_is_in_the_lake_is_read_from_there() {
     let runs: Vec<_> = kept.iter().filter(|p| p.extension().is_some_and(|e| e == "run")).collect();
     let copies: Vec<_> = runs.iter().map(|path| std::fs::read(path).unwrap()).collect();
     db.evict(&mut quiet()).unwrap();
+    db.evict_index().unwrap();
     drop(db);
     // files that came back, as a restored backup would have them, and rotten
     for (path, copy) in runs.iter().zip(copies) {
@@ -201,12 +208,14 @@ fn a_lost_local_index_is_built_anew_and_takes_no_number_twice() {
     let (world, db) = World::open_new("4+2", 8);
     fill(&db, 0, 300, 5000);
     db.evict(&mut quiet()).unwrap();
+    db.evict_index().unwrap();
     drop(db);
     std::fs::remove_dir_all(world.dir.path().join("metadata/index")).unwrap();
     let db = world.open().unwrap();
     check(&db, 0, 300, 5000);
     fill(&db, 300, 50, 5000);
     db.evict(&mut quiet()).unwrap();
+    db.evict_index().unwrap();
     assert_eq!(run_files(world.dir.path()), 0);
     check(&db, 0, 350, 5000);
     drop(db);

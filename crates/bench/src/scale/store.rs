@@ -47,7 +47,7 @@ impl Computed {
         }
         let start = u64::from(id.index.0) * layout.slice_bytes() + first * payload;
         let payloads = self.content.read(id.container, start..start + count * payload);
-        let mut sealed = Vec::with_capacity(bytes as usize);
+        let mut sealed = vec![0; bytes as usize];
         opener.seal_leaves(id.index, first, &payloads, &mut sealed).ok()?;
         Some(sealed)
     }

@@ -54,7 +54,9 @@ fn index() -> Edit {
         number,
         first_container,
         level,
-        header: digest("header").0.repeat(3)[..INDEX_HEADER_BYTES].try_into().unwrap(),
+        header: digest("header").0.repeat(3)[..INDEX_HEADER_BYTES]
+            .try_into()
+            .expect("cut to its length"),
     };
     let runs = vec![run(3, 0, 2), run(9, 40, 0)];
     Edit::Index(Box::new(IndexEntry { covered: 7, next_container: 41, next_run: 12, runs }))
