@@ -2,7 +2,7 @@
 //!
 //! Real: the index, through the path that puts take (memtable, runs, merges, two threads behind); the local manifest with
 //! an entry of the true length for every container; the engine's reads, with every check. Computed: the shards. A record's
-//! bytes follow from its number, and [`store`] seals them into the leaves that a read asks for; digests and names of shards,
+//! bytes follow from its number, and `store` seals them into the leaves that a read asks for; digests and names of shards,
 //! which nobody looks at where single records are read, are made up.
 
 mod content;
