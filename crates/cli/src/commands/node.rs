@@ -32,6 +32,11 @@ pub(crate) fn run(
     config.zdb.may_stop = cfg!(debug_assertions);
     let server = runtime.block_on(NodeServer::start(config, session::disk()));
     let server = server.with_context(|| format!("storage node {}", dir.display()))?;
+    // before anybody is told that it is ready
+    let stopped = {
+        let _inside = runtime.enter();
+        super::up::stop_signal()?
+    };
     let address = server.local_addr();
     if io.json {
         io.json(&json!({
@@ -51,10 +56,10 @@ pub(crate) fn run(
     io.sink.finish()?;
     runtime.block_on(async {
         tokio::select! {
-            stopped = super::up::stop_signal() => stopped,
-            () = server.stop_asked() => Ok(()),
+            () = stopped => {}
+            () = server.stop_asked() => {}
         }
-    })?;
+    });
     io.note("stopping");
     runtime.block_on(server.shutdown());
     Ok(Exit::Done)

@@ -37,6 +37,11 @@ pub(crate) fn run(
     });
     let clients = clients.transpose()?;
     let resp = clients.as_ref().map(|clients| clients.local_addr().to_string());
+    // before anybody is told that it is ready
+    let stopped = {
+        let _inside = runtime.enter();
+        stop_signal()?
+    };
     let nodes = session.config.nodes.addresses();
     let ports: Vec<String> =
         session.nodes.iter().flat_map(|n| n.ports()).map(ToString::to_string).collect();
@@ -67,10 +72,11 @@ pub(crate) fn run(
         io.line(format_args!("ready; Ctrl-C stops"))?;
     }
     io.sink.finish()?;
-    runtime.block_on(stop_signal())?;
+    runtime.block_on(stopped);
     io.note("stopping; Ctrl-C again does not wait for what still runs");
     runtime.spawn(async {
-        if stop_signal().await.is_ok() {
+        if let Ok(again) = stop_signal() {
+            again.await;
             // everything that was acknowledged is durable
             std::process::exit(i32::from(ERROR_CODE));
         }
@@ -99,12 +105,20 @@ fn serve(args: &[String], session: &Session, io: &mut Io) -> u8 {
     }
 }
 
-/// Waits for Ctrl-C or SIGTERM.
-pub(crate) async fn stop_signal() -> anyhow::Result<()> {
+/// Ctrl-C or SIGTERM, from the call on: one that comes before the first wait counts, too.
+///
+/// # Errors
+/// Where the system refuses.
+///
+/// # Panics
+/// Outside of the runtime.
+pub(crate) fn stop_signal() -> anyhow::Result<impl Future<Output = ()> + Send> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for Ctrl-C")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
-    tokio::select! {
-        pressed = tokio::signal::ctrl_c() => pressed.context("cannot wait for Ctrl-C")?,
-        _ = terminate.recv() => {}
-    }
-    Ok(())
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
 }

@@ -80,7 +80,8 @@ fn temporary_folder(runtime: &Runtime) -> anyhow::Result<tempfile::TempDir> {
     let folder = folder.context("cannot create a temporary folder: choose one with --dir")?;
     let path = folder.path().to_owned();
     runtime.spawn(async move {
-        if crate::commands::up::stop_signal().await.is_ok() {
+        if let Ok(stopped) = crate::commands::up::stop_signal() {
+            stopped.await;
             _ = std::fs::remove_dir_all(&path);
             std::process::exit(i32::from(crate::io::ERROR_CODE));
         }
