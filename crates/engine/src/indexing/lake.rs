@@ -150,7 +150,7 @@ impl Inner {
     }
 
     /// Copies the runs of the index into the lake; [`Inner::publish`] makes them count. `false` where that cannot be done
-    /// now: they speak of containers that are not in the lake yet, or a merge took them away.
+    /// now: they speak of containers that are not in the lake yet, or one is gone, merged or damaged.
     ///
     /// # Errors
     /// Those of an offload; what is copied is not copied again.
@@ -185,7 +185,8 @@ impl Inner {
         Ok(true)
     }
 
-    /// Copies a run; number of its first container, or `None` where a merge took it away.
+    /// Copies a run; number of its first container, or `None` where a merge took it away, or it was damaged and the index
+    /// is built anew.
     fn offload_run(&self, run: &RunCopy) -> Result<Option<u32>, Error> {
         let first = self.manifest.reserve_index(run.number, run.pages)?;
         let mut page = 0;
@@ -193,9 +194,8 @@ impl Inner {
             let count = INDEX_CONTAINER_PAGES.min(run.pages - page);
             let id = ContainerId::index(first + page / INDEX_CONTAINER_PAGES);
             if self.manifest.container(id)?.is_none() {
-                let Some(pages) = self.index.read_pages(run.number, page, count)? else {
-                    return Ok(None);
-                };
+                let read = || Ok(self.index.read_pages(run.number, page, count)?);
+                let Some(pages) = self.healing(read)? else { return Ok(None) };
                 self.offload_pages(id, &pages)?;
             }
             page += count;
