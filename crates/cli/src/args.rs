@@ -384,6 +384,11 @@ pub(crate) struct Verify {
     /// Read every byte of every shard and hash it, instead of asking each node what it has
     #[arg(long)]
     pub(crate) deep: bool,
+    /// Have each node show so many samples (1 to 64) of every shard, drawn now, with proof that they are the shard's:
+    /// its disk reads all of the shard, about 1.5 KB a sample are sent
+    #[arg(long, value_name = "N", conflicts_with = "deep",
+        value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) samples: Option<u16>,
 }
 
 #[derive(ClapArgs, Debug, Clone)]

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use prunedb_core::{LakeId, ShardId, Term};
 use prunedb_disk::Disk;
 use prunedb_node::{NodeConfig, NodeServer};
+use prunedb_proof::{Audit, SampleProof};
 use prunedb_store::{
     NodeOptions, NodeStore, Pending, PutMode, ShardStat, ShardStore, ShardUpload, StoreSpace,
     StoredHead,
@@ -133,6 +134,10 @@ impl ShardStore for LocalNode {
 
     fn get(&self, id: ShardId, offset: u64, bytes: u32) -> Pending<'_, Bytes> {
         self.node.get(id, offset, bytes)
+    }
+
+    fn prove(&self, audit: Audit) -> Pending<'_, Vec<SampleProof>> {
+        self.node.prove(audit)
     }
 
     fn stat(&self, id: ShardId) -> Pending<'_, Option<ShardStat>> {

@@ -8,7 +8,9 @@ use crate::{
 };
 use prunedb_core::{ContainerId, ContainerKind, Digest, ShardIndex};
 use prunedb_format::manifest::StreamEntry;
+use prunedb_proof::{AUDIT_SAMPLES_MAX, Audit};
 use prunedb_store::{ShardStat, StoreError};
+use std::num::NonZeroU16;
 use tokio::task::JoinSet;
 
 /// How closely shards are looked at.
@@ -16,6 +18,10 @@ use tokio::task::JoinSet;
 pub enum Depth {
     /// Ask each holder whether it has the shard, and under which name.
     Quick,
+    /// Have each holder show so many samples of the shard, drawn from a seed made up now, with their paths to the
+    /// shard's name: a holder reads and checks all of the shard for them, and sends about 1.5 KB for each. Shards whose
+    /// name is not known are looked at as for [`Depth::Quick`].
+    Samples(NonZeroU16),
     /// Read every byte of every shard and hash it.
     Deep,
 }
@@ -218,8 +224,12 @@ async fn check_shard(
     if let Some(name) = name.filter(|n| *n != stat.name) {
         return damaged(format!("is another shard: {}, {name} belongs there", stat.name));
     }
-    if depth == Depth::Quick {
-        return Ok(());
+    match (depth, name) {
+        (Depth::Quick, _) | (Depth::Samples(_), None) => return Ok(()),
+        (Depth::Samples(samples), Some(name)) => {
+            return audit_shard(shards, shard, name, samples.get()).await;
+        }
+        (Depth::Deep, _) => {}
     }
     let mut hasher = blake3::Hasher::new();
     let leaves = shards.layout().leaves_per_shard();
@@ -240,6 +250,25 @@ async fn check_shard(
         }
         _ => Ok(()),
     }
+}
+
+/// Has a shard's holder show samples of it.
+async fn audit_shard(
+    shards: &Shards,
+    shard: ShardIndex,
+    name: Digest,
+    samples: u16,
+) -> Result<(), (FaultKind, String)> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed)
+        .map_err(|e| (FaultKind::Unreachable, format!("no random bytes for a seed: {e}")))?;
+    let samples = samples.min(AUDIT_SAMPLES_MAX);
+    let audit = Audit { shard: shards.id(shard), seed, samples };
+    let store = &shards.node(shard).store;
+    let shown = within(store.name(), store.prove(audit)).await.map_err(of_store)?;
+    audit
+        .verify(&name, shards.layout().shard_bytes(), &shown)
+        .map_err(|e| (FaultKind::Damaged, format!("shows other bytes: {e}")))
 }
 
 /// What a store's refusal says of a shard.

@@ -8,7 +8,9 @@
 use crate::{
     Damage, Head, NodeConfig, NodeError, OpenError, OpenReport,
     append::Appender,
+    block::{BATCH_BLOCKS, BadBlock, Place},
     lakes::Lakes,
+    layout::BLOCK_BYTES,
     load::{self, Loader},
     recover::{Walk, Walked, walk},
     scrub::Scrub,
@@ -19,11 +21,15 @@ use crate::{
 use bytes::Bytes;
 use prunedb_core::{Digest, LakeId, ShardId, Term};
 use prunedb_disk::{Disk, Lock, Open, create_dir_durable};
+use prunedb_proof::{Audit, GROUP_BYTES, Prover, SampleProof};
 use std::{
     ops::Bound,
     path::PathBuf,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
+
+// a batch of blocks is what a prover takes at once
+const _: () = assert!(BATCH_BLOCKS * BLOCK_BYTES == GROUP_BYTES);
 
 /// A node on its folder. Cheap to clone; the folder is released when the last clone and upload are gone.
 #[derive(Clone, Debug)]
@@ -171,16 +177,50 @@ impl Node {
             if bytes == 0 || offset.checked_add(bytes).is_none_or(|end| end > shard_bytes) {
                 return Err(NodeError::Range { offset, bytes, shard_bytes });
             }
-            match entry.place(id).read(&*segment.file, offset, bytes) {
-                Ok(range) => return Ok(range),
-                // deleted or replaced while it was read: not damage, look again
-                Err(_) if !lock(&self.inner.state).is_still(id, &entry) => {}
-                Err(bad) => {
-                    lock(&self.inner.state).note_damage(id, &entry);
-                    let (segment, source) = (segment.number, bad.source);
-                    tracing::warn!(%id, segment, offset = bad.offset, ?source, "damaged block");
-                    return Err(NodeError::Damaged { id, offset: bad.offset });
-                }
+            if let Some(read) = self
+                .checked(id, &entry, &segment, |place| place.read(&*segment.file, offset, bytes))
+            {
+                return read;
+            }
+        }
+    }
+
+    /// Shows samples of a shard, for which all of it is read and checked once.
+    ///
+    /// # Errors
+    /// [`NodeError::Absent`], [`NodeError::Damaged`], [`NodeError::NotSamples`].
+    pub fn prove(&self, audit: &Audit) -> Result<Vec<SampleProof>, NodeError> {
+        let id = audit.shard;
+        loop {
+            let found = lock(&self.inner.state).find(id);
+            let (entry, segment) = found.ok_or(NodeError::Absent { id })?;
+            let indices = audit.indices(entry.shard_bytes());
+            let prover = indices.and_then(|indices| Prover::new(entry.shard_bytes(), indices));
+            let mut prover = prover.map_err(|source| NodeError::NotSamples { id, source })?;
+            if let Some(read) = self.checked(id, &entry, &segment, |place| {
+                place.read_all(&*segment.file, |group| prover.group(group))
+            }) {
+                return read.map(|()| prover.finish());
+            }
+        }
+    }
+
+    /// Reads from where a shard is; `None` where it was deleted or replaced meanwhile: look again.
+    fn checked<T>(
+        &self,
+        id: ShardId,
+        entry: &Entry,
+        segment: &Segment,
+        read: impl FnOnce(Place) -> Result<T, BadBlock>,
+    ) -> Option<Result<T, NodeError>> {
+        match read(entry.place(id)) {
+            Ok(read) => Some(Ok(read)),
+            Err(_) if !lock(&self.inner.state).is_still(id, entry) => None,
+            Err(bad) => {
+                lock(&self.inner.state).note_damage(id, entry);
+                let (segment, source) = (segment.number, bad.source);
+                tracing::warn!(%id, segment, offset = bad.offset, ?source, "damaged block");
+                Some(Err(NodeError::Damaged { id, offset: bad.offset }))
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What a node says "no" with, and what keeps it from starting.
 
 use prunedb_core::{LakeId, ShardId, Term};
+use prunedb_proof::SampleError;
 use prunedb_wire::Refusal;
 use std::{io, path::PathBuf};
 
@@ -57,6 +58,15 @@ pub enum NodeError {
         bytes: u64,
         /// the shard's length
         shard_bytes: u64,
+    },
+    /// It cannot be audited: its length is not that of whole samples.
+    #[error("shard {id} cannot be shown in samples: {source}")]
+    NotSamples {
+        /// which
+        id: ShardId,
+        /// why
+        #[source]
+        source: SampleError,
     },
     /// What arrived is not what was announced.
     #[error("{what}: expected {expected}, found {found}")]
@@ -117,6 +127,7 @@ impl From<&NodeError> for Refusal {
             NodeError::Conflict { .. } => Self::Conflict,
             NodeError::Full { free_bytes } => Self::Full { free_bytes: *free_bytes },
             NodeError::Range { shard_bytes, .. } => Self::Range { shard_bytes: *shard_bytes },
+            NodeError::NotSamples { .. } => Self::Bad { reason: error.to_string() },
             NodeError::Mismatch { .. } => Self::Mismatch { reason: error.to_string() },
             NodeError::Limit { .. } => Self::Limit { reason: error.to_string() },
             NodeError::Disk { doing, source } => {

@@ -14,6 +14,8 @@ use std::sync::Arc;
 const COPY_BYTES: usize = 16 << 10;
 /// Memory for a head: read, and copied into the answer.
 const HEAD_ROOM_BYTES: u32 = 2 << 20;
+/// Memory for samples and their paths, twice, and for what is read to make them.
+const PROOFS_ROOM_BYTES: u32 = 768 << 10;
 /// Memory for a range beside its own bytes: blocks at both ends are read whole.
 const BLOCKS_ROOM_BYTES: u32 = 33 << 10;
 /// Uploads of one connection at once.
@@ -71,6 +73,13 @@ impl Connection {
                 None => self.no_such_handle(handle),
             },
             Command::Get { id, offset, bytes } => self.get(&shared, id, offset, bytes).await?,
+            Command::Prove(audit) => {
+                let permit = shared.room(PROOFS_ROOM_BYTES).await?;
+                let done = shared.disk(move || node.prove(&audit)).await?;
+                self.answer_or(done, |shown| answer::prove(&shown));
+                self.flush(None).await?;
+                drop(permit);
+            }
             Command::Stat { id } => {
                 let info = node.stat(id).map(stat);
                 self.answer(&answer::stat(info));

@@ -11,7 +11,7 @@
 //! shard decides the shape of the tree, and most paths do not show it: a verifier must have it from the container root's
 //! facts, not from the prover.
 //!
-//! Cost: proving hashes the shard once, verifying compresses the sample's 16 blocks and one parent a level.
+//! Cost: proving hashes the shard once, whatever the number of samples ([`Prover`]); verifying compresses the sample's 16 blocks and one parent a level.
 
 use blake3::{
     CHUNK_LEN, Hasher,
@@ -21,7 +21,10 @@ use blake3::{
     },
 };
 use prunedb_core::Digest;
+use std::ops::Range;
 
+/// Values of the longest path: 2^64 bytes.
+pub const PATH_MAX: usize = 54;
 /// Size of a sample.
 pub const SAMPLE_BYTES: usize = CHUNK_LEN;
 
@@ -54,6 +57,14 @@ pub enum SampleError {
         /// samples of the shard
         count: u64,
     },
+    /// Another number of samples than were asked for.
+    #[error("{found} samples, expected {expected}")]
+    Count {
+        /// samples asked for
+        expected: usize,
+        /// samples shown
+        found: usize,
+    },
     /// Not as long a path as this sample's.
     #[error("a path of {found} values, expected {expected}")]
     PathLength {
@@ -72,23 +83,121 @@ pub enum SampleError {
     },
 }
 
-/// Shows sample `index` of a shard.
+/// What [`Prover::group`] takes at once: a whole subtree of the hash.
+pub const GROUP_BYTES: usize = 256 << 10;
+const _: () = assert!(GROUP_BYTES.is_power_of_two() && GROUP_BYTES > SAMPLE_BYTES);
+
+/// Shows samples of a shard that passes by once, group by group: memory is a group and 32 bytes for each group before.
+#[derive(Debug)]
+pub struct Prover {
+    shard_bytes: u64,
+    /// the samples to show, in the order they were asked for
+    wanted: Vec<Wanted>,
+    /// values of the groups that passed
+    groups: Vec<ChainingValue>,
+    passed_bytes: u64,
+}
+
+#[derive(Debug)]
+struct Wanted {
+    index: u64,
+    sample: Box<[u8; SAMPLE_BYTES]>,
+    /// from the sample up, as far as the sample's group reaches
+    path: Vec<ChainingValue>,
+}
+
+impl Prover {
+    /// Begins to show these samples of a shard.
+    ///
+    /// # Errors
+    /// [`SampleError::ShardBytes`], [`SampleError::Index`].
+    pub fn new(
+        shard_bytes: u64,
+        indices: impl IntoIterator<Item = u64>,
+    ) -> Result<Self, SampleError> {
+        turns(shard_bytes, 0)?;
+        let wanted = indices.into_iter().map(|index| {
+            turns(shard_bytes, index)?;
+            Ok(Wanted { index, sample: Box::new([0; SAMPLE_BYTES]), path: Vec::new() })
+        });
+        let wanted = wanted.collect::<Result<_, _>>()?;
+        Ok(Self { shard_bytes, wanted, groups: Vec::new(), passed_bytes: 0 })
+    }
+
+    /// Takes the shard's next [`GROUP_BYTES`], or all that is left of it.
+    ///
+    /// # Panics
+    /// Where it is less or more.
+    pub fn group(&mut self, bytes: &[u8]) {
+        let start = self.passed_bytes;
+        let expected = (self.shard_bytes - start).min(GROUP_BYTES as u64);
+        assert_eq!(bytes.len() as u64, expected, "groups are whole");
+        let inside = |range: &Range<u64>| {
+            let place = |at: u64| usize::try_from(at - start).expect("inside of a group");
+            place(range.start)..place(range.end)
+        };
+        for wanted in &mut self.wanted {
+            let at = wanted.index * SAMPLE_BYTES as u64;
+            let sample = at..at + SAMPLE_BYTES as u64;
+            if group_of(at) != group_of(start) {
+                continue;
+            }
+            wanted.sample.copy_from_slice(&bytes[inside(&sample)]);
+            let turns = turns(self.shard_bytes, wanted.index).expect("checked when it was asked");
+            let within =
+                turns.iter().rev().take_while(|t| group_of(t.sibling.start) == group_of(at));
+            wanted.path =
+                within.map(|t| value(&bytes[inside(&t.sibling)], t.sibling.start)).collect();
+        }
+        self.passed_bytes += expected;
+        // a shard of one group has no value: it is the root, and no path leads past it
+        if self.shard_bytes > GROUP_BYTES as u64 {
+            self.groups.push(value(bytes, start));
+        }
+    }
+
+    /// The samples and their paths, in the order they were asked for.
+    ///
+    /// # Panics
+    /// Where the shard has not passed whole.
+    pub fn finish(self) -> Vec<SampleProof> {
+        assert_eq!(self.passed_bytes, self.shard_bytes, "the shard passes whole");
+        let (shard_bytes, groups) = (self.shard_bytes, self.groups);
+        let complete = |mut wanted: Wanted| {
+            let turns = turns(shard_bytes, wanted.index).expect("checked when it was asked");
+            let above = turns.iter().rev().skip(wanted.path.len());
+            wanted.path.extend(above.map(|turn| value_of_groups(&groups, turn.sibling.clone())));
+            SampleProof { sample: wanted.sample, path: wanted.path }
+        };
+        self.wanted.into_iter().map(complete).collect()
+    }
+}
+
+/// Number of the group that a byte is in.
+fn group_of(at: u64) -> u64 {
+    at / GROUP_BYTES as u64
+}
+
+/// The value of a subtree of whole groups.
+fn value_of_groups(groups: &[ChainingValue], range: Range<u64>) -> ChainingValue {
+    let bytes = range.end - range.start;
+    if bytes <= GROUP_BYTES as u64 {
+        return groups[usize::try_from(group_of(range.start)).expect("as many as are in memory")];
+    }
+    let middle = range.start + left_subtree_len(bytes);
+    let left = value_of_groups(groups, range.start..middle);
+    let right = value_of_groups(groups, middle..range.end);
+    merge_subtrees_non_root(&left, &right, Mode::Hash)
+}
+
+/// Shows sample `index` of a shard in memory.
 ///
 /// # Errors
 /// [`SampleError::ShardBytes`], [`SampleError::Index`].
 pub fn prove_sample(shard: &[u8], index: u64) -> Result<SampleProof, SampleError> {
-    let turns = turns(shard.len() as u64, index)?;
-    let place = |n: u64| usize::try_from(n).expect("inside of a slice");
-    let mut path: Vec<_> = turns
-        .iter()
-        .map(|turn| {
-            value(&shard[place(turn.sibling.start)..place(turn.sibling.end)], turn.sibling.start)
-        })
-        .collect();
-    path.reverse();
-    let start = place(index) * SAMPLE_BYTES;
-    let sample = shard[start..].first_chunk().expect("the sample is inside of the shard");
-    Ok(SampleProof { sample: Box::new(*sample), path })
+    let mut prover = Prover::new(shard.len() as u64, [index])?;
+    shard.chunks(GROUP_BYTES).for_each(|group| prover.group(group));
+    Ok(prover.finish().pop().expect("one was asked for"))
 }
 
 /// Whether a proof shows sample `index` of the shard with this name and length.
@@ -121,7 +230,7 @@ pub fn verify_sample(
 
 /// One step from the root down to a sample: what is left aside.
 struct Turn {
-    sibling: std::ops::Range<u64>,
+    sibling: Range<u64>,
     sibling_is_left: bool,
 }
 
@@ -169,7 +278,7 @@ mod tests {
 
     #[test]
     fn every_sample_of_every_shape_is_under_the_name() {
-        for samples in [2, 3, 4, 5, 12, 16, 17, 64, 100] {
+        for samples in [2, 3, 4, 5, 12, 16, 17, 64, 100, 256, 257, 700] {
             let shard = shard(samples);
             let (name, bytes) = (name(&shard), shard.len() as u64);
             for index in 0..samples as u64 {
@@ -182,6 +291,20 @@ mod tests {
             let last = samples as u64 - 1;
             let proof = prove_sample(&shard, last).unwrap();
             assert!(verify_sample(&name, bytes + 1024, last, &proof).is_err());
+        }
+    }
+
+    #[test]
+    fn many_samples_of_a_shard_of_many_groups_are_shown_at_once() {
+        for samples in [256, 257, 511, 1024, 1300] {
+            let shard = shard(samples);
+            let indices = [samples as u64 - 1, 0, 255, 255, samples as u64 / 2];
+            let mut prover = Prover::new(shard.len() as u64, indices).unwrap();
+            shard.chunks(GROUP_BYTES).for_each(|group| prover.group(group));
+            for (index, proof) in indices.into_iter().zip(prover.finish()) {
+                let verified = verify_sample(&name(&shard), shard.len() as u64, index, &proof);
+                assert_eq!(verified, Ok(()), "sample {index} of {samples}");
+            }
         }
     }
 

@@ -316,7 +316,7 @@ impl ShardStore for BlobStore {
 
     fn capabilities(&self) -> Capabilities {
         let range_read = self.inner.blobs.reads_ranges();
-        Capabilities { range_read, checks_reads: false, fencing: Fencing::Advisory }
+        Capabilities { range_read, checks_reads: false, fencing: Fencing::Advisory, proves: false }
     }
 
     fn put(

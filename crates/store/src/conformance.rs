@@ -11,6 +11,7 @@ pub use slow::SlowStore;
 use crate::{GET_BYTES_MAX, PutMode, ShardStore, StoreError, StoredHead};
 use bytes::Bytes;
 use prunedb_core::{ContainerId, ContainerKind, Digest, LakeId, ShardId, ShardIndex, Term};
+use prunedb_proof::{AUDIT_SAMPLES_MAX, Audit};
 
 /// Runs every case.
 ///
@@ -30,6 +31,7 @@ pub async fn run(store: &dyn ShardStore, run: u8) {
     case(9).uploads_interleave().await;
     case(10).uploads_of_one_shard_race().await;
     case(11).tells_its_space().await;
+    case(12).shows_samples().await;
 }
 
 fn lake(run: u8, case: u8) -> LakeId {
@@ -339,6 +341,28 @@ impl Case<'_> {
         let third = third.commit(name(&other)).await;
         assert!(matches!(third, Err(StoreError::Conflict { .. })), "{third:?}");
         self.stored(id, &shard).await;
+    }
+
+    async fn shows_samples(&self) {
+        for (number, size) in [(0, 2048), (1, 262_144), (2, 1_048_576 + 5 * 16_384)] {
+            let (id, shard) = (self.id(number, 0), bytes(1, size));
+            self.put(id, TERM, PutMode::IfAbsent, &shard).await.expect("put");
+            for samples in [1, AUDIT_SAMPLES_MAX] {
+                let audit = Audit { shard: id, seed: [7; 32], samples };
+                let shown = self.store.prove(audit).await.expect("samples");
+                audit.verify(&name(&shard), size as u64, &shown).expect("right ones");
+                let other = Audit { seed: [8; 32], ..audit };
+                let refused = other.verify(&name(&shard), size as u64, &shown);
+                assert!(refused.is_err(), "samples of another seed pass");
+            }
+        }
+        let uneven = self.id(3, 0);
+        self.put(uneven, TERM, PutMode::IfAbsent, &bytes(1, 2049)).await.expect("put");
+        let audit = |shard| self.store.prove(Audit { shard, seed: [7; 32], samples: 1 });
+        let refused = audit(uneven).await;
+        assert!(matches!(refused, Err(StoreError::Rejected { .. })), "{refused:?}");
+        let absent = audit(self.id(4, 0)).await;
+        assert!(matches!(absent, Err(StoreError::Absent { .. })), "{absent:?}");
     }
 
     async fn tells_its_space(&self) {

@@ -12,6 +12,7 @@ mod error;
 mod memory;
 mod node;
 mod options;
+mod prove;
 
 pub use address::{AddressError, check_address, connect};
 #[cfg(feature = "objects")]
@@ -24,6 +25,7 @@ pub use options::NodeOptions;
 
 use bytes::Bytes;
 use prunedb_core::{Digest, LakeId, ShardId, Term};
+use prunedb_proof::{Audit, SampleProof};
 use std::{fmt::Debug, future::Future, pin::Pin};
 
 /// A boxed future, so that the trait works behind `dyn`.
@@ -98,6 +100,8 @@ pub struct Capabilities {
     pub checks_reads: bool,
     /// how it keeps older writers away
     pub fencing: Fencing,
+    /// shows samples of a shard by itself; otherwise all of the shard is read to make them
+    pub proves: bool,
 }
 
 /// One place that holds shards. See the module's text.
@@ -107,7 +111,12 @@ pub trait ShardStore: Send + Sync + Debug + 'static {
 
     /// What it can do by itself; our own node: everything.
     fn capabilities(&self) -> Capabilities {
-        Capabilities { range_read: true, checks_reads: true, fencing: Fencing::Enforced }
+        Capabilities {
+            range_read: true,
+            checks_reads: true,
+            fencing: Fencing::Enforced,
+            proves: true,
+        }
     }
 
     /// Begins to put a shard of exactly `bytes` sealed bytes.
@@ -128,6 +137,16 @@ pub trait ShardStore: Send + Sync + Debug + 'static {
     /// [`StoreError::Absent`]; [`StoreError::Damaged`] where the store's own checksum fails; [`StoreError::Range`]
     /// past the end; those of the network.
     fn get(&self, id: ShardId, offset: u64, bytes: u32) -> Pending<'_, Bytes>;
+
+    /// Samples of a shard, each with its path to the shard's name: whoever knows the name has them checked by
+    /// [`Audit::verify`].
+    ///
+    /// # Errors
+    /// [`StoreError::Absent`]; [`StoreError::Damaged`] where the store's own checksum fails anywhere in the shard;
+    /// [`StoreError::Rejected`] where its length is not that of whole samples; those of the network.
+    fn prove(&self, audit: Audit) -> Pending<'_, Vec<SampleProof>> {
+        Box::pin(prove::by_reading(self, audit))
+    }
 
     /// What the store knows of a shard; `None` where it has none.
     fn stat(&self, id: ShardId) -> Pending<'_, Option<ShardStat>>;

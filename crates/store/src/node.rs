@@ -15,6 +15,7 @@ use crate::{
 use bytes::Bytes;
 use connection::{Connection, Failure};
 use prunedb_core::{LakeId, ShardId, Term};
+use prunedb_proof::{Audit, PATH_MAX, SAMPLE_BYTES, SampleProof};
 use prunedb_wire::{Command, Refusal, Reply, answer};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::{
@@ -240,6 +241,15 @@ impl ShardStore for NodeStore {
             let room = usize::try_from(bytes).expect("at most 4 MiB");
             let reply = self.client.request(command, subject, room).await?;
             answer::read_get(reply, bytes).map_err(|e| self.client.rejected(e))
+        })
+    }
+
+    fn prove(&self, audit: Audit) -> Pending<'_, Vec<SampleProof>> {
+        Box::pin(async move {
+            let subject = Subject { id: Some(audit.shard), ..Subject::default() };
+            let room = usize::from(audit.samples) * (SAMPLE_BYTES + 32 * PATH_MAX);
+            let reply = self.client.request(Command::Prove(audit), subject, room).await?;
+            answer::read_prove(&reply, audit.samples).map_err(|e| self.client.rejected(e))
         })
     }
 

@@ -5,6 +5,7 @@
 use crate::{HEAD_BYTES_MAX, Reply, number::Digits, number::parse_u64};
 use bytes::Bytes;
 use prunedb_core::{Digest, LakeId, ShardId, Term};
+use prunedb_proof::{PATH_MAX, SAMPLE_BYTES, SampleProof};
 
 /// What a node says of one shard; sent as 72 bytes.
 ///
@@ -182,6 +183,40 @@ pub fn read_get(reply: Reply, bytes: u32) -> Result<Bytes, AnswerError> {
         Reply::Bulk(range) if range.len() as u64 == u64::from(bytes) => Ok(range),
         _ => refuse("as many bytes as asked"),
     }
+}
+
+/// Answer to `PDB.PROVE`: a bulk string for each sample, its 1,024 bytes and then its path.
+pub fn prove(shown: &[SampleProof]) -> Reply {
+    let bulk = |proof: &SampleProof| {
+        let mut out = Vec::with_capacity(SAMPLE_BYTES + 32 * proof.path.len());
+        out.extend_from_slice(&proof.sample[..]);
+        proof.path.iter().for_each(|value| out.extend_from_slice(value));
+        Reply::Bulk(out.into())
+    };
+    Reply::Array(shown.iter().map(bulk).collect())
+}
+
+/// Reads [`prove`], checked to show as many samples as asked; whether they are right is for
+/// [`Audit::verify`](prunedb_proof::Audit::verify).
+///
+/// # Errors
+/// [`AnswerError`] for everything else.
+pub fn read_prove(reply: &Reply, samples: u16) -> Result<Vec<SampleProof>, AnswerError> {
+    const WANT: &str = "as many samples as asked, each with its path";
+    let Reply::Array(elements) = reply else { return refuse(WANT) };
+    if elements.len() != usize::from(samples) {
+        return refuse(WANT);
+    }
+    let read = |element: &Reply| {
+        let Reply::Bulk(bytes) = element else { return refuse(WANT) };
+        let Some((sample, path)) = bytes.split_first_chunk() else { return refuse(WANT) };
+        let (path, rest) = path.as_chunks();
+        if path.len() > PATH_MAX || !rest.is_empty() {
+            return refuse(WANT);
+        }
+        Ok(SampleProof { sample: Box::new(*sample), path: path.to_vec() })
+    };
+    elements.iter().map(read).collect()
 }
 
 /// Answer to `PDB.STAT`.

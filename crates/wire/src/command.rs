@@ -7,6 +7,7 @@ use crate::{
 };
 use bytes::{BufMut, Bytes, BytesMut};
 use prunedb_core::{Digest, LakeId, ShardId, Term};
+use prunedb_proof::{AUDIT_SAMPLES_MAX, Audit};
 
 /// What a put does where the shard is stored already.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,6 +36,8 @@ pub enum Command {
     Abort { handle: u32 },
     /// `PDB.GET id offset bytes`
     Get { id: ShardId, offset: u64, bytes: u32 },
+    /// `PDB.PROVE id seed samples`
+    Prove(Audit),
     /// `PDB.STAT id`
     Stat { id: ShardId },
     /// `PDB.LIST lake after count`
@@ -77,7 +80,7 @@ pub enum CommandError {
     },
 }
 
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 15] = [
     "PING",
     "INFO",
     "PDB.PUT",
@@ -85,6 +88,7 @@ const NAMES: [&str; 14] = [
     "PDB.COMMIT",
     "PDB.ABORT",
     "PDB.GET",
+    "PDB.PROVE",
     "PDB.STAT",
     "PDB.LIST",
     "PDB.DEL",
@@ -187,6 +191,15 @@ impl Command {
                 offset: a.number(1)?,
                 bytes: a.at_most(2, GET_BYTES_MAX, "1 byte to 4 MiB")?,
             }),
+            ("PDB.PROVE", 3) => {
+                let max = u32::from(AUDIT_SAMPLES_MAX);
+                let samples = a.at_most(2, max, "1 to 64 samples")?;
+                Ok(Self::Prove(Audit {
+                    shard: a.id(0)?,
+                    seed: a.fixed(1, "a seed of 32 bytes")?,
+                    samples: u16::try_from(samples).expect("at most 64"),
+                }))
+            }
             ("PDB.STAT", 1) => Ok(Self::Stat { id: a.id(0)? }),
             ("PDB.LIST", 3) => Ok(Self::List {
                 lake: a.lake(0)?,
@@ -247,6 +260,12 @@ impl Command {
                 put_bulk(&id.to_bytes(), out);
                 put_number(*offset, out);
                 put_number(u64::from(*bytes), out);
+            }
+            Self::Prove(Audit { shard, seed, samples }) => {
+                begin("PDB.PROVE", 3);
+                put_bulk(&shard.to_bytes(), out);
+                put_bulk(seed, out);
+                put_number(u64::from(*samples), out);
             }
             Self::Stat { id } => {
                 begin("PDB.STAT", 1);

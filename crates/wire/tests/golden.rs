@@ -5,6 +5,7 @@
 
 use bytes::{Bytes, BytesMut};
 use prunedb_core::{ContainerId, Digest, LakeId, ShardId, ShardIndex, Term};
+use prunedb_proof::{Audit, SAMPLE_BYTES, SampleProof};
 use prunedb_wire::{
     Command, Limits, PutMode, Refusal, Reply, ReplyDecoder, RequestDecoder, answer,
 };
@@ -36,6 +37,7 @@ fn commands() -> Vec<Command> {
         Command::HeadPut { lake: LAKE, term, number: 2, bytes: Bytes::from_static(b"head") },
         Command::HeadGet { lake: LAKE },
         Command::Space,
+        Command::Prove(Audit { shard: id(), seed: [b's'; 32], samples: 64 }),
     ]
 }
 
@@ -61,6 +63,10 @@ fn replies() -> Vec<Reply> {
         Reply::from(&Refusal::Conflict),
         Reply::from(&Refusal::Full { free_bytes: 0 }),
         Reply::from(&Refusal::Range { shard_bytes: 5 }),
+        answer::prove(&[SampleProof {
+            sample: Box::new([b'x'; SAMPLE_BYTES]),
+            path: vec![[b'1'; 32], [b'2'; 32]],
+        }]),
     ]
 }
 

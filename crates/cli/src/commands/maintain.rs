@@ -9,6 +9,7 @@ use crate::{
 use anyhow::bail;
 use prunedb_engine::{Depth, FaultKind, Verified};
 use serde_json::{Value, json};
+use std::num::NonZeroU16;
 
 pub(super) fn evict(session: &Session, io: &mut Io) -> anyhow::Result<Exit> {
     let evicted = session.db.evict(&mut |p| io.progress(p))?;
@@ -39,13 +40,17 @@ pub(super) fn evict(session: &Session, io: &mut Io) -> anyhow::Result<Exit> {
     Ok(Exit::of(evicted.kept.is_empty()))
 }
 
-/// How closely `--deep` looks.
-pub(super) const fn depth(deep: bool) -> Depth {
-    if deep { Depth::Deep } else { Depth::Quick }
+/// How closely `--deep` and `--samples` look.
+pub(super) fn depth(deep: bool, samples: Option<u16>) -> Depth {
+    match samples.and_then(NonZeroU16::new) {
+        Some(samples) => Depth::Samples(samples),
+        None if deep => Depth::Deep,
+        None => Depth::Quick,
+    }
 }
 
 pub(super) fn verify(args: &args::Verify, session: &Session, io: &mut Io) -> anyhow::Result<Exit> {
-    let verified = session.db.verify(depth(args.deep), &mut |p| io.progress(p))?;
+    let verified = session.db.verify(depth(args.deep, args.samples), &mut |p| io.progress(p))?;
     let unreachable = verified.faults.iter().filter(|f| f.kind == FaultKind::Unreachable).count();
     let unreachable = unreachable as u64;
     if io.json {

@@ -31,7 +31,7 @@ pub(super) fn run(args: &args::Prune, session: &Session, io: &mut Io) -> anyhow:
         "pruning needs the registry's watermark, which says that the chain agreed on what was archived: until a \
          registry runs, only `prunedb prune --dry-run` is there"
     );
-    let verified = session.db.verify(depth(args.deep), &mut |p| io.progress(p))?;
+    let verified = session.db.verify(depth(args.deep, None), &mut |p| io.progress(p))?;
     let (containers, networks) = (session.db.containers()?, networks(&session.db));
     let mut candidates = Vec::new();
     for network in &networks {

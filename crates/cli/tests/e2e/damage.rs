@@ -57,8 +57,15 @@ fn flipped_bytes_are_found_and_healed() {
     let folder = evicted();
     flip_node(&folder.dir(), 2);
     export(&folder).exits(0);
-    folder.run(&["verify", "--deep"]).exits(1);
+    let shown = folder.run(&["verify", "--samples", "3", "--json"]).exits(1).json();
+    let deep = folder.run(&["verify", "--deep", "--json"]).exits(1).json();
+    let shards = |verified: &serde_json::Value| -> Vec<String> {
+        let faults = verified["faults"].as_array().unwrap();
+        faults.iter().map(|f| format!("{} {}", f["container"], f["shard"])).collect()
+    };
+    assert_eq!(shards(&shown), shards(&deep), "a holder that shows samples reads the whole shard");
     folder.run(&["repair"]).exits(0);
+    assert_eq!(folder.json(&["verify", "--samples", "64"])["healthy"], true);
     assert_eq!(folder.json(&["verify", "--deep"])["healthy"], true);
     export(&folder).exits(0);
 }

@@ -3,6 +3,7 @@
 use crate::{Pending, PutMode, ShardStat, ShardStore, ShardUpload, StoreSpace, StoredHead};
 use bytes::Bytes;
 use prunedb_core::{Digest, LakeId, ShardId, Term};
+use prunedb_proof::{Audit, SampleProof};
 use std::{
     fmt,
     sync::{
@@ -129,6 +130,10 @@ impl ShardStore for SlowStore {
             wait(&self.shared.reads).await;
             self.inner.get(id, offset, bytes).await
         })
+    }
+
+    fn prove(&self, audit: Audit) -> Pending<'_, Vec<SampleProof>> {
+        self.inner.prove(audit)
     }
 
     fn stat(&self, id: ShardId) -> Pending<'_, Option<ShardStat>> {
