@@ -76,6 +76,13 @@ pub(crate) enum Command {
     Plan(crate::commands::plan::Plan),
     /// Show which containers the loss of nodes would put at risk or lose, as things are now
     WhatIf(crate::commands::what_if::WhatIf),
+    /// Show on this machine that what is claimed of a lake holds: real nodes, sockets and disks
+    #[command(
+        subcommand,
+        after_help = "Each builds a lake of its own in a new folder within --dir (or that of temporary files) and removes it at the \
+        end. Exits with 1 where a claim does not hold. docs/proof-points.md says what each shows."
+    )]
+    Prove(crate::commands::prove::Prove),
     /// Measure this machine
     #[command(subcommand)]
     Bench(crate::commands::bench::Bench),

@@ -9,6 +9,7 @@ use prunedb_core::{
     units::{ByteSize, CONTAINER_BYTES_MAX},
 };
 use prunedb_engine::Options;
+use prunedb_local::local_address;
 use std::{
     collections::BTreeMap,
     fmt,
@@ -216,16 +217,6 @@ impl Nodes {
             Self::Local(count) => (0..*count).map(local_address).collect(),
         }
     }
-}
-
-/// The stable name of a local node; its port changes from run to run.
-pub(crate) fn local_address(index: u16) -> String {
-    format!("local:{index:02}")
-}
-
-/// The number of a local node by its stable name.
-pub(crate) fn local_index(address: &str) -> Option<u16> {
-    address.strip_prefix("local:")?.parse().ok()
 }
 
 /// The effective configuration, validated.

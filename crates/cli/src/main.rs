@@ -13,9 +13,9 @@ mod config;
 mod control;
 mod demo;
 mod io;
-mod local_nodes;
 mod secret;
 mod session;
+mod temporary;
 mod terminal;
 mod text;
 
@@ -68,6 +68,10 @@ fn run(args: Args) -> anyhow::Result<u8> {
         Command::Config => commands::config::run(&dir, &args.set, &mut io),
         Command::Plan(plan) => commands::plan::run(plan, &mut io),
         Command::Bench(bench) => commands::bench::run(bench, &mut io),
+        Command::Prove(prove) => {
+            let dir = args.dir.as_ref().map(|dir| io.path(dir));
+            commands::prove::run(prove, dir.as_deref(), &runtime()?, &mut io)
+        }
         Command::Node(args::Node::Run(node)) => {
             let dir = args.dir.as_ref().context("a node needs its folder: --dir DIR")?;
             commands::node::run(node, &io.path(dir), &runtime()?, &mut io)
@@ -130,7 +134,7 @@ fn reader_has_gone(error: &anyhow::Error) -> bool {
 fn log_to_stderr(command: &Command) {
     let level = match command {
         // it stops and damages nodes on purpose
-        Command::Demo(_) => "error",
+        Command::Demo(_) | Command::Prove(_) => "error",
         Command::Up(_) | Command::Serve(_) | Command::Node(_) => "warn,prunedb_engine=info",
         _ => "warn",
     };

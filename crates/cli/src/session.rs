@@ -9,12 +9,12 @@
 
 use crate::{
     config::{Config, Layers, Nodes},
-    local_nodes::{self, LocalNodes},
     secret,
 };
 use anyhow::{Context, ensure};
 use prunedb_disk::{Disk, Lock, RealDisk};
 use prunedb_engine::{Connect, Db, LakeSecret};
+use prunedb_local::LocalNodes;
 use std::{
     io::ErrorKind,
     net::SocketAddr,
@@ -97,7 +97,7 @@ pub(crate) fn start_nodes(
         }
     };
     let ports: Vec<SocketAddr> = nodes.as_ref().map_or_else(Vec::new, |n| n.ports().to_vec());
-    let connect = move |address: &str| local_nodes::connect(address, &ports);
+    let connect = move |address: &str| prunedb_local::connect(address, &ports);
     Ok((nodes, Arc::new(connect)))
 }
 

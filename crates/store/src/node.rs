@@ -36,6 +36,8 @@ pub struct NodeStore {
 /// What uploads share with their store.
 #[derive(Debug)]
 struct Client {
+    /// what people call it
+    name: String,
     address: String,
     options: NodeOptions,
     idle: Mutex<Vec<Idle>>,
@@ -59,9 +61,20 @@ struct Subject {
 }
 
 impl NodeStore {
-    /// The node at `address` (`host:port`).
+    /// The node at `address` (`host:port`), which is its name, too.
     pub fn new(address: impl Into<String>, options: NodeOptions) -> Self {
+        let address = address.into();
+        Self::named(address.clone(), address, options)
+    }
+
+    /// A node with a name of its own: its address may change from run to run.
+    pub fn named(
+        name: impl Into<String>,
+        address: impl Into<String>,
+        options: NodeOptions,
+    ) -> Self {
         let client = Client {
+            name: name.into(),
             address: address.into(),
             options,
             idle: Mutex::default(),
@@ -74,11 +87,11 @@ impl NodeStore {
 
 impl Client {
     fn unreachable(&self, reason: impl ToString) -> StoreError {
-        StoreError::Unreachable { store: self.address.clone(), reason: reason.to_string() }
+        StoreError::Unreachable { store: self.name.clone(), reason: reason.to_string() }
     }
 
     fn rejected(&self, reason: impl ToString) -> StoreError {
-        StoreError::Rejected { store: self.address.clone(), reason: reason.to_string() }
+        StoreError::Rejected { store: self.name.clone(), reason: reason.to_string() }
     }
 
     fn failed(&self, failure: Failure) -> StoreError {
@@ -90,7 +103,7 @@ impl Client {
 
     /// A refusal as the trait has it.
     fn refused(&self, refusal: Refusal, subject: Subject) -> StoreError {
-        let store = self.address.clone();
+        let store = self.name.clone();
         match (refusal, subject.id) {
             (Refusal::Fenced { seen }, _) => StoreError::Fenced { store, term: subject.term, seen },
             (Refusal::Full { free_bytes }, _) => StoreError::Full { store, free_bytes },
@@ -217,7 +230,7 @@ fn stat(stat: answer::Stat) -> ShardStat {
 
 impl ShardStore for NodeStore {
     fn name(&self) -> &str {
-        &self.client.address
+        &self.client.name
     }
 
     fn put(

@@ -17,6 +17,7 @@ mod maintain;
 mod members;
 pub(crate) mod node;
 pub(crate) mod plan;
+pub(crate) mod prove;
 mod prune;
 pub(crate) mod recover;
 pub(crate) mod serve;
@@ -64,6 +65,7 @@ pub(crate) fn run(command: &Command, session: &Session, io: &mut Io) -> anyhow::
         | Command::Recover(_)
         | Command::Config
         | Command::Plan(_)
+        | Command::Prove(_)
         | Command::Bench(_) => bail!("this command does not run inside of `prunedb up`"),
     }
 }

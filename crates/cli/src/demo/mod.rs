@@ -7,8 +7,6 @@
 //! What was put is remembered as digests only, so what is compared comes from the lake.
 
 mod bitcoin;
-mod damage;
-mod generated;
 mod ledger;
 mod report;
 
@@ -16,15 +14,17 @@ use crate::{
     archive::DbArchive,
     args::{Demo, Init},
     commands::{find_files, import_files, init},
-    config::{Layers, Source, local_index},
+    config::{Layers, Source},
     io::{Exit, Io, Step},
     session::Session,
+    temporary,
     text::{count, size},
 };
 use anyhow::{Context, bail, ensure};
 use ledger::{Ledger, ReadBack};
 use prunedb_chains::ethereum::{Hash32, Network, write_era1};
 use prunedb_engine::{Depth, Status, TableKind, Verified};
+use prunedb_local::{flip_bytes, local_address, local_index, record};
 use report::Report;
 use std::{
     num::NonZeroUsize,
@@ -50,7 +50,7 @@ pub(crate) fn run(
     runtime: &Runtime,
     io: &mut Io,
 ) -> anyhow::Result<Exit> {
-    let temporary = if dir.is_none() { Some(temporary_folder(runtime)?) } else { None };
+    let temporary = if dir.is_none() { Some(temporary::folder(None, runtime)?) } else { None };
     let (dir, kept) = match (&dir, &temporary) {
         (Some(dir), _) => (dir.as_path(), true),
         (None, Some(temporary)) => (temporary.path(), false),
@@ -72,21 +72,6 @@ pub(crate) fn run(
     let exit = Exit::of(told.is_good());
     told.write(kept.then_some(dir), io)?;
     Ok(exit)
-}
-
-/// A folder that is removed at the end, and by Ctrl-C.
-fn temporary_folder(runtime: &Runtime) -> anyhow::Result<tempfile::TempDir> {
-    let folder = tempfile::Builder::new().prefix("prunedb-demo-").tempdir();
-    let folder = folder.context("cannot create a temporary folder: choose one with --dir")?;
-    let path = folder.path().to_owned();
-    runtime.spawn(async move {
-        if let Ok(stopped) = crate::commands::up::stop_signal() {
-            stopped.await;
-            _ = std::fs::remove_dir_all(&path);
-            std::process::exit(i32::from(crate::io::ERROR_CODE));
-        }
-    });
-    Ok(folder)
 }
 
 fn tell(args: &Demo, mut session: Session, io: &mut Io) -> anyhow::Result<Report> {
@@ -192,7 +177,8 @@ fn put_records(session: &Session, io: &mut Io) -> anyhow::Result<Input> {
     }
     let total = CONTAINERS * CONTAINER_BYTES;
     let mut bytes = 2 * raw.len() as u64;
-    for (number, (key, value)) in generated::Records::new().enumerate() {
+    for number in 0.. {
+        let (key, value) = record(number);
         // what a container holds besides values is looked at now and then only
         if bytes >= total && number % 16 == 0 && db.containers()?.len() as u64 > CONTAINERS {
             break;
@@ -277,10 +263,11 @@ fn break_nodes(
         bail!("the record's shards lie on no nodes")
     };
     let nodes = session.nodes.as_mut().context("the demo's nodes are local")?;
-    let flipped = damage::flip_bytes(&nodes.node_dir(*damaged))?;
+    let dir = nodes.node_dir(*damaged);
+    let flipped = flip_bytes(&dir).with_context(|| format!("cannot damage {}", dir.display()))?;
     stopped.iter().for_each(|&index| nodes.stop(index));
-    let name = crate::config::local_address;
-    Ok((stopped.iter().map(|&index| name(index)).collect(), name(*damaged), flipped))
+    let names = stopped.iter().map(|&index| local_address(index));
+    Ok((names.collect(), local_address(*damaged), flipped))
 }
 
 struct Healed {

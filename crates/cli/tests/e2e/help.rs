@@ -3,7 +3,7 @@
 use crate::common::{clean_command, output};
 use std::path::Path;
 
-const COMMANDS: [&str; 29] = [
+const COMMANDS: [&str; 31] = [
     "",
     "bench codec",
     "demo",
@@ -33,6 +33,8 @@ const COMMANDS: [&str; 29] = [
     "bench engine",
     "plan",
     "what-if",
+    "prove",
+    "prove lost-nodes",
 ];
 
 #[test]

@@ -18,6 +18,7 @@ mod help;
 mod kv;
 mod nodes;
 mod plan;
+mod prove;
 mod readers;
 mod resp;
 mod up;
