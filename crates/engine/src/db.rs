@@ -5,7 +5,7 @@ use crate::{
     checked::Looking,
     error::{At, Error},
     heal::Wanted,
-    indexing::{insert, open_index},
+    indexing::{insert_all, open_index},
     lake::{Connect, Lake, Trace},
     local::{self, FrameOrder, Kind, LocalFiles},
     manifest::Manifest,
@@ -27,7 +27,7 @@ use prunedb_format::{
     container::{TABLE_NAME_BYTES_MAX, TableKind, TableName},
     head::HeadBody,
 };
-use prunedb_index::{Index, Location, Suspect};
+use prunedb_index::{Index, Suspect};
 use std::{
     collections::{HashSet, VecDeque},
     sync::{Arc, Mutex, RwLock},
@@ -122,9 +122,8 @@ struct Notify {
 }
 
 impl Observer for Notify {
-    fn written(&self, record: Written<'_>) {
-        let at = Location { container: record.container, offset: record.offset };
-        insert(&self.index, record.table, record.kind, record.key, at);
+    fn written(&self, records: &mut dyn Iterator<Item = Written<'_>>) {
+        insert_all(&self.index, records);
     }
 
     fn sealed(&self, _number: u32) {
@@ -307,7 +306,6 @@ impl Db {
         if self.is_reader() {
             return Err(Error::ReadOnly);
         }
-        let mut puts = Vec::with_capacity(records.len());
         for (table, key, value) in records {
             check_key(table, key)?;
             if !self.inner.manifest.has_table(table.id, &table.name, table.kind) {
@@ -319,13 +317,18 @@ impl Db {
                     bytes_max: CONTAINER_BYTES_MAX,
                 });
             }
-            puts.push(Put { table: table.id, kind: table.kind, key, value });
         }
-        if puts.is_empty() {
+        if records.is_empty() {
             return Ok(self.inner.writer.position());
         }
         self.inner.queue.wait_for_room()?;
-        self.inner.writer.append(&puts)
+        let put = |&(table, key, value): &(&Table, _, _)| Put {
+            table: table.id,
+            kind: table.kind,
+            key,
+            value,
+        };
+        self.inner.writer.append(records.iter().map(put))
     }
 
     /// Waits until a put is durable.

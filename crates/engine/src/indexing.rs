@@ -17,11 +17,11 @@ use crate::{
     manifest::Manifest,
     progress::{Job, OnProgress},
     record::Record,
-    writer::Position,
+    writer::{Position, Written},
 };
 use prunedb_core::{ContainerId, TableId};
 use prunedb_disk::{Disk, create_dir_durable};
-use prunedb_format::container::{Footer, TableKind};
+use prunedb_format::container::{DirectoryEntry, Footer, TableKind};
 use prunedb_index::{Index, Location, RemotePages, Seed};
 use std::{
     collections::HashMap,
@@ -50,22 +50,30 @@ fn from_lake(error: Error) -> Error {
     }
 }
 
-/// Puts a record's place into the index.
-pub(crate) fn insert(index: &Index, table: TableId, kind: TableKind, key: &[u8], at: Location) {
-    match (kind, key.try_into()) {
-        (TableKind::Sequence, Ok(key)) => index.insert_sequence(table, u64::from_be_bytes(key), at),
-        _ => index.insert(table, key, at),
-    }
+/// Puts the places of records into the index.
+pub(crate) fn insert_all<'a>(index: &Index, records: impl Iterator<Item = Written<'a>>) {
+    index.insert_many(records.filter_map(|Written { table, kind, key, at }| {
+        match (kind, key.try_into()) {
+            (TableKind::Sequence, Ok(key)) => {
+                index.insert_sequence(table, u64::from_be_bytes(key), at);
+                None
+            }
+            _ => Some((table, key, at)),
+        }
+    }));
 }
 
 /// Puts the places of all records of a container into the index.
 pub(crate) fn insert_footer(index: &Index, number: u32, footer: &Footer) {
     let kinds: HashMap<TableId, TableKind> =
         footer.tables().iter().map(|t| (t.table.id, t.table.kind)).collect();
-    for entry in footer.entries() {
-        let at = Location { container: number, offset: entry.offset };
-        insert(index, entry.table, kinds[&entry.table], entry.key, at);
-    }
+    insert_all(
+        index,
+        footer.entries().map(|DirectoryEntry { table, offset, key }| {
+            let at = Location { container: number, offset };
+            Written { table, kind: kinds[&table], key, at }
+        }),
+    );
 }
 
 pub(crate) fn open_index(
@@ -227,7 +235,8 @@ impl Inner {
             for offset in offsets {
                 let at = Location { container, offset };
                 let record = self.record(table.id, at, &mut Trace::default())?;
-                insert(&self.index, table.id, table.kind, record.view().key, at);
+                let (key, kind) = (record.view().key, table.kind);
+                insert_all(&self.index, [Written { table: table.id, kind, key, at }].into_iter());
             }
         }
         Ok(())
@@ -241,15 +250,23 @@ impl Inner {
     ) -> Result<(), Error> {
         let kinds: HashMap<TableId, TableKind> =
             self.manifest.tables().into_iter().map(|table| (table.id, table.kind)).collect();
-        for entry in directory.lock().entries() {
-            let kind = kinds.get(&entry.table).ok_or_else(|| Error::Damaged {
+        let directory = directory.lock();
+        if let Some(entry) = directory.entries().find(|e| !kinds.contains_key(&e.table)) {
+            return Err(Error::Damaged {
                 container: ContainerId::data(container),
                 offset: entry.offset.into(),
                 reason: format!("table {} is not in the manifest", entry.table),
-            })?;
-            let at = Location { container, offset: entry.offset };
-            insert(&self.index, entry.table, *kind, entry.key, at);
+            });
         }
+        insert_all(
+            &self.index,
+            directory.entries().map(|DirectoryEntry { table, offset, key }| Written {
+                table,
+                kind: kinds[&table],
+                key,
+                at: Location { container, offset },
+            }),
+        );
         Ok(())
     }
 

@@ -1,9 +1,13 @@
 //! The write path: puts are appended to the active container in groups, one fdatasync for each.
 //!
 //! ```text
-//! append -> open group -- it or the container is full --> full group --> leader: file, fdatasync, index
-//!           encoded in place, hashed in the cache         at most one    one group at a time
+//! append -> open group -- it or the container is full --> full group --> leader: fdatasync, directory, index
+//!           encoded, hashed and written in steps that     at most one    one group at a time
+//!           stay in the processor's cache
 //! ```
+//! The bytes of a group go to the file while it grows, so that a leader has little but the sync to do, and appending
+//! overlaps with syncing at half of the work each. What is in the file counts when a sync covers it, not before.
+//!
 //! Whoever waits for durability first becomes the leader: it takes a group, writes and syncs it without the lock, and
 //! wakes the others; what arrives meanwhile is the next group. So a lone writer waits for one sync and for nobody else,
 //! many writers share one. The [`Flusher`]'s thread leads where a group is full or [`Options::group_age`] old and nobody
@@ -19,11 +23,12 @@ pub(crate) use flusher::Flusher;
 
 use crate::{
     error::{At, Error},
-    local::{Active, Directory, LocalFiles},
+    local::{Active, Directory, Kind, LocalFiles, file_offset},
     options::{Options, RESERVE_BYTES, SEAL_AGE_BYTES_MIN},
 };
-use group::{Group, Noted};
+use group::Group;
 use prunedb_core::{LakeId, TableId, units::CONTAINER_BYTES_MAX};
+use prunedb_disk::File;
 use prunedb_format::container::{
     FooterBuilder, HEADER_BYTES, TableKind, TableName, encode_record, record_bytes,
 };
@@ -79,14 +84,13 @@ pub(crate) struct Written<'a> {
     pub(crate) table: TableId,
     pub(crate) kind: TableKind,
     pub(crate) key: &'a [u8],
-    pub(crate) container: u32,
-    pub(crate) offset: u32,
+    pub(crate) at: Location,
 }
 
 /// What the writer tells the rest of the database.
 pub(crate) trait Observer: Send + Sync {
-    /// A record is durable and may be found from now on.
-    fn written(&self, record: Written<'_>);
+    /// Records are durable and may be found from now on.
+    fn written(&self, records: &mut dyn Iterator<Item = Written<'_>>);
     /// A container is sealed.
     fn sealed(&self, number: u32);
     /// Name and kind of a table that has records.
@@ -118,7 +122,9 @@ struct State {
     /// what the directory of its records takes
     directory_bytes: u64,
     opened_at: Instant,
-    /// over its bytes, up to what the open group has hashed
+    /// its file
+    file: Option<Arc<dyn File>>,
+    /// over its bytes in the file
     hasher: blake3::Hasher,
     group: Group,
     /// the group before the open one, until a leader takes it
@@ -151,6 +157,7 @@ impl Writer {
         let number = active.as_ref().map_or(next, |a| a.id.number);
         let durable = active.as_ref().map_or(0, |a| a.durable);
         let directory = active.as_ref().map(|a| Arc::clone(&a.directory));
+        let file = active.as_ref().map(|a| Arc::clone(&a.file));
         let (records, directory_bytes) = directory.as_ref().map_or((0, 0), |d| {
             let footer = d.lock();
             (footer.record_count().into(), footer.directory_bytes())
@@ -162,6 +169,7 @@ impl Writer {
             records,
             directory_bytes,
             opened_at: Instant::now(),
+            file,
             hasher: active.as_mut().map(Active::take_hasher).unwrap_or_default(),
             group: Group::at(number, durable),
             full: None,
@@ -196,10 +204,15 @@ impl Writer {
     ///
     /// # Errors
     /// [`Error::PutTooLarge`], [`Error::DiskFull`] (nothing was changed), [`Error::Poisoned`].
-    pub(crate) fn append(&self, puts: &[Put<'_>]) -> Result<Position, Error> {
-        let bytes: usize = puts.iter().map(|p| record_bytes(p.key.len(), p.value.len())).sum();
-        let directory_bytes: usize =
-            puts.iter().map(|p| FooterBuilder::entry_bytes(p.key.len())).sum();
+    pub(crate) fn append<'a>(
+        &self,
+        puts: impl ExactSizeIterator<Item = Put<'a>> + Clone,
+    ) -> Result<Position, Error> {
+        let (mut bytes, mut directory_bytes) = (0, 0);
+        for put in puts.clone() {
+            bytes += record_bytes(put.key.len(), put.value.len());
+            directory_bytes += FooterBuilder::entry_bytes(put.key.len());
+        }
         let whole = HEADER_BYTES + bytes + directory_bytes + FOOTER_ALLOWANCE_BYTES;
         if whole > CONTAINER_BYTES_MAX {
             return Err(Error::PutTooLarge { bytes, bytes_max: CONTAINER_BYTES_MAX });
@@ -212,10 +225,11 @@ impl Writer {
                 + state.directory_bytes
                 + (bytes + directory_bytes + FOOTER_ALLOWANCE_BYTES) as u64;
             let seals = state.open && state.records > 0 && end > self.seal_bytes;
-            if !seals && state.group.bytes.len() < self.group_bytes {
+            if !seals && state.end - state.group.start < self.group_bytes as u64 {
                 break;
             }
             if state.full.is_none() {
+                self.write_early(&mut state, true)?;
                 state.close_group(seals);
                 self.work.notify_one();
             } else if state.flushed {
@@ -224,34 +238,52 @@ impl Writer {
                 state = self.sync_group(state)?;
             }
         }
-        if state.group.bytes.is_empty() {
+        // before the put is encoded: it is not there at all where this fails
+        self.write_early(&mut state, false)?;
+        if state.group.is_empty() {
             self.check_space(bytes as u64 + state.directory_bytes + directory_bytes as u64)?;
         }
         if !state.open {
             let mut active = Active::create(&self.files, self.lake, state.number)?;
-            state.begin(active.take_hasher());
+            state.begin(active.take_hasher(), Arc::clone(&active.file));
             state.group.begins = Some(active);
         }
-        if state.group.bytes.is_empty() {
+        if state.group.is_empty() {
             state.group.since = Some(Instant::now());
             if state.asleep {
                 self.work.notify_one();
             }
         }
         let state = &mut *state;
-        for (i, put) in puts.iter().enumerate() {
+        let count = puts.len();
+        for (i, put) in puts.enumerate() {
             let offset = u32::try_from(state.end).expect("containers are below 256 MiB");
             let before = state.group.bytes.len();
-            let last = i + 1 == puts.len();
+            let last = i + 1 == count;
             encode_record(&mut state.group.bytes, put.table, put.key, put.value, last);
             state.end += (state.group.bytes.len() - before) as u64;
-            let key_bytes = u16::try_from(put.key.len()).expect("keys are at most 1 KiB");
-            state.group.records.push(Noted { table: put.table, kind: put.kind, offset, key_bytes });
+            state.group.note(&put, offset);
         }
         state.directory_bytes += directory_bytes as u64;
-        state.records += puts.len() as u64;
-        state.group.hash_steps(&mut state.hasher);
+        state.records += count as u64;
         Ok(Position { container: state.number, end: state.end })
+    }
+
+    /// Hashes and writes the open group's whole steps, once they are enough, or `all` that it has. A failure ends the writer.
+    fn write_early(&self, state: &mut State, all: bool) -> Result<(), Error> {
+        let State { group, hasher, file: Some(file), .. } = state else { return Ok(()) };
+        let bytes = if all { group.bytes.len() } else { group.whole_steps() };
+        if bytes == 0 {
+            return Ok(());
+        }
+        hasher.update(&group.bytes[..bytes]);
+        let written = file.write_all_at(&group.bytes[..bytes], file_offset(group.bytes_at));
+        group.pass_on(bytes);
+        written.at(&self.files.path(group.container, Kind::Active)).inspect_err(|error| {
+            state.poison = Some(error.to_string());
+            self.synced.notify_all();
+            self.work.notify_all();
+        })
     }
 
     /// Waits until everything up to `position` is durable.
@@ -434,16 +466,19 @@ impl Writer {
                 footer.add(record.table, record.offset.into(), key);
             }
         }
-        active.write(&group.bytes)?;
+        active.write_at(group.bytes_at, &group.bytes)?;
         let seals = group.seals.take();
         let sealed = seals.is_some();
         if let Some(hasher) = seals {
             active.write_footer(hasher, |id| self.observer.table(id))?;
         }
         active.sync()?;
-        for (&Noted { table, kind, offset, .. }, key) in group.keys() {
-            self.observer.written(Written { table, kind, key, container, offset });
-        }
+        self.observer.written(&mut group.keys().map(|(record, key)| Written {
+            table: record.table,
+            kind: record.kind,
+            key,
+            at: Location { container, offset: record.offset },
+        }));
         if !sealed {
             return Ok(Position { container, end: active.durable });
         }
@@ -477,32 +512,36 @@ impl State {
     }
 
     /// The container that puts go to exists from now on.
-    fn begin(&mut self, hasher: blake3::Hasher) {
+    fn begin(&mut self, hasher: blake3::Hasher, file: Arc<dyn File>) {
         self.open = true;
         self.end = HEADER_BYTES as u64;
-        self.group.start = self.end;
-        self.hasher = hasher;
+        (self.group.start, self.group.bytes_at) = (self.end, self.end);
+        (self.hasher, self.file) = (hasher, Some(file));
         self.opened_at = Instant::now();
     }
 
     /// Closes the open group, and with `seals` its container; there must be no full one.
     fn close_group(&mut self, seals: bool) {
-        self.group.hash_rest(&mut self.hasher);
+        self.hasher.update(&self.group.bytes);
         if seals {
             self.group.seals = Some(std::mem::take(&mut self.hasher));
             self.number += 1;
-            self.open = false;
+            (self.open, self.file) = (false, None);
             (self.end, self.records, self.directory_bytes) = (0, 0, 0);
         }
         let mut next = self.spare.pop().unwrap_or_default();
-        (next.container, next.start) = (self.number, self.end);
+        (next.container, next.start, next.bytes_at) = (self.number, self.end, self.end);
+        if self.group.bytes.is_empty() {
+            // memory that is in the processor's cache
+            std::mem::swap(&mut next.bytes, &mut self.group.bytes);
+        }
         let full = std::mem::replace(&mut self.group, next);
         assert!(self.full.replace(full).is_none(), "groups stay in order");
     }
 
     /// The group to be written next, if any.
     fn take_group(&mut self) -> Option<Group> {
-        if self.full.is_none() && !self.group.bytes.is_empty() {
+        if self.full.is_none() && !self.group.is_empty() {
             self.close_group(false);
         }
         self.full.take()
@@ -510,7 +549,7 @@ impl State {
 
     /// Keeps a group's memory for another one, unless an exceptional put made it large.
     fn recycle(&mut self, mut group: Group, group_bytes: usize) {
-        if self.spare.len() < 2 && group.bytes.capacity() <= 4 * group_bytes {
+        if self.spare.len() < 2 && group.memory_bytes() <= 4 * group_bytes {
             group.clear();
             self.spare.push(group);
         }

@@ -163,10 +163,17 @@ impl Active {
         Ok(ActiveScan { active, cut_bytes })
     }
 
-    /// Appends bytes to the file; durable after [`Self::sync`].
-    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.file.write_all_at(bytes, file_offset(self.written)).at(&self.path)?;
-        self.written += bytes.len() as u64;
+    /// Writes the bytes from a place on; those before it are in the file. Durable after [`Self::sync`].
+    pub(crate) fn write_at(&mut self, container_offset: u64, bytes: &[u8]) -> Result<(), Error> {
+        self.written = container_offset;
+        self.write(bytes)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        if !bytes.is_empty() {
+            self.file.write_all_at(bytes, file_offset(self.written)).at(&self.path)?;
+            self.written += bytes.len() as u64;
+        }
         Ok(())
     }
 

@@ -1,13 +1,15 @@
 //! A group: puts that become durable together.
 
+use super::Put;
 use crate::local::Active;
-use prunedb_core::{TableId, units::RECORD_ALIGN};
+use prunedb_core::TableId;
 use prunedb_format::container::TableKind;
 use std::time::Instant;
 
-/// Bytes are hashed in steps that begin at multiples of this, so that the hash runs at its full width, soon after they
-/// were written, so that they are still in the cache.
-const HASH_STEP_BYTES: u64 = 64 << 10;
+/// Bytes are hashed and written in steps that begin at multiples of this, so that the hash runs at its full width.
+const STEP_BYTES: u64 = 64 << 10;
+/// So many at once: few calls of the system, and what was just encoded is still in the processor's second cache.
+const STEPS_BYTES_MIN: u64 = 256 << 10;
 
 /// Records as the container will have them, and what happens before and after them.
 #[derive(Default)]
@@ -17,10 +19,13 @@ pub(super) struct Group {
     pub(super) begins: Option<Active>,
     /// where in the container it starts
     pub(super) start: u64,
+    /// those that are not in the file yet
     pub(super) bytes: Vec<u8>,
-    pub(super) records: Vec<Noted>,
-    /// of its bytes, how many are hashed
-    hashed: usize,
+    /// where in the container they start
+    pub(super) bytes_at: u64,
+    records: Vec<Noted>,
+    /// one after another
+    keys: Vec<u8>,
     /// when its first put came
     pub(super) since: Option<Instant>,
     /// the hash of all the container's bytes, where this is its last group
@@ -34,50 +39,61 @@ pub(super) struct Noted {
     pub(super) kind: TableKind,
     /// in the container
     pub(super) offset: u32,
-    pub(super) key_bytes: u16,
+    key_bytes: u16,
 }
 
 impl Group {
     /// An empty one that starts there.
     pub(super) fn at(container: u32, start: u64) -> Self {
-        Self { container, start, ..Self::default() }
+        Self { container, start, bytes_at: start, ..Self::default() }
     }
 
-    /// Hashes what is there in whole steps.
-    pub(super) fn hash_steps(&mut self, hasher: &mut blake3::Hasher) {
-        let end = self.start + self.bytes.len() as u64;
-        let steps_end = end / HASH_STEP_BYTES * HASH_STEP_BYTES;
-        let until = steps_end.saturating_sub(self.start);
-        self.hash_until(usize::try_from(until).expect("within the group"), hasher);
+    pub(super) const fn is_empty(&self) -> bool {
+        self.records.is_empty()
     }
 
-    /// Hashes the rest.
-    pub(super) fn hash_rest(&mut self, hasher: &mut blake3::Hasher) {
-        self.hash_until(self.bytes.len(), hasher);
+    /// Notes a record whose bytes it has.
+    pub(super) fn note(&mut self, put: &Put<'_>, offset: u32) {
+        let key_bytes = u16::try_from(put.key.len()).expect("keys are at most 1 KiB");
+        self.records.push(Noted { table: put.table, kind: put.kind, offset, key_bytes });
+        self.keys.extend_from_slice(put.key);
     }
 
-    fn hash_until(&mut self, until: usize, hasher: &mut blake3::Hasher) {
-        if until > self.hashed {
-            hasher.update(&self.bytes[self.hashed..until]);
-            self.hashed = until;
-        }
+    /// How many of its bytes end with a step, where they are worth a write.
+    pub(super) fn whole_steps(&self) -> usize {
+        let end = self.bytes_at + self.bytes.len() as u64;
+        let steps = (end / STEP_BYTES * STEP_BYTES).saturating_sub(self.bytes_at);
+        if steps < STEPS_BYTES_MIN { 0 } else { usize::try_from(steps).expect("within the group") }
+    }
+
+    /// The first bytes are in the file.
+    pub(super) fn pass_on(&mut self, bytes: usize) {
+        self.bytes.drain(..bytes);
+        self.bytes_at += bytes as u64;
     }
 
     /// Its records and their keys.
     pub(super) fn keys(&self) -> impl Iterator<Item = (&Noted, &[u8])> {
-        self.records.iter().map(|record| {
-            let at = usize::try_from(u64::from(record.offset) - self.start);
-            let key_at = at.expect("within the group") + RECORD_ALIGN;
-            (record, &self.bytes[key_at..key_at + usize::from(record.key_bytes)])
+        let mut rest = self.keys.as_slice();
+        self.records.iter().map(move |record| {
+            let (key, others) = rest.split_at(record.key_bytes.into());
+            rest = others;
+            (record, key)
         })
+    }
+
+    /// Memory that it holds.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let records = self.records.capacity() * size_of::<Noted>();
+        self.bytes.capacity() + self.keys.capacity() + records
     }
 
     /// Empties it, its memory stays.
     pub(super) fn clear(&mut self) {
-        let (mut bytes, mut records) =
-            (std::mem::take(&mut self.bytes), std::mem::take(&mut self.records));
+        let Self { mut bytes, mut records, mut keys, .. } = std::mem::take(self);
         bytes.clear();
         records.clear();
-        *self = Self { bytes, records, ..Self::default() };
+        keys.clear();
+        *self = Self { bytes, records, keys, ..Self::default() };
     }
 }

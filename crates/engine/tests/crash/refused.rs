@@ -67,6 +67,30 @@ fn a_disk_that_is_full_in_the_middle_of_a_group_stops_the_writer_and_nothing_els
     check(&db, 0, 25, 3000);
 }
 
+/// Bytes of a group go to the file before anybody waits for them.
+#[test]
+fn a_disk_that_is_full_while_a_group_grows_stops_the_writer_before_the_put_that_meets_it() {
+    let (mut world, on) = (World::new("2+1", 4), FaultyDisk::default());
+    world.container_bytes = 1_000_000;
+    let db = open_new(&world, &on);
+    fill(&db, 0, 20, 3000);
+    let table = db.table("test/keyed").unwrap();
+    on.set_faults(|faults| faults.writes_left = 0);
+    let key = |nth: u64| format!("new {nth}").into_bytes();
+    let append = |nth| db.append(&[(&table, &key(nth), &[7; 100_000])]);
+    let met = (0..9).find_map(|nth| append(nth).err().map(|error| (nth, error)));
+    let (met, error) = met.expect("a group does not grow in memory without end");
+    assert!(matches!(error, Error::DiskFull { .. }) && met > 0, "{met}: {error}");
+    on.set_faults(|faults| faults.writes_left = u64::MAX);
+    assert!(matches!(append(9), Err(Error::Poisoned { .. })));
+    assert!(matches!(db.commit(), Err(Error::Poisoned { .. })));
+    check(&db, 0, 20, 3000);
+    drop(db);
+    let db = world.open_on(disk(&on), dir()).unwrap();
+    check(&db, 0, 20, 3000);
+    assert_eq!(db.get(&table, &key(met)).unwrap(), None);
+}
+
 #[test]
 fn a_disk_that_becomes_read_only_is_read_and_written_again_later() {
     let (world, on) = (World::new("2+1", 4), FaultyDisk::default());
