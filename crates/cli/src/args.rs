@@ -1,8 +1,9 @@
 //! The flags and commands, as clap reads them. Help texts live here, behaviour in [`crate::commands`].
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
+use prunedb_access::{Operations, Owner, PublicKey};
 use prunedb_chains::ethereum::{BlockId, Hash32, Network};
-use prunedb_core::{Policy, units::ByteSize};
+use prunedb_core::{ContainerId, Policy, ShardIndex, units::ByteSize};
 use prunedb_node::{AdminPassword, Mode};
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -44,6 +45,9 @@ pub(crate) enum Command {
     /// Run a storage node
     #[command(subcommand)]
     Node(Node),
+    /// Say who may do what at closed nodes
+    #[command(subcommand)]
+    Access(Access),
     /// Take a chain's history in, verified; ends when all of it is in the lake
     #[command(subcommand)]
     Import(Import),
@@ -153,13 +157,15 @@ pub(crate) enum Node {
     /// Serve shards from a folder until Ctrl-C
     #[command(
         after_help = "Examples:\n  prunedb node run --listen 0.0.0.0:9900 --dir /disk1/node --capacity 4TB\n  \
+        prunedb node run --listen 0.0.0.0:9900 --dir /disk1/node --capacity 4TB --tls --owner LAKE:KEY\n  \
         PRUNEDB_ZDB_ADMIN=... prunedb node run --listen 0.0.0.0:9900 --zdb-socket /run/zdb.sock \
         --dir /disk1/node --capacity 4TB\n\n\
         Clients of 0-db work with it as they are; values up to 8 MiB, keys up to 255 bytes."
     )]
     Run(NodeRun),
     /// Take a storage node into the lake: a spare one, and the first of a new placement group
-    #[command(after_help = "Example:\n  prunedb node add 10.0.0.25:9900")]
+    #[command(after_help = "Example:\n  prunedb node add 10.0.0.25:9900\n  \
+        prunedb node add tls://10.0.0.25:9900/KEY")]
     Add(NodeAddress),
     /// Copy everything that a node holds to others, give them its slots, and take it off the lake
     #[command(
@@ -185,6 +191,14 @@ pub(crate) struct NodeRun {
     /// Bytes that it may take up, such as 4TB
     #[arg(long, value_name = "SIZE")]
     pub(crate) capacity: ByteSize,
+    /// Speak TLS with this node's own key (DIR/node.key, made at the first start): its address is then tls://HOST:PORT/KEY,
+    /// as it is shown at the start
+    #[arg(long)]
+    pub(crate) tls: bool,
+    /// Close the node to everybody but the owner of this lake and those whom it has given a capability, as `prunedb access
+    /// owner` shows it; may be repeated
+    #[arg(long, value_name = "LAKE:KEY", requires = "tls")]
+    pub(crate) owner: Vec<Owner>,
     /// An address for /metrics (Prometheus) and /healthz
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) metrics: Option<SocketAddr>,
@@ -206,6 +220,58 @@ pub(crate) struct NodeRun {
     /// 0-db: most keys of all namespaces; each takes up to 40 bytes of memory
     #[arg(long, value_name = "COUNT", default_value = "50000000")]
     pub(crate) zdb_keys_max: u64,
+}
+
+#[derive(Subcommand, Debug, Clone)]
+pub(crate) enum Access {
+    /// Show the lake's owner, for `prunedb node run --owner`
+    Owner,
+    /// Show the public key of a key file, which is made where there is none
+    #[command(after_help = "Example:\n  prunedb access key auditor.key")]
+    Key {
+        /// The file; it is readable by its owner only
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Allow the holder of a key to do something at all nodes that know this lake's owner
+    #[command(
+        after_help = "Example:\n  prunedb access grant --holder KEY --allow read --days 30\n\n\
+        Shows the capability: 352 hex digits, of no use to anybody who does not hold the key. Nothing takes it back before it \
+        ends. It reads sealed bytes: what is in them takes the lake secret."
+    )]
+    Grant(Grant),
+    /// Show what a capability says
+    Show {
+        /// Its hex digits
+        #[arg(value_name = "CAPABILITY")]
+        capability: String,
+    },
+}
+
+#[derive(ClapArgs, Debug, Clone)]
+pub(crate) struct Grant {
+    /// The holder's public key, as `prunedb access key` shows it
+    #[arg(long, value_name = "KEY")]
+    pub(crate) holder: PublicKey,
+    /// What it may do: read, write, delete, lead, with commas between them
+    #[arg(long, value_name = "OPERATIONS")]
+    pub(crate) allow: Operations,
+    /// For how long, up to 366
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=366))]
+    pub(crate) days: u16,
+    /// The highest term that it may write under [default: any]
+    #[arg(long)]
+    pub(crate) term: Option<u64>,
+    /// One shard only, such as d12/3
+    #[arg(long, value_name = "CONTAINER/SHARD", value_parser = shard)]
+    pub(crate) shard: Option<(ContainerId, ShardIndex)>,
+}
+
+fn shard(text: &str) -> Result<(ContainerId, ShardIndex), String> {
+    let (container, index) = text.split_once('/').ok_or("write CONTAINER/SHARD, such as d12/3")?;
+    let container = container.parse::<ContainerId>().map_err(|e| e.to_string())?;
+    let index = index.parse().map_err(|e| format!("the shard's number: {e}"))?;
+    Ok((container, ShardIndex(index)))
 }
 
 fn zdb_mode(text: &str) -> Result<Mode, &'static str> {

@@ -76,6 +76,7 @@ fn run(args: Args) -> anyhow::Result<u8> {
             let dir = args.dir.as_ref().context("a node needs its folder: --dir DIR")?;
             commands::node::run(node, &io.path(dir), &runtime()?, &mut io)
         }
+        Command::Access(access) => commands::access::run(access, &dir, &args.set, &mut io),
         Command::Up(up) => commands::up::run(up.resp, &dir, &args.set, &runtime()?, &mut io),
         Command::Serve(serve) => commands::serve::run(serve, &dir, &args.set, &runtime()?, &mut io),
         Command::Recover(recover) => {

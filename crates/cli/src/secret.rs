@@ -1,6 +1,9 @@
-//! The lake secret's file: one line, `prunedb-lake-secret-1:` and 64 hex digits, readable by its owner only.
+//! Files that hold a secret: one line, a prefix that says what it is and 64 hex digits, readable by its owner only.
+//!
+//! The lake secret's prefix is `prunedb-lake-secret-1:`, that of a node's or a client's key `prunedb-key-1:`.
 
 use anyhow::{Context, ensure};
+use prunedb_access::Identity;
 use prunedb_engine::LakeSecret;
 use std::{
     fmt::Write as _,
@@ -11,58 +14,93 @@ use std::{
 };
 use zeroize::Zeroizing;
 
-const PREFIX: &str = "prunedb-lake-secret-1:";
+type Secret = Zeroizing<[u8; 32]>;
+
+const LAKE_PREFIX: &str = "prunedb-lake-secret-1:";
+const KEY_PREFIX: &str = "prunedb-key-1:";
 /// Longest file that is looked at.
 const FILE_BYTES_MAX: u64 = 4096;
 
 /// A new random secret.
 pub(crate) fn generate() -> anyhow::Result<LakeSecret> {
-    let mut bytes = Zeroizing::new([0; 32]);
-    getrandom::fill(bytes.as_mut()).context("the system gives no randomness")?;
-    Ok(LakeSecret::new(bytes))
+    random().map(LakeSecret::new)
 }
 
-/// Writes a secret to a new file of mode 0600, durably.
+/// A new random key.
+pub(crate) fn random() -> anyhow::Result<Secret> {
+    let mut bytes = Zeroizing::new([0; 32]);
+    getrandom::fill(bytes.as_mut()).context("the system gives no randomness")?;
+    Ok(bytes)
+}
+
+/// Writes a lake secret to a new file of mode 0600, durably.
 pub(crate) fn write(path: &Path, secret: &LakeSecret) -> anyhow::Result<()> {
-    let mut text = Zeroizing::new(String::with_capacity(PREFIX.len() + 65));
-    text.push_str(PREFIX);
-    for byte in secret.expose() {
-        write!(text, "{byte:02x}").expect("writing to a string");
-    }
-    text.push('\n');
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    file.and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
+    write_line(path, LAKE_PREFIX, secret.expose())
         .with_context(|| format!("cannot write the lake secret {}", path.display()))
 }
 
-/// Reads a secret; refuses a file that others can read.
+/// Reads a lake secret; refuses a file that others can read.
 pub(crate) fn read(path: &Path) -> anyhow::Result<LakeSecret> {
+    let secret = read_line(path, "lake secret", LAKE_PREFIX)?;
+    secret.map(LakeSecret::new).with_context(|| {
+        let shown = path.display();
+        format!(
+            "the lake secret {shown} is missing: put your copy of it back; without it the lake cannot be read"
+        )
+    })
+}
+
+/// The key of a file, which is made where there is none.
+pub(crate) fn key(path: &Path) -> anyhow::Result<Identity> {
+    let bytes = match read_line(path, "key", KEY_PREFIX)? {
+        Some(bytes) => bytes,
+        None => {
+            let bytes = random()?;
+            write_line(path, KEY_PREFIX, &bytes)
+                .with_context(|| format!("cannot write the key {}", path.display()))?;
+            bytes
+        }
+    };
+    Ok(Identity::from_seed(bytes))
+}
+
+fn write_line(path: &Path, prefix: &str, bytes: &[u8; 32]) -> std::io::Result<()> {
+    let mut text = Zeroizing::new(String::with_capacity(prefix.len() + 65));
+    text.push_str(prefix);
+    for byte in bytes {
+        write!(text, "{byte:02x}").expect("writing to a string");
+    }
+    text.push('\n');
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+/// `None` where there is no such file.
+fn read_line(path: &Path, what: &str, prefix: &str) -> anyhow::Result<Option<Secret>> {
     let shown = path.display();
     let file = match File::open(path) {
-        Err(e) if e.kind() == ErrorKind::NotFound => anyhow::bail!(
-            "the lake secret {shown} is missing: put your copy of it back; without it the lake cannot be read"
-        ),
-        opened => opened.with_context(|| format!("cannot read the lake secret {shown}"))?,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        opened => opened.with_context(|| format!("cannot read the {what} {shown}"))?,
     };
     let mode = file.metadata().with_context(|| format!("{shown}"))?.mode() & 0o777;
     ensure!(
         mode & 0o077 == 0,
-        "others can read the lake secret {shown} (mode {mode:04o}): run `chmod 600 {shown}`"
+        "others can read the {what} {shown} (mode {mode:04o}): run `chmod 600 {shown}`"
     );
     // not UTF-8 is an error too; the buffer never grows, so no copy of the secret stays behind
     let mut text = Zeroizing::new(String::with_capacity(usize::try_from(FILE_BYTES_MAX)?));
     file.take(FILE_BYTES_MAX)
         .read_to_string(&mut text)
-        .with_context(|| format!("cannot read the lake secret {shown}"))?;
-    parse(&text).with_context(|| {
-        format!(
-            "{shown} is not a lake secret (`{PREFIX}` and 64 hex digits): put your copy of it back"
-        )
-    })
+        .with_context(|| format!("cannot read the {what} {shown}"))?;
+    let secret = parse(&text, prefix).with_context(|| {
+        format!("{shown} is not a {what} (`{prefix}` and 64 hex digits): put your copy of it back")
+    });
+    secret.map(Some)
 }
 
-fn parse(text: &str) -> Option<LakeSecret> {
-    let digits = text.trim_end().strip_prefix(PREFIX)?.as_bytes();
+fn parse(text: &str, prefix: &str) -> Option<Secret> {
+    let digits = text.trim_end().strip_prefix(prefix)?.as_bytes();
     let mut bytes = Zeroizing::new([0; 32]);
     if digits.len() != 64 {
         return None;
@@ -73,7 +111,7 @@ fn parse(text: &str) -> Option<LakeSecret> {
             *byte = *byte << 4 | value;
         }
     }
-    Some(LakeSecret::new(bytes))
+    Some(bytes)
 }
 
 #[cfg(test)]
@@ -97,18 +135,30 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_made_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("node.key");
+        let made = key(&path).unwrap();
+        assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o600);
+        assert_eq!(key(&path).unwrap().public(), made.public());
+        std::fs::write(&path, "prunedb-key-1:00").unwrap();
+        assert!(format!("{:#}", key(&path).unwrap_err()).contains("is not a key"));
+    }
+
+    #[test]
     fn nonsense_is_no_secret() {
-        let good = format!("{PREFIX}{}", "0a".repeat(32));
-        assert_eq!(parse(&good).unwrap().expose(), &[10; 32]);
+        let good = format!("{LAKE_PREFIX}{}", "0a".repeat(32));
+        assert_eq!(*parse(&good, LAKE_PREFIX).unwrap(), [10; 32]);
+        assert!(parse(&good, KEY_PREFIX).is_none(), "another kind of secret");
         for bad in [
             "",
             "prunedb",
-            PREFIX,
+            LAKE_PREFIX,
             &good[..good.len() - 1],
             &good.replace("0a", "0g"),
             &format!("{good}0"),
         ] {
-            assert!(parse(bad).is_none(), "{bad}");
+            assert!(parse(bad, LAKE_PREFIX).is_none(), "{bad}");
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     secret,
 };
 use anyhow::{Context, ensure};
+use prunedb_access::{Credentials, Identity, Operations};
 use prunedb_disk::{Disk, Lock, RealDisk};
 use prunedb_engine::{Connect, Db, LakeSecret};
 use prunedb_local::LocalNodes;
@@ -33,6 +34,8 @@ pub(crate) struct Session {
     pub(crate) dir: PathBuf,
     pub(crate) config: Config,
     pub(crate) db: Db,
+    /// what is shown to nodes
+    pub(crate) credentials: Credentials,
     /// `None` where the lake's nodes are elsewhere
     pub(crate) nodes: Option<LocalNodes>,
     /// a background thread offloads: the session is that of `up`
@@ -84,10 +87,19 @@ pub(crate) fn disk() -> Arc<dyn Disk> {
     Arc::new(RealDisk)
 }
 
+/// What is shown to closed nodes: as the lake's owner, who writes, or only reads. The key is one for this run.
+pub(crate) fn credentials(secret: &LakeSecret, config: &Config) -> anyhow::Result<Credentials> {
+    let operations = if config.reader { Operations::READ } else { Operations::ALL };
+    let identity = Identity::from_seed(secret::random()?);
+    let owner = Identity::from_seed(secret.owner_seed());
+    Ok(Credentials::owner(identity, secret.lake_id(), owner, operations))
+}
+
 /// Starts the local nodes that the configuration asks for, and says how to reach any node.
 pub(crate) fn start_nodes(
     dir: &Path,
     config: &Config,
+    credentials: Credentials,
     runtime: &Handle,
 ) -> anyhow::Result<(Option<LocalNodes>, Arc<Connect>)> {
     let nodes = match config.nodes {
@@ -97,7 +109,7 @@ pub(crate) fn start_nodes(
         }
     };
     let ports: Vec<SocketAddr> = nodes.as_ref().map_or_else(Vec::new, |n| n.ports().to_vec());
-    let connect = move |address: &str| prunedb_local::connect(address, &ports);
+    let connect = move |address: &str| prunedb_local::connect(address, &ports, Some(&credentials));
     Ok((nodes, Arc::new(connect)))
 }
 
@@ -112,7 +124,8 @@ impl Session {
     ) -> anyhow::Result<Self> {
         let secret = secret_of(&config)?;
         let lock = lock(dir)?;
-        let (nodes, connect) = start_nodes(dir, &config, runtime)?;
+        let credentials = credentials(&secret, &config)?;
+        let (nodes, connect) = start_nodes(dir, &config, credentials.clone(), runtime)?;
         let (options, runtime) = (config.options(), runtime.clone());
         let db = if config.reader {
             let seeds = config.nodes.addresses();
@@ -121,7 +134,7 @@ impl Session {
             Db::open(disk(), options, secret, &*connect, runtime)?
         };
         let db = if serving { db.with_background() } else { db };
-        Ok(Self { dir: dir.into(), config, db, nodes, serving, _lock: lock })
+        Ok(Self { dir: dir.into(), config, db, credentials, nodes, serving, _lock: lock })
     }
 
     /// The database, with a thread that offloads while this clone lives.

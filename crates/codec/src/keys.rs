@@ -6,6 +6,7 @@
 //! index seed         = KDF("prunedb v1 index seed", secret)
 //! head key           = KDF("prunedb v1 head key", secret || salt)
 //! head signing seed  = KDF("prunedb v1 head signing key", secret)
+//! owner seed         = KDF("prunedb v1 lake owner", secret)
 //! shard key          = KDF("prunedb v1 shard key", 92 bytes: see `LakeKey::shard_key`)
 //! ```
 //! `KDF` is BLAKE3 in key derivation mode. Every input has a fixed length, so no two meet.
@@ -64,6 +65,11 @@ impl LakeSecret {
     /// The seed of the ed25519 key that signs heads.
     pub fn head_signing_seed(&self) -> Key {
         derive("prunedb v1 head signing key", &[self.expose()])
+    }
+
+    /// The seed of the ed25519 key that signs capabilities for closed nodes.
+    pub fn owner_seed(&self) -> Key {
+        derive("prunedb v1 lake owner", &[self.expose()])
     }
 }
 

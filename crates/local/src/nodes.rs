@@ -2,6 +2,7 @@
 //!
 //! The lake's head knows them as `local:00`, `local:01` and so on; [`connect`] finds their ports.
 
+use prunedb_access::Credentials;
 use prunedb_disk::Disk;
 use prunedb_node::{NodeConfig, NodeServer, ServeError};
 use prunedb_store::{NodeOptions, NodeStore, ShardStore};
@@ -156,10 +157,14 @@ pub fn local_index(address: &str) -> Option<u16> {
 }
 
 /// Connects to a node by its address in the lake's head: a local node by its number, any other by host and port.
-pub fn connect(address: &str, local_ports: &[SocketAddr]) -> Arc<dyn ShardStore> {
+pub fn connect(
+    address: &str,
+    local_ports: &[SocketAddr],
+    credentials: Option<&Credentials>,
+) -> Arc<dyn ShardStore> {
     let options = NodeOptions::default();
     let Some(index) = local_index(address) else {
-        return prunedb_store::connect(address, options).unwrap_or_else(|error| {
+        return prunedb_store::connect_as(address, options, credentials).unwrap_or_else(|error| {
             // addresses are checked where they come in: this build or machine cannot use it, and each request says so
             tracing::warn!(%error, "a node that cannot be used");
             Arc::new(NodeStore::new(address, options))

@@ -1,7 +1,8 @@
 //! What a node may use, and where.
 
 use crate::ZdbConfig;
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use prunedb_access::{Identity, Owner};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 /// Configuration of one node. [`NodeConfig::new`] gives the defaults.
 #[derive(Clone, Debug)]
@@ -37,6 +38,11 @@ pub struct NodeConfig {
     pub request_bytes_max: u32,
     /// a unix socket to listen on, beside the address
     pub socket: Option<PathBuf>,
+    /// TLS on the address, with this key; without it everything is sent in the clear
+    pub tls: Option<Arc<Identity>>,
+    /// the owners whose capabilities open the node on its address; without any the node is open. The unix socket is
+    /// always open: whoever may write to it may do everything.
+    pub owners: Vec<Owner>,
     /// an address for `/metrics` and `/healthz`
     pub metrics: Option<SocketAddr>,
     /// read and check all shards again and again
@@ -66,6 +72,8 @@ impl NodeConfig {
             request_timeout: Duration::from_secs(120),
             request_bytes_max: 64 << 20,
             socket: None,
+            tls: None,
+            owners: Vec::new(),
             metrics: None,
             scrub: false,
             zdb: ZdbConfig::default(),

@@ -7,6 +7,7 @@
 
 use crate::{
     Upload,
+    door::Door,
     native::is_native,
     server::{Interrupted, Shared, stop},
     zdb::{
@@ -53,6 +54,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
 
 pub(crate) struct Connection {
     socket: Box<dyn Socket>,
+    pub(crate) door: Door,
     pub(crate) shared: Arc<Shared>,
     stopped: watch::Receiver<bool>,
     decoder: RequestDecoder,
@@ -107,12 +109,14 @@ impl From<Interrupted> for End {
 impl Connection {
     pub(crate) fn new(
         socket: Box<dyn Socket>,
+        door: Door,
         shared: Arc<Shared>,
         stopped: watch::Receiver<bool>,
     ) -> Self {
         let session = Some(Box::new(Session::new(&shared.zdb)));
         Self {
             socket,
+            door,
             shared,
             stopped,
             decoder: RequestDecoder::new(Limits::default()),
@@ -143,6 +147,13 @@ impl Connection {
                 Ok(Some(arguments)) if is_native(&arguments[0]) => {
                     self.run_batch().await?;
                     self.native(&arguments).await?;
+                    if self.output.len() >= ANSWER_BYTES {
+                        self.flush(None).await?;
+                    }
+                }
+                Ok(Some(_)) if !self.door.is_open() => {
+                    let reason = "closed 0-db's commands are taken on the unix socket only";
+                    self.refuse(&Refusal::Denied { reason: reason.into() });
                     if self.output.len() >= ANSWER_BYTES {
                         self.flush(None).await?;
                     }
@@ -391,6 +402,6 @@ impl Connection {
     }
 }
 
-fn unix_time() -> Duration {
+pub(crate) fn unix_time() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

@@ -19,6 +19,7 @@ mod block;
 mod config;
 mod connection;
 mod core;
+mod door;
 mod error;
 mod group_sync;
 mod lakes;

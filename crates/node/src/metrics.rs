@@ -113,7 +113,12 @@ async fn metrics(shared: &Shared) -> String {
         "of these, answered with an error",
         counters.failed.get(),
     );
-    put("logins_denied_total", "counter", "wrong passwords", counters.unauthorized.get());
+    put(
+        "logins_denied_total",
+        "counter",
+        "wrong passwords, and commands that no capability allows",
+        counters.unauthorized.get(),
+    );
     put("disk_errors_total", "counter", "reads and writes that failed", counters.disk_errors.get());
     put("received_bytes_total", "counter", "bytes from clients", counters.network_bytes_in.get());
     put("sent_bytes_total", "counter", "bytes to clients", counters.network_bytes_out.get());

@@ -2,10 +2,12 @@
 
 use crate::{
     Head, Node, NodeError, ShardInfo, Upload,
-    connection::{Connection, End},
+    connection::{Connection, End, unix_time},
+    door,
     server::Shared,
 };
 use bytes::Bytes;
+use prunedb_access::Denied;
 use prunedb_core::ShardId;
 use prunedb_wire::{Command, Refusal, Reply, answer};
 use std::sync::Arc;
@@ -43,6 +45,10 @@ impl Connection {
             }
         };
         let shared = Arc::clone(&self.shared);
+        if let Err(denied) = self.door.allows(&command, &self.uploads, unix_time().as_secs()) {
+            self.deny(denied);
+            return Ok(());
+        }
         let node = shared.node.clone();
         match command {
             // the 0-db side has these
@@ -114,6 +120,13 @@ impl Connection {
                 self.flush(None).await?;
                 drop(permit);
             }
+            Command::Access { capability } => {
+                let now = unix_time().as_secs();
+                match self.door.admit(&shared.gate, &capability, now) {
+                    Ok(()) => self.answer(&Reply::OK),
+                    Err(denied) => self.deny(denied),
+                }
+            }
             Command::Space => {
                 let done = shared.disk(move || node.space()).await?;
                 self.answer_or(done, |space| {
@@ -126,6 +139,11 @@ impl Connection {
             }
         }
         Ok(())
+    }
+
+    fn deny(&mut self, denied: Denied) {
+        self.shared.zdb.counters.unauthorized.add(1);
+        self.refuse(&door::refusal(denied));
     }
 
     fn put(&mut self, put: Result<Upload, NodeError>) {

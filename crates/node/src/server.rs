@@ -6,10 +6,12 @@
 
 use crate::{
     Node, NodeConfig, OpenError,
-    connection::{Connection, Socket},
+    connection::{Connection, End, Socket},
+    door::Door,
     metrics,
     zdb::{self, Event, Hooks},
 };
+use prunedb_access::{Gate, PublicKey, tls};
 use prunedb_disk::Disk;
 use std::{
     io,
@@ -20,11 +22,12 @@ use std::{
 };
 use tokio::{
     io::AsyncWriteExt,
-    net::{TcpListener, UnixListener},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
     sync::{Notify, OwnedSemaphorePermit, Semaphore, SemaphorePermit, watch},
     task::{JoinHandle, JoinSet},
-    time::Instant,
+    time::{Instant, timeout},
 };
+use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 
 /// How long connections may take to end their current request when the node stops.
 const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -60,6 +63,9 @@ pub enum ServeError {
         #[source]
         source: io::Error,
     },
+    /// A closed node knows its clients by the keys that TLS shows.
+    #[error("a node with owners needs TLS: without it anybody could pass for a client")]
+    ClosedWithoutTls,
     /// The runtime is shutting down.
     #[error("the runtime stops")]
     Stopping,
@@ -76,6 +82,9 @@ pub(crate) struct Shared {
     /// one for each KiB of long requests in memory
     requests: Arc<Semaphore>,
     pub(crate) zdb: Arc<zdb::session::Shared>,
+    /// what is looked at where the node is closed
+    pub(crate) gate: Gate,
+    tls: Option<Arc<ServerConfig>>,
     /// a client may stop this node, and did
     pub(crate) stop_asked: Notify,
 }
@@ -152,6 +161,9 @@ impl NodeServer {
     /// [`ServeError`]: the folder is in use or unusable, the address is taken.
     pub async fn start(config: NodeConfig, disk: Arc<dyn Disk>) -> Result<Self, ServeError> {
         let (listen, socket) = (config.listen, config.socket.clone());
+        if config.tls.is_none() && !config.owners.is_empty() {
+            return Err(ServeError::ClosedWithoutTls);
+        }
         let node = tokio::task::spawn_blocking(move || Node::open(config, disk));
         let node = node.await.map_err(|_| ServeError::Stopping)??;
         let failed = |source| ServeError::Listen { listen, source };
@@ -179,6 +191,8 @@ impl NodeServer {
             room: semaphore(room_kib(config)),
             requests: semaphore(requests_kib(config)),
             zdb: Arc::new(zdb_shared(&node)),
+            gate: Gate::new(config.owners.clone()),
+            tls: config.tls.as_ref().map(|identity| tls::server(identity)),
             stop_asked: Notify::new(),
             node,
         });
@@ -208,6 +222,11 @@ impl NodeServer {
     /// Where it listens.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
+    }
+
+    /// The key that clients know it by; `None` where it speaks no TLS.
+    pub fn key(&self) -> Option<PublicKey> {
+        self.shared.node.config().tls.as_ref().map(|identity| identity.public())
     }
 
     /// Where it answers about itself.
@@ -295,8 +314,14 @@ struct Listeners {
     socket: Option<PathBuf>,
 }
 
+/// A connection before its first byte.
+enum Arrival {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
 impl Listeners {
-    async fn accept(&self) -> io::Result<Box<dyn Socket>> {
+    async fn accept(&self) -> io::Result<Arrival> {
         let unix = async {
             match &self.unix {
                 Some(unix) => unix.accept().await,
@@ -308,10 +333,39 @@ impl Listeners {
                 let (socket, _) = accepted?;
                 // answers are whole messages: waiting to fill a packet only delays them
                 _ = socket.set_nodelay(true);
-                Ok(Box::new(socket))
+                Ok(Arrival::Tcp(socket))
             }
-            accepted = unix => Ok(Box::new(accepted?.0)),
+            accepted = unix => Ok(Arrival::Unix(accepted?.0)),
         }
+    }
+}
+
+impl Arrival {
+    /// Shakes hands where TLS is spoken; which door the connection came in by.
+    async fn enter(self, shared: &Shared) -> Result<(Box<dyn Socket>, Door), End> {
+        let socket = match self {
+            Self::Unix(socket) => return Ok((Box::new(socket), Door::Open)),
+            Self::Tcp(socket) => socket,
+        };
+        let Some(config) = &shared.tls else { return Ok((Box::new(socket), Door::Open)) };
+        let patience = shared.node.config().stall_timeout;
+        let socket =
+            timeout(patience, TlsAcceptor::from(Arc::clone(config)).accept(socket)).await??;
+        let peer = tls::peer(socket.get_ref().1.peer_certificates()).ok_or(End::Refused)?;
+        let is_open = shared.node.config().owners.is_empty();
+        let door = if is_open { Door::Open } else { Door::Closed { peer, pass: None } };
+        Ok((Box::new(socket), door))
+    }
+
+    /// One too many is told so; a socket that takes no 36 bytes at once, or awaits TLS, is closed without a word.
+    async fn refuse(self, shared: &Shared) {
+        let mut socket: Box<dyn Socket> = match self {
+            Self::Tcp(_) if shared.tls.is_some() => return,
+            Self::Tcp(socket) => Box::new(socket),
+            Self::Unix(socket) => Box::new(socket),
+        };
+        let told = socket.write_all(b"-ERR max number of clients reached\r\n");
+        _ = timeout(Duration::from_millis(10), told).await;
     }
 }
 
@@ -339,11 +393,17 @@ async fn accept(listeners: Listeners, shared: Arc<Shared>, mut stopped: watch::R
         };
         while connections.try_join_next().is_some() {}
         match accepted {
-            Ok(socket) if connections.len() >= connections_max => refuse(socket).await,
-            Ok(socket) => {
-                let connection = Connection::new(socket, Arc::clone(&shared), stopped.clone());
+            Ok(arrival) if connections.len() >= connections_max => arrival.refuse(&shared).await,
+            Ok(arrival) => {
+                let (shared, stopped) = (Arc::clone(&shared), stopped.clone());
                 connections.spawn(async move {
-                    if let Err(end) = connection.run().await {
+                    let served = match arrival.enter(&shared).await {
+                        Ok((socket, door)) => {
+                            Connection::new(socket, door, shared, stopped).run().await
+                        }
+                        Err(end) => Err(end),
+                    };
+                    if let Err(end) = served {
                         tracing::debug!(?end, "connection ended");
                     }
                 });
@@ -359,7 +419,7 @@ async fn accept(listeners: Listeners, shared: Arc<Shared>, mut stopped: watch::R
     }
     drop(listeners);
     let all = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(STOP_GRACE, all).await.is_err() {
+    if timeout(STOP_GRACE, all).await.is_err() {
         connections.shutdown().await;
     }
 }
@@ -367,10 +427,4 @@ async fn accept(listeners: Listeners, shared: Arc<Shared>, mut stopped: watch::R
 /// Resolves when the node stops, or its server was dropped.
 pub(crate) async fn stop(stopped: &mut watch::Receiver<bool>) {
     _ = stopped.wait_for(|&stop| stop).await;
-}
-
-async fn refuse(mut socket: Box<dyn Socket>) {
-    // a socket that takes no 36 bytes at once is closed without a word
-    let told = socket.write_all(b"-ERR max number of clients reached\r\n");
-    _ = tokio::time::timeout(Duration::from_millis(10), told).await;
 }

@@ -99,6 +99,11 @@ impl Upload {
         self.writing.as_ref().err().copied()
     }
 
+    /// Which shard.
+    pub(crate) fn id(&self) -> ShardId {
+        self.id
+    }
+
     /// Bytes that came so far.
     pub fn received(&self) -> u64 {
         self.received

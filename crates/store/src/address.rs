@@ -1,7 +1,8 @@
 //! A node's address as it stands in the configuration and in the head, and the store behind it.
 //!
 //! ```text
-//! host:port                   our own node
+//! host:port                   our own node, in the clear
+//! tls://host:port/key         our own node over TLS; its public key in 64 hex digits
 //! zdb://host:port/namespace   a plain 0-db server; the namespace's password, if any, from ZDB_PASSWORD
 //! file:///path                a folder, in builds with the feature `objects`
 //! s3://bucket/prefix          a bucket, in builds with the feature `s3`
@@ -10,7 +11,9 @@
 #[cfg(feature = "objects")]
 use crate::ObjectBlobs;
 use crate::{BlobStore, NodeOptions, NodeStore, ShardStore, ZdbBlobs};
+use prunedb_access::{Credentials, Identity, PublicKey};
 use std::sync::Arc;
+use zeroize::Zeroizing;
 
 /// Why an address leads nowhere.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,12 +25,15 @@ pub struct AddressError {
     pub reason: String,
 }
 
-const FORMS: &str =
-    "write HOST:PORT, zdb://HOST:PORT/NAMESPACE, file:///FOLDER or s3://BUCKET/PREFIX";
+const FORMS: &str = "write HOST:PORT, tls://HOST:PORT/KEY, zdb://HOST:PORT/NAMESPACE, file:///FOLDER or s3://BUCKET/PREFIX";
 
 /// The parts of an address.
 enum Parts<'a> {
     Node,
+    Tls {
+        server: &'a str,
+        key: PublicKey,
+    },
     Zdb {
         server: &'a str,
         namespace: &'a str,
@@ -53,8 +59,29 @@ pub fn check_address(address: &str) -> Result<(), AddressError> {
 /// # Errors
 /// [`AddressError`] where the address is none, or what is there cannot be used.
 pub fn connect(address: &str, options: NodeOptions) -> Result<Arc<dyn ShardStore>, AddressError> {
+    connect_as(address, options, None)
+}
+
+/// The same, for a client that closed nodes know; other kinds of stores do not see the credentials.
+///
+/// # Errors
+/// Those of [`connect`].
+pub fn connect_as(
+    address: &str,
+    options: NodeOptions,
+    credentials: Option<&Credentials>,
+) -> Result<Arc<dyn ShardStore>, AddressError> {
     match parts(address)? {
         Parts::Node => Ok(Arc::new(NodeStore::new(address, options))),
+        Parts::Tls { server, key } => {
+            let credentials = match credentials {
+                Some(credentials) => credentials.clone(),
+                None => {
+                    stranger().map_err(|reason| AddressError { address: address.into(), reason })?
+                }
+            };
+            Ok(Arc::new(NodeStore::with_tls(address, server, key, credentials, options)))
+        }
         Parts::Zdb { server, namespace } => {
             let password = std::env::var("ZDB_PASSWORD").ok().filter(|p| !p.is_empty());
             let blobs = ZdbBlobs::new(server, namespace, password, options);
@@ -79,6 +106,13 @@ pub fn connect(address: &str, options: NodeOptions) -> Result<Arc<dyn ShardStore
     }
 }
 
+/// The credentials of somebody who comes once.
+fn stranger() -> Result<Credentials, String> {
+    let mut seed = Zeroizing::new([0; 32]);
+    getrandom::fill(&mut seed[..]).map_err(|e| format!("no random bytes for a key: {e}"))?;
+    Ok(Credentials::anonymous(Identity::from_seed(seed)))
+}
+
 #[cfg(not(feature = "s3"))]
 fn missing(address: &str, feature: &str) -> AddressError {
     let reason = format!("this build has no such stores: build it with `--features {feature}`");
@@ -91,6 +125,16 @@ fn parts(address: &str) -> Result<Parts<'_>, AddressError> {
         return if is_server(address) { Ok(Parts::Node) } else { Err(wrong(FORMS)) };
     };
     match scheme {
+        "tls" => {
+            let (server, key) = rest.split_once('/').unwrap_or((rest, ""));
+            if !is_server(server) {
+                return Err(wrong("its server is not HOST:PORT"));
+            }
+            match key.parse() {
+                Ok(key) => Ok(Parts::Tls { server, key }),
+                Err(e) => Err(wrong(&format!("its key, tls://HOST:PORT/KEY: {e}"))),
+            }
+        }
         "zdb" => {
             let (server, namespace) = rest.split_once('/').unwrap_or((rest, ""));
             if !is_server(server) {
@@ -129,6 +173,7 @@ mod tests {
             "[::1]:9900",
             "node.example:1",
             "zdb://10.0.0.1:9900/prune-1",
+            "tls://node.example:9900/abcdefabcdefabcdefabcdefabcdefabcdefabcdefabcdefabcdefabcdefabcd",
             "file:///disk1/shards",
             "s3://bucket",
             "s3://bucket/a/b",
@@ -142,6 +187,9 @@ mod tests {
             ("zdb://host/x", "its server is not HOST:PORT"),
             ("zdb://host:9900", "name a namespace"),
             ("zdb://host:9900/a b", "name a namespace"),
+            ("tls://host:9900", "expected 64 hex digits, found 0"),
+            ("tls://host/abcd", "its server is not HOST:PORT"),
+            ("tls://host:9900/abcx", "expected 64 hex digits, found 4"),
             ("file://relative", "begins with a slash"),
             ("s3:///x", "name a bucket"),
         ] {

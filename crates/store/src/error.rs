@@ -70,6 +70,14 @@ pub enum StoreError {
         /// bytes asked for
         bytes: u64,
     },
+    /// The store is closed to this client, or for this: show another capability.
+    #[error("{store}: denied: {reason}")]
+    Denied {
+        /// which store
+        store: String,
+        /// its words
+        reason: String,
+    },
     /// The store refused, or broke the protocol; `reason` in its words.
     #[error("{store}: {reason}")]
     Rejected {

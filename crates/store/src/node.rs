@@ -1,4 +1,7 @@
-//! A storage node over TCP.
+//! A storage node over TCP, with TLS or in the clear.
+//!
+//! With TLS both sides show their keys: the node's is part of its address, and who holds a capability shows it on each new
+//! connection, before the first request.
 //!
 //! Connections are made when they are needed and kept for the next request: one request at a time on each, so that a
 //! long answer never holds a short one up. A request on a kept connection that turns out dead is made once more on a
@@ -14,14 +17,19 @@ use crate::{
 };
 use bytes::Bytes;
 use connection::{Connection, Failure};
+use prunedb_access::{Credentials, PublicKey, tls};
 use prunedb_core::{LakeId, ShardId, Term};
 use prunedb_proof::{Audit, PATH_MAX, SAMPLE_BYTES, SampleProof};
 use prunedb_wire::{Command, Refusal, Reply, answer};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{SystemTime, UNIX_EPOCH},
+};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout},
 };
+use tokio_rustls::rustls::ClientConfig;
 use upload::NodeUpload;
 
 const _: () = assert!(GET_BYTES_MAX == prunedb_wire::GET_BYTES_MAX);
@@ -38,11 +46,20 @@ pub struct NodeStore {
 struct Client {
     /// what people call it
     name: String,
+    /// host and port
     address: String,
+    tls: Option<Tls>,
     options: NodeOptions,
     idle: Mutex<Vec<Idle>>,
     requests: Arc<Semaphore>,
     uploads: Arc<Semaphore>,
+}
+
+/// Who it is, and who we are.
+#[derive(Debug)]
+struct Tls {
+    config: Arc<ClientConfig>,
+    credentials: Credentials,
 }
 
 #[derive(Debug)]
@@ -61,10 +78,10 @@ struct Subject {
 }
 
 impl NodeStore {
-    /// The node at `address` (`host:port`), which is its name, too.
+    /// The node at `address` (`host:port`), which is its name, too; in the clear.
     pub fn new(address: impl Into<String>, options: NodeOptions) -> Self {
         let address = address.into();
-        Self::named(address.clone(), address, options)
+        Self::build(address.clone(), address, None, options)
     }
 
     /// A node with a name of its own: its address may change from run to run.
@@ -73,9 +90,27 @@ impl NodeStore {
         address: impl Into<String>,
         options: NodeOptions,
     ) -> Self {
+        Self::build(name.into(), address.into(), None, options)
+    }
+
+    /// The node with this key at `address` (`host:port`), over TLS; `name` is what people call it.
+    pub fn with_tls(
+        name: impl Into<String>,
+        address: impl Into<String>,
+        key: PublicKey,
+        credentials: Credentials,
+        options: NodeOptions,
+    ) -> Self {
+        let config = tls::client(credentials.identity(), key);
+        let tls = Tls { config, credentials };
+        Self::build(name.into(), address.into(), Some(tls), options)
+    }
+
+    fn build(name: String, address: String, tls: Option<Tls>, options: NodeOptions) -> Self {
         let client = Client {
-            name: name.into(),
-            address: address.into(),
+            name,
+            address,
+            tls,
             options,
             idle: Mutex::default(),
             requests: Arc::new(Semaphore::new(options.requests_max.max(1))),
@@ -113,6 +148,7 @@ impl Client {
             (Refusal::Range { .. }, Some(id)) => {
                 StoreError::Range { store, id, offset: subject.offset, bytes: subject.bytes }
             }
+            (Refusal::Denied { reason }, _) => StoreError::Denied { store, reason },
             (other, _) => StoreError::Rejected { store, reason: other.to_string() },
         }
     }
@@ -128,12 +164,13 @@ impl Client {
     fn take_idle(&self) -> Option<Connection> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = idle.pop()?;
-        if kept.since.elapsed() < self.options.idle_timeout {
-            return Some(kept.connection);
+        if kept.since.elapsed() >= self.options.idle_timeout {
+            // those below were idle for longer still
+            idle.clear();
+            return None;
         }
-        // those below were idle for longer still
-        idle.clear();
-        None
+        // on a new connection a new capability is shown
+        kept.connection.is_fresh().then_some(kept.connection)
     }
 
     fn keep(&self, connection: Connection) {
@@ -145,12 +182,39 @@ impl Client {
     }
 
     async fn connect(&self) -> Result<Connection, StoreError> {
-        let connected = timeout(self.options.connect_timeout, Connection::open(&self.address));
-        match connected.await {
-            Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(e)) => Err(self.unreachable(e)),
-            Err(_) => Err(self.unreachable("connecting took too long")),
+        let config = self.tls.as_ref().map(|tls| &tls.config);
+        let connected =
+            timeout(self.options.connect_timeout, Connection::open(&self.address, config));
+        let connection = match connected.await {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(e)) => return Err(self.unreachable(e)),
+            Err(_) => return Err(self.unreachable("connecting took too long")),
+        };
+        match &self.tls {
+            Some(tls) => self.show(connection, &tls.credentials).await,
+            None => Ok(connection),
         }
+    }
+
+    /// Shows the node what we may do there.
+    async fn show(
+        &self,
+        mut connection: Connection,
+        credentials: &Credentials,
+    ) -> Result<Connection, StoreError> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let Some((capability, fresh)) = credentials.capability(now) else { return Ok(connection) };
+        let capability = Bytes::copy_from_slice(capability.as_bytes());
+        let access = Command::Access { capability };
+        let shown = connection.exchange(&access, 0);
+        let reply = match timeout(self.options.request_timeout, shown).await {
+            Ok(Ok(reply)) => self.accepted(reply, Subject::default())?,
+            Ok(Err(failure)) => return Err(self.failed(failure)),
+            Err(_) => return Err(self.unreachable("no answer in time")),
+        };
+        answer::read_ok(&reply).map_err(|e| self.rejected(e))?;
+        connection.stale_after(fresh);
+        Ok(connection)
     }
 
     async fn permit(&self, of: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, StoreError> {

@@ -1,7 +1,7 @@
 //! The native commands, both ways: arguments to [`Command`], [`Command`] to bytes.
 
 use crate::{
-    CRLF, DATA_BYTES_MAX, GET_BYTES_MAX, HEAD_BYTES_MAX, LIST_COUNT_MAX,
+    ACCESS_BYTES_MAX, CRLF, DATA_BYTES_MAX, GET_BYTES_MAX, HEAD_BYTES_MAX, LIST_COUNT_MAX,
     number::parse_u64,
     request::{put_array_head, put_bulk, put_bulk_head, put_number},
 };
@@ -52,6 +52,8 @@ pub enum Command {
     HeadGet { lake: LakeId },
     /// `PDB.SPACE`
     Space,
+    /// `PDB.ACCESS capability`
+    Access { capability: Bytes },
 }
 
 /// Arguments that are no command; the connection may go on.
@@ -80,7 +82,7 @@ pub enum CommandError {
     },
 }
 
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 16] = [
     "PING",
     "INFO",
     "PDB.PUT",
@@ -96,6 +98,7 @@ const NAMES: [&str; 15] = [
     "PDB.HEADPUT",
     "PDB.HEADGET",
     "PDB.SPACE",
+    "PDB.ACCESS",
 ];
 
 /// The arguments of one command, with its name for error messages.
@@ -216,6 +219,9 @@ impl Command {
             }),
             ("PDB.HEADGET", 1) => Ok(Self::HeadGet { lake: a.lake(0)? }),
             ("PDB.SPACE", 0) => Ok(Self::Space),
+            ("PDB.ACCESS", 1) => Ok(Self::Access {
+                capability: a.bytes(0, ACCESS_BYTES_MAX, "a capability of at most 1 KiB")?,
+            }),
             _ => Err(CommandError::Count { name }),
         }
     }
@@ -302,6 +308,10 @@ impl Command {
                 put_bulk(&lake.0, out);
             }
             Self::Space => begin("PDB.SPACE", 0),
+            Self::Access { capability } => {
+                begin("PDB.ACCESS", 1);
+                put_bulk(capability, out);
+            }
         }
     }
 }

@@ -45,5 +45,7 @@ pub const DATA_BYTES_MAX: usize = 1 << 20;
 pub const GET_BYTES_MAX: u32 = 4 << 20;
 /// Longest head of one `PDB.HEADPUT`.
 pub const HEAD_BYTES_MAX: usize = 1 << 20;
+/// Longest capability of one `PDB.ACCESS`.
+pub const ACCESS_BYTES_MAX: usize = 1 << 10;
 /// Most shards of one `PDB.LIST`.
 pub const LIST_COUNT_MAX: u32 = 1000;

@@ -57,6 +57,12 @@ pub enum Refusal {
         /// in the disk's words
         reason: String,
     },
+    /// `DENIED why`: the client may not do this here.
+    #[error("DENIED {reason}")]
+    Denied {
+        /// a word, and more for people
+        reason: String,
+    },
     /// `ERR`: an unknown command, or arguments that make no sense.
     #[error("ERR {reason}")]
     Bad {
@@ -90,6 +96,7 @@ impl Refusal {
             ("MISMATCH", _) => Self::Mismatch { reason: reason() },
             ("LIMIT", _) => Self::Limit { reason: reason() },
             ("IO", _) => Self::Io { reason: reason() },
+            ("DENIED", _) => Self::Denied { reason: reason() },
             ("ERR", _) => Self::Bad { reason: reason() },
             _ => Self::Bad { reason: text.into_owned() },
         }
@@ -114,6 +121,7 @@ mod tests {
             Refusal::Mismatch { reason: reason() },
             Refusal::Limit { reason: reason() },
             Refusal::Io { reason: reason() },
+            Refusal::Denied { reason: reason() },
             Refusal::Bad { reason: reason() },
         ] {
             assert_eq!(Refusal::parse(refusal.to_string().as_bytes()), refusal);

@@ -38,6 +38,7 @@ fn commands() -> Vec<Command> {
         Command::HeadGet { lake: LAKE },
         Command::Space,
         Command::Prove(Audit { shard: id(), seed: [b's'; 32], samples: 64 }),
+        Command::Access { capability: Bytes::from_static(b"a capability") },
     ]
 }
 
@@ -67,6 +68,7 @@ fn replies() -> Vec<Reply> {
             sample: Box::new([b'x'; SAMPLE_BYTES]),
             path: vec![[b'1'; 32], [b'2'; 32]],
         }]),
+        Reply::from(&Refusal::Denied { reason: "expired it ended 7 s ago".into() }),
     ]
 }
 

@@ -16,7 +16,8 @@ pub(super) fn add(args: &NodeAddress, session: &Session, io: &mut Io) -> anyhow:
         matches!(session.config.nodes, Nodes::Remote(_)),
         "this lake lies on local nodes: their number was settled by `prunedb init --local`"
     );
-    let store = prunedb_store::connect(&args.address, NodeOptions::default())?;
+    let credentials = Some(&session.credentials);
+    let store = prunedb_store::connect_as(&args.address, NodeOptions::default(), credentials)?;
     session.db.add_node(&args.address, store)?;
     write_nodes(session)?;
     let nodes = session.db.status()?.nodes.len() as u64;

@@ -1,8 +1,9 @@
 //! What each command does.
 //!
 //! Commands over an open database take a [`Session`] and an [`Io`], so that they run in their own process or in a running
-//! `prunedb up` alike; `init`, `up`, `node`, `recover`, `config` and the demo make their surroundings themselves.
+//! `prunedb up` alike; `access`, `init`, `up`, `node`, `recover`, `config` and the demo make their surroundings themselves.
 
+pub(crate) mod access;
 pub(crate) mod bench;
 pub(crate) mod config;
 mod ethereum;
@@ -57,7 +58,8 @@ pub(crate) fn run(command: &Command, session: &Session, io: &mut Io) -> anyhow::
         Command::Node(Node::Leave(args)) => members::leave(args, session, io),
         Command::Prune(args) => prune::run(args, session, io),
         Command::WhatIf(args) => what_if::run(args, session, io),
-        Command::Demo(_)
+        Command::Access(_)
+        | Command::Demo(_)
         | Command::Init(_)
         | Command::Up(_)
         | Command::Serve(_)

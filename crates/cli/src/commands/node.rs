@@ -3,14 +3,17 @@
 use crate::{
     args::NodeRun,
     io::{Exit, Io},
-    session,
+    secret, session,
 };
 use anyhow::Context;
 use prunedb_core::units::ByteSize;
 use prunedb_node::{NodeConfig, NodeServer};
 use serde_json::json;
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 use tokio::runtime::Runtime;
+
+/// The node's key, in its folder.
+const KEY_FILE: &str = "node.key";
 
 pub(crate) fn run(
     args: &NodeRun,
@@ -21,6 +24,10 @@ pub(crate) fn run(
     super::init::make_dir(dir)?;
     let ByteSize(capacity_bytes) = args.capacity;
     let mut config = NodeConfig::new(args.listen, dir, capacity_bytes);
+    if args.tls {
+        config.tls = Some(Arc::new(secret::key(&dir.join(KEY_FILE))?));
+    }
+    config.owners.clone_from(&args.owner);
     config.metrics = args.metrics;
     config.scrub = true;
     config.socket = args.zdb_socket.clone();
@@ -37,10 +44,14 @@ pub(crate) fn run(
         let _inside = runtime.enter();
         super::up::stop_signal()?
     };
-    let address = server.local_addr();
+    let address = match server.key() {
+        Some(key) => format!("tls://{}/{key}", server.local_addr()),
+        None => server.local_addr().to_string(),
+    };
     if io.json {
         io.json(&json!({
-            "listen": address.to_string(),
+            "listen": address,
+            "closed": !args.owner.is_empty(),
             "metrics": server.metrics_addr().map(|address| address.to_string()),
             "dir": dir,
             "capacity_bytes": capacity_bytes,

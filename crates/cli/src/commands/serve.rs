@@ -47,7 +47,8 @@ fn join(
     let found = found.into_reader(dir)?;
     make_dir(dir)?;
     let lock = session::lock(dir)?;
-    let (_, connect) = start_nodes(dir, &found.config, runtime.handle())?;
+    let credentials = session::credentials(&found.secret, &found.config)?;
+    let (_, connect) = start_nodes(dir, &found.config, credentials, runtime.handle())?;
     let (seeds, secret) = (found.config.nodes.addresses(), found.secret.clone());
     let (disk, options, handle) =
         (session::disk(), found.config.options(), runtime.handle().clone());

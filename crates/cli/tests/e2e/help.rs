@@ -3,7 +3,7 @@
 use crate::common::{clean_command, output};
 use std::path::Path;
 
-const COMMANDS: [&str; 31] = [
+const COMMANDS: [&str; 36] = [
     "",
     "bench codec",
     "demo",
@@ -11,6 +11,11 @@ const COMMANDS: [&str; 31] = [
     "up",
     "serve",
     "node run",
+    "access",
+    "access owner",
+    "access key",
+    "access grant",
+    "access show",
     "import ethereum",
     "export ethereum",
     "get ethereum",

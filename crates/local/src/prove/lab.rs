@@ -94,7 +94,7 @@ impl Lab {
         let nodes =
             LocalNodes::start(&setting.dir, setting.nodes, CAPACITY_BYTES, &disk(), runtime)?;
         let ports = nodes.ports().to_vec();
-        let connect: Arc<Connect> = Arc::new(move |address: &str| connect(address, &ports));
+        let connect: Arc<Connect> = Arc::new(move |address: &str| connect(address, &ports, None));
         let secret = random_secret()?;
         let addresses = (0..setting.nodes).map(crate::local_address).collect();
         let options = options(setting, "writer");

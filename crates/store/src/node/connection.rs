@@ -1,27 +1,39 @@
 //! One connection to a node: commands out, replies in, in order. No deadlines: the caller has them.
 
 use bytes::{Buf, Bytes, BytesMut};
+use prunedb_access::tls;
 use prunedb_wire::{
     CRLF, Command, FrameError, GET_BYTES_MAX, HEAD_BYTES_MAX, LIST_COUNT_MAX, Limits, Reply,
     ReplyDecoder,
 };
 use std::{
+    fmt::Debug,
     io::{self, IoSlice},
     net::SocketAddr,
+    sync::Arc,
+    time::Duration,
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpStream, lookup_host},
+    time::Instant,
 };
+use tokio_rustls::{TlsConnector, rustls::ClientConfig};
 
 /// Least room for a read.
 const READ_BYTES: usize = 512;
 /// A longer command is not worth copying into one buffer.
 const SLICES_MAX: usize = 64;
 
+/// TCP, or TLS over it.
+trait Socket: AsyncRead + AsyncWrite + Debug + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Debug + Send + Unpin> Socket for S {}
+
 #[derive(Debug)]
 pub(super) struct Connection {
-    socket: TcpStream,
+    socket: Box<dyn Socket>,
+    /// the capability that was shown is good for so long
+    fresh_until: Option<Instant>,
     decoder: ReplyDecoder,
     input: BytesMut,
     output: BytesMut,
@@ -60,25 +72,37 @@ const LIMITS: Limits = {
 };
 
 impl Connection {
-    pub(super) async fn open(address: &str) -> io::Result<Self> {
+    pub(super) async fn open(address: &str, tls: Option<&Arc<ClientConfig>>) -> io::Result<Self> {
         let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
         for address in lookup_host(address).await? {
             match TcpStream::connect(address).await {
-                Ok(socket) => return Self::new(socket, address),
+                Ok(socket) => return Self::new(socket, address, tls).await,
                 Err(e) => failed = e,
             }
         }
         Err(failed)
     }
 
-    fn new(socket: TcpStream, address: SocketAddr) -> io::Result<Self> {
+    async fn new(
+        socket: TcpStream,
+        address: SocketAddr,
+        tls: Option<&Arc<ClientConfig>>,
+    ) -> io::Result<Self> {
         // asking for a free loopback port, TCP may connect a socket to itself
         if socket.local_addr()? == address {
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
         socket.set_nodelay(true)?;
+        let socket: Box<dyn Socket> = match tls {
+            None => Box::new(socket),
+            Some(config) => {
+                let connector = TlsConnector::from(Arc::clone(config));
+                Box::new(connector.connect(tls::no_name(), socket).await?)
+            }
+        };
         Ok(Self {
             socket,
+            fresh_until: None,
             decoder: ReplyDecoder::new(LIMITS),
             input: BytesMut::new(),
             output: BytesMut::new(),
@@ -91,6 +115,16 @@ impl Connection {
         self.awaited == 0 && self.input.is_empty() && self.output.is_empty()
     }
 
+    /// A capability was shown that is to be shown anew after so long, on another connection.
+    pub(super) fn stale_after(&mut self, fresh: Duration) {
+        self.fresh_until = Instant::now().checked_add(fresh);
+    }
+
+    /// Whether what was shown is still good.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.fresh_until.is_none_or(|until| Instant::now() < until)
+    }
+
     /// Queues a command; [`Connection::flush`] sends it.
     pub(super) fn queue(&mut self, command: &Command) {
         command.encode(&mut self.output);
@@ -100,6 +134,7 @@ impl Connection {
     /// Sends what was queued.
     pub(super) async fn flush(&mut self) -> Result<(), Failure> {
         self.socket.write_all_buf(&mut self.output).await?;
+        self.socket.flush().await?;
         self.output.clear();
         Ok(())
     }
@@ -137,6 +172,7 @@ impl Connection {
             }
         }
         pieces.clear();
+        self.socket.flush().await?;
         Ok(())
     }
 
