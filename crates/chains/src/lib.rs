@@ -4,4 +4,6 @@
 //! behind [`archive::Archive`]. Adapters know nothing of containers, shards and nodes; the engine knows nothing of blocks.
 
 pub mod archive;
+pub mod bitcoin;
 pub mod ethereum;
+mod parallel;

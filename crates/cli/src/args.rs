@@ -2,7 +2,10 @@
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use prunedb_access::{Operations, Owner, PublicKey};
-use prunedb_chains::ethereum::{BlockId, Hash32, Network};
+use prunedb_chains::{
+    bitcoin,
+    ethereum::{BlockId, Hash32, Network},
+};
 use prunedb_core::{ContainerId, Policy, ShardIndex, units::ByteSize};
 use prunedb_node::{AdminPassword, Mode};
 use std::{net::SocketAddr, path::PathBuf};
@@ -292,6 +295,30 @@ pub(crate) enum Import {
         anything is stored: hash chain, transaction, ommers and receipts roots, accumulator, block \
         index. The first bad file stops the import.")]
     Ethereum(ImportEthereum),
+    /// Block and undo files of a Bitcoin node; files that were imported before are skipped, an interrupted import goes on
+    #[command(after_help = "Examples:\n  prunedb import bitcoin ~/.bitcoin/blocks\n  \
+        prunedb import bitcoin ~/.bitcoin/regtest/blocks --network regtest\n\n\
+        The folder has blk*.dat, and where the node has them rev*.dat and xor.dat. Before anything is stored, all headers \
+        are read: records, proof of work, links. Each file is verified as a whole before it is stored: Merkle roots, \
+        witness commitments, checksums of undo data. Stop the node first, or it may write while its files are read.")]
+    Bitcoin(ImportBitcoin),
+}
+
+#[derive(ClapArgs, Debug, Clone)]
+pub(crate) struct ImportBitcoin {
+    /// The folder `blocks` of a node
+    #[arg(value_name = "BLOCKS_DIR")]
+    pub(crate) folder: PathBuf,
+    /// Refuse files of another network
+    #[arg(long)]
+    pub(crate) network: Option<bitcoin::Network>,
+    /// Blocks that must lie over a block before it gets its height; until then it is stored by its hash
+    /// [default: 6, on testnets 100, on regtest 0]
+    #[arg(long, value_name = "BLOCKS")]
+    pub(crate) confirmations: Option<u64>,
+    /// Take in what is whole of files that a crash left half overwritten, and keep the rest as it is
+    #[arg(long)]
+    pub(crate) salvage: bool,
 }
 
 #[derive(ClapArgs, Debug, Clone)]
@@ -312,6 +339,24 @@ pub(crate) enum Export {
     /// An .era1 file as it was imported
     #[command(after_help = "Example:\n  prunedb export ethereum --epoch 0 --out ./era1")]
     Ethereum(ExportEthereum),
+    /// Block and undo files of a Bitcoin node as they were imported
+    #[command(after_help = "Examples:\n  prunedb export bitcoin --out ./blocks\n  \
+        prunedb export bitcoin --out ./blocks --file blk00012.dat --file rev00012.dat\n\n\
+        Names, order, padding and xor.dat are those of the imported files; the output is one for `sha256sum --check`.")]
+    Bitcoin(ExportBitcoin),
+}
+
+#[derive(ClapArgs, Debug, Clone)]
+pub(crate) struct ExportBitcoin {
+    /// Folder to write to; created if it is not there, files that are there and right are kept
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Only this file, as often as wanted
+    #[arg(long = "file", value_name = "NAME")]
+    pub(crate) files: Vec<bitcoin::FileName>,
+    /// Network [default: the one that is stored]
+    #[arg(long)]
+    pub(crate) network: Option<bitcoin::Network>,
 }
 
 #[derive(ClapArgs, Debug, Clone)]
@@ -337,6 +382,52 @@ pub(crate) enum Get {
         JSON in the words of Ethereum's JSON-RPC, or with --raw the RLP bytes. Both were verified again when read."
     )]
     Ethereum(GetEthereum),
+    /// A block, its undo data or a transaction
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  prunedb get bitcoin block 702861\n  \
+        prunedb get bitcoin block 702861 --raw > block\n  prunedb get bitcoin tx 4a5e1e4b...afdeda33b\n\n\
+        JSON in the words of Bitcoin Core, or with --raw the bytes. They were verified again when read."
+    )]
+    Bitcoin(GetBitcoin),
+}
+
+#[derive(Subcommand, Debug, Clone)]
+pub(crate) enum GetBitcoin {
+    /// Header and transaction ids, as of getblock
+    Block(GetBitcoinBlock),
+    /// What its transactions spend, as the node keeps it
+    Undo(GetBitcoinBlock),
+    /// A transaction and where it is
+    Tx(GetBitcoinTx),
+}
+
+#[derive(ClapArgs, Debug, Clone)]
+pub(crate) struct GetBitcoinBlock {
+    /// The block's height or hash
+    #[arg(value_name = "HEIGHT|HASH")]
+    pub(crate) block: bitcoin::BlockId,
+    #[command(flatten)]
+    pub(crate) how: GetBitcoinHow,
+}
+
+#[derive(ClapArgs, Debug, Clone)]
+pub(crate) struct GetBitcoinTx {
+    /// The transaction's id
+    #[arg(value_name = "TXID")]
+    pub(crate) txid: bitcoin::Hash,
+    #[command(flatten)]
+    pub(crate) how: GetBitcoinHow,
+}
+
+#[derive(ClapArgs, Debug, Clone)]
+pub(crate) struct GetBitcoinHow {
+    /// Write the bytes
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) raw: bool,
+    /// Network [default: the one that is stored]
+    #[arg(long)]
+    pub(crate) network: Option<bitcoin::Network>,
 }
 
 #[derive(Subcommand, Debug, Clone)]

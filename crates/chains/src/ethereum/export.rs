@@ -12,11 +12,10 @@ use super::{
         CheckedBlock, ImportOptions, Progress, Scratch, Stage, era1_record, finish, verify_era1,
     },
     network::Network,
-    parallel,
     tables::{Era1Record, ORIGINAL_CHUNK_BYTES, Tables, original_key},
     uint::U256,
 };
-use crate::{archive::Archive, ethereum::block::Block};
+use crate::{archive::Archive, ethereum::block::Block, parallel};
 use sha2::{Digest as _, Sha256};
 use std::{
     fs::File,

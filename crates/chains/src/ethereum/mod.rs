@@ -37,7 +37,6 @@ mod hash;
 mod import;
 pub mod json;
 mod network;
-mod parallel;
 mod query;
 mod receipt;
 pub mod rlp;

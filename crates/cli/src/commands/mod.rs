@@ -5,6 +5,7 @@
 
 pub(crate) mod access;
 pub(crate) mod bench;
+mod bitcoin;
 pub(crate) mod config;
 mod ethereum;
 mod explain;
@@ -44,8 +45,11 @@ use std::io::Read;
 pub(crate) fn run(command: &Command, session: &Session, io: &mut Io) -> anyhow::Result<Exit> {
     match command {
         Command::Import(Import::Ethereum(args)) => import::run(args, session, io),
+        Command::Import(Import::Bitcoin(args)) => bitcoin::import::run(args, session, io),
         Command::Export(Export::Ethereum(args)) => export::run(args, session, io),
+        Command::Export(Export::Bitcoin(args)) => bitcoin::export::run(args, session, io),
         Command::Get(Get::Ethereum(args)) => get::run(args, session, io),
+        Command::Get(Get::Bitcoin(args)) => bitcoin::get::run(args, session, io),
         Command::Kv(Kv::Put(args)) => kv::put(args, session, io),
         Command::Kv(Kv::Get(args)) => kv::get(args, session, io),
         Command::Kv(Kv::Scan(args)) => kv::scan(args, session, io),

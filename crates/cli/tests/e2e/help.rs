@@ -3,7 +3,7 @@
 use crate::common::{clean_command, output};
 use std::path::Path;
 
-const COMMANDS: [&str; 36] = [
+const COMMANDS: &[&str] = &[
     "",
     "bench codec",
     "demo",
@@ -22,6 +22,12 @@ const COMMANDS: [&str; 36] = [
     "get ethereum block",
     "get ethereum receipts",
     "get ethereum tx",
+    "import bitcoin",
+    "export bitcoin",
+    "get bitcoin",
+    "get bitcoin block",
+    "get bitcoin undo",
+    "get bitcoin tx",
     "kv",
     "kv put",
     "kv get",
@@ -45,7 +51,7 @@ const COMMANDS: [&str; 36] = [
 #[test]
 fn help_texts_are_those_of_the_fixtures() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/help");
-    for command in COMMANDS {
+    for &command in COMMANDS {
         let mut args: Vec<&str> = command.split(' ').filter(|w| !w.is_empty()).collect();
         args.push("--help");
         let help = output(clean_command().args(&args).env("COLUMNS", "110")).exits(0);

@@ -7,6 +7,7 @@
 
 mod access;
 mod bad_input;
+mod bitcoin;
 mod common;
 mod config;
 mod corpus;

@@ -15,9 +15,9 @@ use crate::{
         error::{EthereumError, Fault},
         hash::Hash32,
         network::Network,
-        parallel,
         tables::{Era1Record, Tables},
     },
+    parallel,
 };
 use sha2::{Digest as _, Sha256};
 use std::io::{Read, Seek};

@@ -12,10 +12,10 @@ use crate::{
         era1::PART_BYTES_MAX,
         error::{EthereumError, Fault, Part, Place},
         network::Network,
-        parallel,
         rlp::{PREFIX_BYTES_MAX, RlpError, prefix},
         tables::{NewBlock, Tables},
     },
+    parallel,
 };
 use sha2::{Digest as _, Sha256};
 use std::{

@@ -1,0 +1,311 @@
+//! A verified file, read again and put into the store.
+
+use super::{
+    super::{
+        error::{BitcoinError, Fault},
+        files::{FileKind, FileName, Piece, Records},
+        hash::{Hash, sha256d},
+        query::{latest, stored_height},
+        tables::{
+            FileRecord, LAYOUT_CHUNK_BYTES, Segment, Tables, TxLocation, VERSIONS_MAX, layout_key,
+        },
+    },
+    FileReport, Import, Stage,
+    verify::{BlockFacts, Part, Verified},
+};
+use crate::{
+    archive::{Archive, Record},
+    bitcoin::{block::HEADER_BYTES, chain::Headers},
+};
+use std::collections::HashMap;
+
+/// Bytes of a file that are kept as they are, in one segment.
+const VERBATIM_BYTES: u64 = 256 << 10;
+/// Progress is said so often.
+const REPORT_BYTES: u64 = 8 << 20;
+
+impl<A: Archive + ?Sized> Import<'_, A> {
+    /// Takes a block file and its undo file in, unless they are there.
+    pub(super) fn file(
+        &mut self,
+        number: u32,
+        headers: &Headers,
+    ) -> Result<FileReport, BitcoinError> {
+        let has_undo = self.folder.rev.binary_search(&number).is_ok();
+        let kinds = if has_undo { &[FileKind::Blk, FileKind::Rev][..] } else { &[FileKind::Blk] };
+        let mut report = FileReport {
+            number,
+            skipped: false,
+            blocks: headers.of_file(number).count() as u64,
+            blocks_stored: 0,
+            side_blocks: 0,
+            transactions: 0,
+            undos: 0,
+            file_bytes: 0,
+            verbatim_bytes: 0,
+        };
+        let mut stored = self.places_are_stored(headers.of_file(number))?;
+        for &kind in kinds {
+            let name = FileName { kind, number };
+            let records = self.folder.records(name, false)?;
+            report.file_bytes += records.bytes();
+            stored = stored && self.is_stored(name, records)?;
+        }
+        if stored {
+            report.skipped = true;
+            return Ok(report);
+        }
+        let blocks = self.verify_blocks(number)?;
+        let undos = if has_undo { Some(self.verify_undos(number, &blocks)?) } else { None };
+        self.contradictions(&blocks)?;
+        self.store_blocks(number, &blocks, &mut report)?;
+        if let Some(undos) = undos {
+            self.store_undos(number, &blocks, &undos, &mut report)?;
+        }
+        self.archive.commit()?;
+        Ok(report)
+    }
+
+    /// Whether each of these blocks that has a place has it in the store.
+    fn places_are_stored(
+        &self,
+        mut blocks: impl Iterator<Item = Hash>,
+    ) -> Result<bool, BitcoinError> {
+        blocks.try_fold(true, |stored, hash| {
+            let Some(height) = self.chain.height(hash) else { return Ok(stored) };
+            Ok(stored && stored_height(self.archive, &self.tables, hash)? == Some(height))
+        })
+    }
+
+    /// Whether just this file was stored.
+    fn is_stored(&self, name: FileName, records: Records) -> Result<bool, BitcoinError> {
+        let Some((_, record)) = latest(self.archive, &self.tables, name)? else { return Ok(false) };
+        Ok(record.file_bytes == records.bytes() && record.sha256 == records.hash()?)
+    }
+
+    /// No height may have another block already.
+    fn contradictions(&self, blocks: &Verified<BlockFacts>) -> Result<(), BitcoinError> {
+        for part in &blocks.layout {
+            let Part::Record(BlockFacts { hash: found, height: Some(height), .. }) = part else {
+                continue;
+            };
+            let Some(stored) = self.archive.get(&self.tables.hash, &height.to_be_bytes())? else {
+                continue;
+            };
+            let stored = stored[..].try_into().map(Hash).map_err(|_| {
+                let fault = Fault::Form { bytes: stored.len() as u64 };
+                BitcoinError::stored(&self.tables.hash, height, fault)
+            })?;
+            if stored != *found {
+                return Err(BitcoinError::Contradicts { height: *height, stored, found: *found });
+            }
+        }
+        Ok(())
+    }
+
+    fn store_blocks(
+        &mut self,
+        number: u32,
+        verified: &Verified<BlockFacts>,
+        report: &mut FileReport,
+    ) -> Result<(), BitcoinError> {
+        let file = FileName { kind: FileKind::Blk, number };
+        let mut records = self.folder.records(file, self.options.salvage)?;
+        let mut said = 0;
+        for part in &verified.layout {
+            let piece = records.next()?.ok_or(BitcoinError::Changed { file })?;
+            match (part, piece) {
+                (Part::Record(block), Piece::Record { payload, .. }) => {
+                    let header = payload.get(..HEADER_BYTES).map(|header| sha256d(&[header]));
+                    if header != Some(block.hash) {
+                        return Err(BitcoinError::Changed { file });
+                    }
+                    report.transactions += block.transactions.len() as u64;
+                    report.side_blocks += u64::from(block.height.is_none());
+                    report.blocks_stored += u64::from(self.store_block(block, &payload)?);
+                }
+                (Part::Zeros(_), Piece::Zeros { .. }) => {}
+                (Part::Verbatim { bytes, .. }, Piece::Verbatim { .. }) => {
+                    report.verbatim_bytes += bytes;
+                }
+                _ => return Err(BitcoinError::Changed { file }),
+            }
+            if records.at() - said >= REPORT_BYTES {
+                said = records.at();
+                self.report(Stage::Storing, file, said, verified.bytes);
+            }
+        }
+        self.finish(file, records, verified, |block| block.hash)
+    }
+
+    /// Puts a block that is not there yet.
+    fn store_block(&mut self, block: &BlockFacts, bytes: &[u8]) -> Result<bool, BitcoinError> {
+        let BlockFacts { hash, height, says_height, transactions, .. } = block;
+        let tables = &self.tables;
+        let Some(height) = *height else {
+            if self.archive.get(&tables.side_block, &hash.0)?.is_some() {
+                return Ok(false);
+            }
+            self.archive.put(&[Record::keyed(&tables.side_block, &hash.0[..], bytes)])?;
+            return Ok(true);
+        };
+        if stored_height(self.archive, tables, *hash)?.is_some() {
+            return Ok(false);
+        }
+        let at = height.to_be_bytes();
+        let mut records = Vec::with_capacity(3 + transactions.len());
+        records.push(Record::sequence(&tables.block, height, bytes));
+        records.push(Record::sequence(&tables.hash, height, &hash.0[..]));
+        records.push(Record::keyed(&tables.height, &hash.0[..], at.to_vec()));
+        for (index, transaction) in transactions.iter().enumerate() {
+            let txid = transaction.txid;
+            // before heights were in coinbases, two of them had the ids of older ones
+            let repeated =
+                index == 0 && !says_height && self.archive.get(&tables.tx, &txid.0)?.is_some();
+            if !repeated {
+                let small = |n: usize| u32::try_from(n).expect("a block is shorter than 4 GB");
+                let (offset, bytes) = (transaction.bytes.start, transaction.bytes.len());
+                let at = TxLocation { height, offset: small(offset), bytes: small(bytes) };
+                records.push(Record::keyed(&tables.tx, txid.0.to_vec(), at.to_bytes().to_vec()));
+            }
+        }
+        self.archive.put(&records)?;
+        Ok(true)
+    }
+
+    fn store_undos(
+        &mut self,
+        number: u32,
+        blocks: &Verified<BlockFacts>,
+        verified: &Verified<Hash>,
+        report: &mut FileReport,
+    ) -> Result<(), BitcoinError> {
+        let file = FileName { kind: FileKind::Rev, number };
+        let mut records = self.folder.records(file, self.options.salvage)?;
+        let heights: HashMap<Hash, Option<u64>> = blocks
+            .layout
+            .iter()
+            .filter_map(|part| match part {
+                Part::Record(block) => Some((block.hash, block.height)),
+                _ => None,
+            })
+            .collect();
+        for part in &verified.layout {
+            let piece = records.next()?.ok_or(BitcoinError::Changed { file })?;
+            match (part, piece) {
+                (Part::Record(hash), Piece::Record { payload, .. }) => {
+                    self.store_undo(*hash, heights[hash], &payload)?;
+                    report.undos += 1;
+                }
+                (Part::Zeros(_), Piece::Zeros { .. }) => {}
+                (Part::Verbatim { bytes, .. }, Piece::Verbatim { .. } | Piece::Record { .. }) => {
+                    report.verbatim_bytes += bytes;
+                }
+                _ => return Err(BitcoinError::Changed { file }),
+            }
+        }
+        self.finish(file, records, verified, |hash| *hash)
+    }
+
+    fn store_undo(
+        &mut self,
+        hash: Hash,
+        height: Option<u64>,
+        undo: &[u8],
+    ) -> Result<(), BitcoinError> {
+        let Tables { undo: table, side_undo, .. } = &self.tables;
+        let record = match height {
+            Some(height) => Record::sequence(table, height, undo),
+            None => Record::keyed(side_undo, &hash.0[..], undo),
+        };
+        match self.archive.get(record.table, &record.key)? {
+            None => self.archive.put(&[record])?,
+            Some(stored) if stored == undo => {}
+            Some(_) => return Err(BitcoinError::OtherUndo { block: hash }),
+        }
+        Ok(())
+    }
+
+    /// Stores what a file is made of, then that it is there.
+    fn finish<T>(
+        &mut self,
+        file: FileName,
+        mut records: Records,
+        verified: &Verified<T>,
+        hash: impl Fn(&T) -> Hash,
+    ) -> Result<(), BitcoinError> {
+        let mut layout = Layout { sha256: verified.sha256, chunk: Vec::new(), chunks: 0 };
+        for part in &verified.layout {
+            match part {
+                Part::Record(record) => {
+                    layout.push(self, &Segment::Record(hash(record)))?;
+                }
+                Part::Zeros(bytes) => layout.push(self, &Segment::Zeros(*bytes))?,
+                &Part::Verbatim { offset, bytes } => {
+                    let mut at = offset;
+                    while at < offset + bytes {
+                        let length = VERBATIM_BYTES.min(offset + bytes - at);
+                        let mut buffer = vec![0; usize::try_from(length).expect("a segment")];
+                        records.verbatim(at, &mut buffer)?;
+                        layout.push(self, &Segment::Verbatim(&buffer))?;
+                        at += length;
+                    }
+                }
+            }
+        }
+        layout.flush(self)?;
+        if records.bytes() != verified.bytes || records.finish() != verified.sha256 {
+            return Err(BitcoinError::Changed { file });
+        }
+        let version = match latest(self.archive, &self.tables, file)? {
+            Some((_, record)) if record.sha256 == verified.sha256 => return Ok(()),
+            Some((version, _)) => (version + 1).min(VERSIONS_MAX - 1),
+            None => 0,
+        };
+        let record = FileRecord {
+            xor: self.folder.xor,
+            layout_chunks: layout.chunks,
+            file_bytes: verified.bytes,
+            sha256: verified.sha256,
+        };
+        let key = u64::from(file.number) * VERSIONS_MAX + version;
+        let table = self.tables.files(file.kind);
+        self.archive.put(&[Record::sequence(table, key, record.to_bytes().to_vec())])?;
+        self.report(Stage::Storing, file, verified.bytes, verified.bytes);
+        Ok(())
+    }
+}
+
+/// A file's segments on their way into the store.
+struct Layout {
+    sha256: [u8; 32],
+    chunk: Vec<u8>,
+    chunks: u32,
+}
+
+impl Layout {
+    fn push<A: Archive + ?Sized>(
+        &mut self,
+        import: &mut Import<'_, A>,
+        segment: &Segment<'_>,
+    ) -> Result<(), BitcoinError> {
+        segment.write(&mut self.chunk);
+        if self.chunk.len() >= LAYOUT_CHUNK_BYTES { self.flush(import) } else { Ok(()) }
+    }
+
+    fn flush<A: Archive + ?Sized>(
+        &mut self,
+        import: &mut Import<'_, A>,
+    ) -> Result<(), BitcoinError> {
+        let chunk = std::mem::take(&mut self.chunk);
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        let (key, table) = (layout_key(&self.sha256, self.chunks), &import.tables.layout);
+        if import.archive.get(table, &key)?.is_none() {
+            import.archive.put(&[Record::keyed(table, key, chunk)])?;
+        }
+        self.chunks += 1;
+        Ok(())
+    }
+}

@@ -1,0 +1,9 @@
+//! Bitcoin's block files into an archive and back, whole ones and damaged ones.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod bad_input;
+mod common;
+mod corpus;
+mod round_trip;
+mod synthetic;
