@@ -5,5 +5,6 @@
 
 pub mod archive;
 pub mod bitcoin;
+pub mod contract;
 pub mod ethereum;
 mod parallel;

@@ -57,6 +57,12 @@ pub(crate) enum Command {
     /// Give a chain's history back, verified, bit-identical
     #[command(subcommand)]
     Export(Export),
+    /// Give a chain's history back to its own node, as it was
+    #[command(subcommand)]
+    Restore(crate::commands::casper::restore::Restore),
+    /// Check a chain node's own files, without a database
+    #[command(subcommand)]
+    Check(crate::commands::casper::check::Check),
     /// Read a chain's history
     #[command(subcommand)]
     Get(Get),
@@ -73,7 +79,7 @@ pub(crate) enum Command {
     Verify(Verify),
     /// Rebuild the shards that are known to be missing or damaged
     Repair(Repair),
-    /// Show which history the chain's own node may delete, and the proof that it is safe here
+    /// Take the history that is safe here off a chain's node, or show what may go and the proof
     Prune(Prune),
     /// Rebuild the database from its lake, on an empty folder
     Recover(Recover),
@@ -302,6 +308,15 @@ pub(crate) enum Import {
         are read: records, proof of work, links. Each file is verified as a whole before it is stored: Merkle roots, \
         witness commitments, checksums of undo data. Stop the node first, or it may write while its files are read.")]
     Bitcoin(ImportBitcoin),
+    /// A Casper node's storage.lmdb: rows as they are, of 1.x and 2.x; every block and transaction is verified first
+    #[command(
+        after_help = "Examples:\n  prunedb import casper /var/lib/casper/casper-node/casper/storage.lmdb\n  \
+        prunedb import casper storage.lmdb --from-height 100000 --to-height 199999\n\n\
+        The node must be stopped, or the file a copy of a running one's (mdb_copy -n). Everything is verified before anything is \
+        stored: hashes of blocks, bodies and transactions, the chain's links, the approvals against the state's root, every \
+        signature. Blocks that are stored already are compared; an interrupted import goes on when it is repeated."
+    )]
+    Casper(crate::commands::casper::import::ImportCasper),
 }
 
 #[derive(ClapArgs, Debug, Clone)]
@@ -570,15 +585,34 @@ pub(crate) struct Repair {
 #[derive(ClapArgs, Debug, Clone)]
 #[command(
     after_help = "A range is safe when its container is in the lake, was read back from its shards and compared, each of its \
-    shards is healthy now, and the container after it is closed."
+    shards is healthy now, and the container after it is closed.",
+    args_conflicts_with_subcommands = true
 )]
 pub(crate) struct Prune {
+    /// Prune this chain's node
+    #[command(subcommand)]
+    pub(crate) chain: Option<PruneChain>,
     /// Show only; nothing is deleted anywhere
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// Read every byte of every shard and hash it, instead of asking each node what it has
     #[arg(long)]
     pub(crate) deep: bool,
+}
+
+/// Chains whose nodes can be pruned.
+#[derive(Subcommand, Debug, Clone)]
+pub(crate) enum PruneChain {
+    /// Write a stopped node's storage.lmdb anew, without the blocks that are safe in the lake
+    #[command(
+        after_help = "Examples:\n  prunedb prune casper storage.lmdb --chainspec chainspec.toml --node-config config.toml --dry-run\n  \
+        prunedb prune casper storage.lmdb --chainspec chainspec.toml --node-config config.toml --keep-last 20000 --swap\n\n\
+        The node must be stopped, its sync_handling \"ttl\". At least max_ttl and the era before it stay complete, and every \
+        switch block's header. Each block that goes was compared with the archived one, row by row. The smaller file is written \
+        beside, read back and compared; the node's own file is never changed, and is kept as FILE.old after a swap.\n\
+        Exits with 1 if there is nothing to prune."
+    )]
+    Casper(crate::commands::casper::prune::PruneCasper),
 }
 
 #[derive(ClapArgs, Debug, Clone)]

@@ -66,6 +66,7 @@ fn run(args: Args) -> anyhow::Result<u8> {
     let exit = match &args.command {
         Command::Init(init) => commands::init::run(init, &dir, &args.set, &mut io),
         Command::Config => commands::config::run(&dir, &args.set, &mut io),
+        Command::Check(check) => commands::casper::check::run(check, &mut io),
         Command::Plan(plan) => commands::plan::run(plan, &mut io),
         Command::Bench(bench) => commands::bench::run(bench, &mut io),
         Command::Prove(prove) => {

@@ -1,8 +1,9 @@
 //! What the Ethereum commands share: which network is meant, and which heights are stored.
 
+use super::history::{Heights, heights};
 use anyhow::{bail, ensure};
 use prunedb_chains::ethereum::{EthereumError, Network, Tables};
-use prunedb_engine::{ContainerPlace, ContainerStatus, Db};
+use prunedb_engine::{ContainerPlace, Db};
 
 /// The networks with history in the database.
 pub(super) fn networks(db: &Db) -> Vec<Network> {
@@ -31,35 +32,12 @@ pub(super) fn network(db: &Db, asked: Option<&Network>) -> anyhow::Result<Networ
     }
 }
 
-/// Heights of blocks in one container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Heights {
-    pub(super) first: u64,
-    pub(super) last: u64,
-    pub(super) blocks: u64,
-}
-
-impl Heights {
-    /// Whether no height is missing between the first and the last.
-    pub(super) const fn is_gapless(self) -> bool {
-        self.last - self.first + 1 == self.blocks
-    }
-}
-
-/// The heights of a network's blocks in a sealed container.
-pub(super) fn heights(container: &ContainerStatus, network: &Network) -> Option<Heights> {
-    let table = Tables::of(network).block;
-    let summary = container.tables.iter().find(|t| t.table.name == table)?;
-    let height = |key: &[u8]| key.try_into().ok().map(u64::from_be_bytes);
-    let (first, last) = (height(&summary.first_key)?, height(&summary.last_key)?);
-    (first <= last).then_some(Heights { first, last, blocks: summary.records.into() })
-}
-
 /// What is stored of a network, for an answer that says no: `0-8191, 16384-24575 with gaps`.
 pub(super) fn stored_heights(db: &Db, network: &Network) -> anyhow::Result<String> {
     let containers = db.containers()?;
     let mut ranges: Vec<Heights> = Vec::new();
-    let mut all: Vec<Heights> = containers.iter().filter_map(|c| heights(c, network)).collect();
+    let table = Tables::of(network).block;
+    let mut all: Vec<Heights> = containers.iter().filter_map(|c| heights(c, &table)).collect();
     all.sort_by_key(|h| h.first);
     for next in all {
         match ranges.last_mut() {

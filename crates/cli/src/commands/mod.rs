@@ -6,11 +6,13 @@
 pub(crate) mod access;
 pub(crate) mod bench;
 mod bitcoin;
+pub(crate) mod casper;
 pub(crate) mod config;
 mod ethereum;
 mod explain;
 mod export;
 mod get;
+mod history;
 mod import;
 pub(crate) mod init;
 mod join;
@@ -46,6 +48,8 @@ pub(crate) fn run(command: &Command, session: &Session, io: &mut Io) -> anyhow::
     match command {
         Command::Import(Import::Ethereum(args)) => import::run(args, session, io),
         Command::Import(Import::Bitcoin(args)) => bitcoin::import::run(args, session, io),
+        Command::Import(Import::Casper(args)) => casper::import::run(args, session, io),
+        Command::Restore(args) => casper::restore::run(args, session, io),
         Command::Export(Export::Ethereum(args)) => export::run(args, session, io),
         Command::Export(Export::Bitcoin(args)) => bitcoin::export::run(args, session, io),
         Command::Get(Get::Ethereum(args)) => get::run(args, session, io),
@@ -69,6 +73,7 @@ pub(crate) fn run(command: &Command, session: &Session, io: &mut Io) -> anyhow::
         | Command::Serve(_)
         | Command::Node(Node::Run(_))
         | Command::Recover(_)
+        | Command::Check(_)
         | Command::Config
         | Command::Plan(_)
         | Command::Prove(_)

@@ -1,7 +1,8 @@
 //! `prunedb prune --dry-run`: which history the chain's own node may delete, and the proof.
 
 use super::{
-    ethereum::{Heights, heights, networks},
+    casper,
+    history::{Heights, History, Safety, heights, histories},
     maintain::depth,
     status::place,
 };
@@ -12,35 +13,36 @@ use crate::{
     text::{count, size},
 };
 use anyhow::ensure;
-use prunedb_chains::ethereum::Network;
-use prunedb_engine::{ContainerPlace, ContainerStatus, Verified};
+use prunedb_engine::ContainerStatus;
 use serde_json::{Value, json};
 
 /// A container with history, and what stands against pruning it.
 struct Candidate<'a> {
     container: &'a ContainerStatus,
-    network: &'a Network,
+    history: &'a History,
     heights: Heights,
     /// empty: it is safe
     reasons: Vec<String>,
 }
 
 pub(super) fn run(args: &args::Prune, session: &Session, io: &mut Io) -> anyhow::Result<Exit> {
+    if let Some(args::PruneChain::Casper(args)) = &args.chain {
+        return casper::prune::run(args, session, io);
+    }
     ensure!(
         args.dry_run,
         "pruning needs the registry's watermark, which says that the chain agreed on what was archived: until a \
-         registry runs, only `prunedb prune --dry-run` is there"
+         registry runs, only `prunedb prune --dry-run` is there, and `prunedb prune casper`, which has the node's own file to \
+         compare with"
     );
-    let verified = session.db.verify(depth(args.deep, None), &mut |p| io.progress(p))?;
-    let (containers, networks) = (session.db.containers()?, networks(&session.db));
+    let (histories, safety) =
+        (histories(&session.db), Safety::now(session, depth(args.deep, None), io)?);
     let mut candidates = Vec::new();
-    for network in &networks {
-        for (position, container) in containers.iter().enumerate() {
-            if let Some(heights) = heights(container, network) {
-                let next_closed =
-                    containers[position + 1..].iter().any(|c| c.place != ContainerPlace::Active);
-                let reasons = reasons(container, next_closed, &verified);
-                candidates.push(Candidate { container, network, heights, reasons });
+    for history in &histories {
+        for (position, container) in safety.containers.iter().enumerate() {
+            if let Some(heights) = heights(container, &history.table) {
+                let reasons = safety.reasons(position);
+                candidates.push(Candidate { container, history, heights, reasons });
             }
         }
     }
@@ -65,32 +67,11 @@ pub(super) fn run(args: &args::Prune, session: &Session, io: &mut Io) -> anyhow:
     Ok(Exit::Done)
 }
 
-fn reasons(container: &ContainerStatus, next_closed: bool, verified: &Verified) -> Vec<String> {
-    let mut reasons = Vec::new();
-    if !matches!(container.place, ContainerPlace::Lake { .. }) {
-        reasons.push("it is not in the lake yet".into());
-    }
-    if !container.read_back {
-        reasons.push("it was not read back from its shards yet (`prunedb evict` does)".into());
-    }
-    let faults = verified.faults.iter().filter(|f| f.container == container.id).count();
-    if faults > 0 {
-        reasons.push(format!(
-            "{} missing or damaged (`prunedb repair`)",
-            count(faults as u64, "shard")
-        ));
-    }
-    if !next_closed {
-        reasons.push("the container after it is not closed yet".into());
-    }
-    reasons
-}
-
 fn candidate_json(candidate: &Candidate<'_>, depth: &str) -> Value {
-    let Candidate { container, network, heights, reasons } = candidate;
+    let Candidate { container, history, heights, reasons } = candidate;
     json!({
-        "chain": "ethereum",
-        "network": network.name(),
+        "chain": history.chain,
+        "network": history.network,
         "first_height": heights.first,
         "last_height": heights.last,
         "blocks": heights.blocks,
@@ -110,10 +91,12 @@ fn candidate_json(candidate: &Candidate<'_>, depth: &str) -> Value {
 }
 
 fn write(candidate: &Candidate<'_>, shards: usize, depth: &str, io: &mut Io) -> anyhow::Result<()> {
-    let Candidate { container, network, heights, reasons } = candidate;
+    let Candidate { container, history, heights, reasons } = candidate;
     let gaps = if heights.is_gapless() { "" } else { ", with gaps" };
     io.line(format_args!(
-        "ethereum {network} {}-{} ({}{gaps}): {}",
+        "{} {} {}-{} ({}{gaps}): {}",
+        history.chain,
+        history.network,
         heights.first,
         heights.last,
         count(heights.blocks, "block"),

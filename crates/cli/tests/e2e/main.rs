@@ -8,6 +8,7 @@
 mod access;
 mod bad_input;
 mod bitcoin;
+mod casper;
 mod common;
 mod config;
 mod corpus;

@@ -1,0 +1,133 @@
+//! What is stored of every chain, container by container, and what stands against the chain's node deleting it.
+
+use crate::{io::Io, session::Session, text::count};
+use prunedb_engine::{ContainerPlace, ContainerStatus, Db, Depth, Verified};
+
+/// Each chain, and the table that has a record of every block.
+const CHAINS: [(&str, &str); 2] = [("ethereum", "block"), ("casper", "header")];
+
+/// A network whose history is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct History {
+    pub(super) chain: &'static str,
+    pub(super) network: String,
+    /// the table that has a record of every block
+    pub(super) table: String,
+}
+
+/// The networks with history in the database, chain by chain.
+pub(super) fn histories(db: &Db) -> Vec<History> {
+    let tables = db.tables();
+    let mut histories = Vec::new();
+    for (chain, part) in CHAINS {
+        for table in &tables {
+            let network = table.name().strip_prefix(chain).and_then(|rest| rest.strip_prefix('/'));
+            let network = network.and_then(|rest| rest.strip_suffix(part)?.strip_suffix('/'));
+            if let Some(network) = network {
+                let (network, table) = (network.to_owned(), table.name().to_owned());
+                histories.push(History { chain, network, table });
+            }
+        }
+    }
+    histories
+}
+
+/// Heights of blocks in one container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Heights {
+    pub(super) first: u64,
+    pub(super) last: u64,
+    pub(super) blocks: u64,
+}
+
+impl Heights {
+    /// Whether no height is missing between the first and the last.
+    pub(super) const fn is_gapless(self) -> bool {
+        self.last - self.first + 1 == self.blocks
+    }
+}
+
+/// The heights of a table's records in a sealed container.
+pub(super) fn heights(container: &ContainerStatus, table: &str) -> Option<Heights> {
+    let summary = container.tables.iter().find(|t| t.table.name == table)?;
+    let height = |key: &[u8]| key.try_into().ok().map(u64::from_be_bytes);
+    let (first, last) = (height(&summary.first_key)?, height(&summary.last_key)?);
+    (first <= last).then_some(Heights { first, last, blocks: summary.records.into() })
+}
+
+/// What stands against deleting what the containers hold elsewhere.
+pub(super) struct Safety {
+    pub(super) containers: Vec<ContainerStatus>,
+    verified: Verified,
+}
+
+impl Safety {
+    /// Asks every node.
+    pub(super) fn now(session: &Session, depth: Depth, io: &mut Io) -> anyhow::Result<Self> {
+        let verified = session.db.verify(depth, &mut |p| io.progress(p))?;
+        Ok(Self { containers: session.db.containers()?, verified })
+    }
+
+    /// Why what is in a container must stay elsewhere, too; nothing: it is safe.
+    pub(super) fn reasons(&self, position: usize) -> Vec<String> {
+        let container = &self.containers[position];
+        let mut reasons = Vec::new();
+        if !matches!(container.place, ContainerPlace::Lake { .. }) {
+            reasons.push("it is not in the lake yet".into());
+        }
+        if !container.read_back {
+            reasons.push("it was not read back from its shards yet (`prunedb evict` does)".into());
+        }
+        let faults = self.verified.faults.iter().filter(|f| f.container == container.id).count();
+        if faults > 0 {
+            let shards = count(faults as u64, "shard");
+            reasons.push(format!("{shards} missing or damaged (`prunedb repair`)"));
+        }
+        let after = &self.containers[position + 1..];
+        if !after.iter().any(|c| c.place != ContainerPlace::Active) {
+            reasons.push("the container after it is not closed yet".into());
+        }
+        reasons
+    }
+
+    /// The containers with records of these heights in a sequence whose name begins with `prefix`.
+    fn with<'a>(
+        &'a self,
+        prefix: &'a str,
+        ranges: &'a [(u64, u64)],
+    ) -> impl Iterator<Item = usize> + 'a {
+        (0..self.containers.len()).filter(move |&position| {
+            let container = &self.containers[position];
+            let names = container.tables.iter().map(|table| &table.table.name[..]);
+            names.filter(|name| name.starts_with(prefix)).any(|name| {
+                heights(container, name).is_some_and(|heights| {
+                    ranges
+                        .iter()
+                        .any(|&(first, last)| first <= heights.last && heights.first <= last)
+                })
+            })
+        })
+    }
+
+    /// Each of them that is not safe, and why.
+    pub(super) fn against(&self, prefix: &str, ranges: &[(u64, u64)]) -> Vec<String> {
+        let reasons = self.with(prefix, ranges).map(|position| (position, self.reasons(position)));
+        reasons
+            .filter(|(_, reasons)| !reasons.is_empty())
+            .map(|(position, reasons)| {
+                format!("container {}: {}", self.containers[position].id, reasons.join("; "))
+            })
+            .collect()
+    }
+
+    /// All of them: container and root, which fixes every byte of its shards.
+    pub(super) fn containers(&self, prefix: &str, ranges: &[(u64, u64)]) -> Vec<serde_json::Value> {
+        self.with(prefix, ranges)
+            .map(|position| {
+                let container = &self.containers[position];
+                let root = container.root.map(|root| root.to_string());
+                serde_json::json!({ "container": container.id.to_string(), "root": root })
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,238 @@
+//! Casper's history: a real node's file in, off the disk, back, and off the node.
+
+use crate::common::{Folder, corpus, flip_node};
+use serde_json::Value;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// The file of a real three-validator network, in the folder; `None`, and a line that says so, where the corpus is not there.
+fn node_file(folder: &Folder, test: &str) -> Option<PathBuf> {
+    let source = corpus(test)?.join("casper/node-A/storage.lmdb");
+    let file = folder.path("storage.lmdb");
+    fs::write(&file, fs::read(source).unwrap()).unwrap();
+    Some(file)
+}
+
+fn checked(folder: &Folder, file: &str) -> Value {
+    folder.json(&["check", "casper", file, "--network", "casper-a"])
+}
+
+#[test]
+fn a_real_node_s_history_goes_in_survives_four_lost_nodes_and_comes_back() {
+    let test = "a_real_node_s_history_goes_in_survives_four_lost_nodes_and_comes_back";
+    let folder = Folder::with_local_nodes("4+4", 8);
+    if node_file(&folder, test).is_none() {
+        return;
+    }
+    let imported = folder.json(&["import", "casper", "storage.lmdb"]);
+    let number = |value: &Value, key: &str| value[key].as_u64().unwrap();
+    assert_eq!(imported["network"], "casper-a");
+    assert_eq!((number(&imported, "blocks"), number(&imported, "blocks_stored")), (210, 210));
+    assert_eq!((number(&imported, "transactions"), number(&imported, "signatures")), (828, 1458));
+    let again = folder.json(&["import", "casper", "storage.lmdb", "--level", "hashes"]);
+    assert_eq!((number(&again, "blocks"), number(&again, "blocks_stored")), (210, 0));
+
+    folder.run(&["evict"]).exits(0);
+    for node in [1, 3, 4, 6] {
+        flip_node(&folder.dir(), node);
+    }
+    let restored = folder.json(&[
+        "restore",
+        "casper",
+        "--from",
+        "0",
+        "--to",
+        "209",
+        "new.lmdb",
+        "--map-size",
+        "1GB",
+    ]);
+    assert_eq!((number(&restored, "blocks"), &restored["visible"]), (210, &true.into()));
+    // every row is there, byte for byte, and nothing else: by a reader that is not liblmdb
+    assert!(
+        folder
+            .run(&["check", "casper", "storage.lmdb", "--same-rows", "new.lmdb"])
+            .exits(0)
+            .text()
+            .contains("the same rows")
+    );
+    let (before, after) = (checked(&folder, "storage.lmdb"), checked(&folder, "new.lmdb"));
+    for key in
+        ["blocks", "blocks_whole", "transactions", "signatures", "bytes", "complete_by_the_node"]
+    {
+        assert_eq!(before[key], after[key], "{key}");
+    }
+}
+
+const CONFIG: &str = "[node]\nsync_handling = 'ttl'\n[storage]\nmax_block_store_size = 1_073_741_824\n\
+    max_deploy_store_size = 1_073_741_824\nmax_deploy_metadata_store_size = 1_073_741_824\n";
+
+#[test]
+fn a_real_node_s_file_is_pruned_and_what_went_comes_back() {
+    let test = "a_real_node_s_file_is_pruned_and_what_went_comes_back";
+    let folder = Folder::with_local_nodes("4+2", 8);
+    let Some(file) = node_file(&folder, test) else { return };
+    let original = fs::read(&file).unwrap();
+    let chainspec = corpus(test).unwrap().join("casper/node-A/chainspec.toml");
+    folder.file("config.toml", CONFIG.as_bytes());
+    let prune = |more: &[&str]| {
+        let chainspec = chainspec.to_str().unwrap();
+        let args = [
+            "prune",
+            "casper",
+            "storage.lmdb",
+            "--chainspec",
+            chainspec,
+            "--node-config",
+            "config.toml",
+        ];
+        folder.run(&[&args[..], more].concat())
+    };
+    // nothing is archived yet
+    prune(&["--keep-last", "10", "--swap"]).fails(&["not archived whole", "prunedb import casper"]);
+    folder.run(&["import", "casper", "storage.lmdb"]).exits(0);
+    prune(&["--keep-last", "10", "--swap"]).fails(&["not safe yet", "not read back"]);
+    folder.run(&["evict"]).exits(0);
+    prune(&["--keep-last", "10", "--swap"]).fails(&["not safe yet", "not closed"]);
+    folder.run(&["kv", "put", "--table", "t", "key", "v"]).exits(0);
+    folder.run(&["evict"]).exits(0);
+    // a day is more than there is
+    assert!(prune(&["--dry-run"]).exits(1).stderr.contains("nothing to prune"));
+    let plan = prune(&["--keep-last", "10", "--dry-run", "--json"]).exits(0).json();
+    let keep_from = plan["keep_from"].as_u64().unwrap();
+    assert_eq!(plan["prune"], serde_json::json!([[0, keep_from - 1]]));
+    // more than was asked for: max_ttl is 30 s at about a block a second, and the era of 12 blocks before it
+    assert!((209 - 30 - 24..=209 - 26 - 11).contains(&keep_from), "{keep_from}");
+    assert!(fs::read(&file).unwrap() == original);
+
+    let pruned = prune(&["--keep-last", "10", "--swap", "--json"]).exits(0).json();
+    assert_eq!(pruned["blocks"].as_u64(), Some(keep_from));
+    assert!(fs::read(folder.path("storage.lmdb.old")).unwrap() == original, "the old one is kept");
+    let (before, after) =
+        (pruned["disk_bytes_before"].as_u64().unwrap(), pruned["disk_bytes"].as_u64().unwrap());
+    assert!(after * 3 < before, "{after} of {before}");
+    let slim = checked(&folder, "storage.lmdb");
+    assert_eq!(slim["complete_by_the_node"], serde_json::json!([[keep_from, 209]]));
+    assert_eq!(slim["blocks_whole"].as_u64(), Some(210 - keep_from));
+    // a header of every switch block: 18 in all
+    assert!(slim["blocks_header_only"].as_u64() >= Some(13), "{slim}");
+    // an old file is in the way
+    prune(&["--keep-last", "1", "--swap"]).exits(1);
+
+    // the pruned blocks come back, and the file has every row that it had
+    fs::rename(folder.path("storage.lmdb.old"), folder.path("before.lmdb")).unwrap();
+    let args =
+        ["restore", "casper", "--from", "0", "--to", &(keep_from - 1).to_string(), "storage.lmdb"];
+    let restored = folder.json(&args);
+    assert_eq!(restored["visible"], true);
+    assert_eq!(restored["completed"], serde_json::json!([[0, 209]]));
+    folder.run(&["check", "casper", "storage.lmdb", "--same-rows", "before.lmdb"]).exits(0);
+    assert!(folder.path("storage.lmdb.old").exists());
+}
+
+#[test]
+fn a_node_that_must_not_be_pruned() {
+    let test = "a_node_that_must_not_be_pruned";
+    let folder = Folder::with_local_nodes("2+1", 3);
+    if node_file(&folder, test).is_none() {
+        return;
+    }
+    let chainspec =
+        fs::read_to_string(corpus(test).unwrap().join("casper/node-A/chainspec.toml")).unwrap();
+    let prune = |chainspec: &str, config: &str, says: &[&str]| {
+        folder.file("chainspec.toml", chainspec.as_bytes());
+        folder.file("config.toml", config.as_bytes());
+        let args = [
+            "prune",
+            "casper",
+            "storage.lmdb",
+            "--chainspec",
+            "chainspec.toml",
+            "--node-config",
+            "config.toml",
+        ];
+        folder.run(&args).fails(says);
+    };
+    prune(&chainspec, &CONFIG.replace("ttl", "genesis"), &["sync_handling", "genesis", "ttl"]);
+    prune(&chainspec, &CONFIG.replace("ttl", "nosync"), &["nosync", "never validates"]);
+    prune(
+        &chainspec,
+        &CONFIG.replace("1_073", "73"),
+        &["map size is 3221225472", "another node's"],
+    );
+    let other = chainspec.replace("name = 'casper-a'", "name = 'casper'");
+    prune(&other, CONFIG, &["storage.lmdb", "history of casper-a, not of casper"]);
+    assert_eq!(
+        fs::read_dir(folder.path("")).unwrap().count(),
+        4,
+        "db, storage.lmdb and two TOML files"
+    );
+}
+
+#[test]
+fn what_is_no_node_s_file_or_damaged_is_refused() {
+    let test = "what_is_no_node_s_file_or_damaged_is_refused";
+    let folder = Folder::with_local_nodes("2+1", 3);
+    let Some(file) = node_file(&folder, test) else { return };
+    let bytes = fs::read(&file).unwrap();
+    let refuses = |name: &str, args: &[&str], says: &[&str]| {
+        folder.run(&[&["import", "casper", name], args].concat()).fails(says);
+        assert_eq!(folder.status()["records"], 0);
+        folder.run(&["evict"]).exits(0);
+        assert_eq!(folder.status()["records"], 0, "nothing is half stored");
+    };
+    folder.file("text.lmdb", &b"hello, this is no LMDB file. ".repeat(400));
+    refuses("text.lmdb", &[], &["text.lmdb", "not an LMDB file", "0xbeefc0de"]);
+    refuses("absent.lmdb", &[], &["absent.lmdb", "No such file"]);
+    refuses("storage.lmdb", &["--network", "casper"], &["casper-a, not of casper", "--network"]);
+    refuses("storage.lmdb", &["--from-height", "500"], &["no block from 500"]);
+    for cut in [0, 100, 5000, bytes.len() / 2, bytes.len() - 4096] {
+        folder.file("cut.lmdb", &bytes[..cut]);
+        refuses("cut.lmdb", &[], &["cut.lmdb", "truncated", "are there"]);
+    }
+    // a byte of a header, of a signature, of a transaction
+    let hash = |height: usize| hash_of(test, height);
+    let header = [&hash(100)[..], &[1], &hash(99)].concat();
+    let signatures = [&[1][..], &hash(100), &100u64.to_le_bytes()].concat();
+    for (needle, after, says) in [
+        (&header[..], 110, "block 100: the header's hash is "),
+        (&signatures, 200, "block 100: a validator's signature: "),
+        (b"\x08\0\0\0casper-a", 60, ": the hash of a deploy's body is "),
+    ] {
+        let mut bad = bytes.clone();
+        // pages have old bytes between their rows: each of them
+        for at in find(&bytes, needle) {
+            bad[at + after] ^= 1;
+        }
+        folder.file("bad.lmdb", &bad);
+        refuses("bad.lmdb", &[], &["bad.lmdb", says, "sound copy"]);
+    }
+    // what a node has open
+    let holder = lock(&folder.path("storage.lmdb-lock"));
+    refuses("storage.lmdb", &[], &["in use by a running node", "stop the node"]);
+    drop(holder);
+    folder.run(&["import", "casper", "storage.lmdb"]).exits(0);
+}
+
+/// The hash of a block, as its node reported it.
+fn hash_of(test: &str, height: usize) -> Vec<u8> {
+    let heights =
+        fs::read_to_string(corpus(test).unwrap().join("casper/node-A/heights.txt")).unwrap();
+    let hash = heights.lines().nth(height).unwrap().split(' ').nth(1).unwrap();
+    (0..32).map(|at| u8::from_str_radix(&hash[2 * at..2 * at + 2], 16).unwrap()).collect()
+}
+
+/// Where the needle is.
+fn find(bytes: &[u8], needle: &[u8]) -> Vec<usize> {
+    (0..bytes.len()).filter(|&at| bytes[at..].starts_with(needle)).collect()
+}
+
+/// Holds a lock as liblmdb does, while the file lives.
+fn lock(path: &Path) -> fs::File {
+    fs::write(path, [0; 8192]).unwrap();
+    let file = fs::File::open(path).unwrap();
+    rustix::fs::fcntl_lock(&file, rustix::fs::FlockOperation::LockShared).unwrap();
+    file
+}
