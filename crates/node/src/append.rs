@@ -138,7 +138,9 @@ impl Inner {
 
     /// Removes a segment in which nothing counts; if that fails it is found again at the next start.
     pub(crate) fn remove(&self, path: &Path) {
-        if let Err(e) = self.disk.remove(path) {
+        // durably: what a failed sync left in it must not come back with the file
+        let removed = self.disk.remove(path).and_then(|()| self.disk.sync_dir(&self.segments_dir));
+        if let Err(e) = removed {
             tracing::warn!(path = %path.display(), error = %e, "cannot remove an empty segment");
         }
     }

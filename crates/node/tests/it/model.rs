@@ -266,3 +266,15 @@ fn an_upload_into_a_poisoned_segment_does_not_win_at_the_next_start() {
         Step::Reopen,
     ]);
 }
+
+#[test]
+fn an_emptied_segment_does_not_come_back_with_a_put_that_failed() {
+    run(vec![
+        put_step(4, 0, PutMode::IfAbsent),
+        Step::Delete { number: 4 },
+        Step::FailSync { number: 0, seed: 0 },
+        put_step(1, 0, PutMode::IfAbsent),
+        Step::Reopen,
+        Step::Crash { seed: 13073476564913673538 },
+    ]);
+}
