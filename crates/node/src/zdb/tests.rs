@@ -1,6 +1,8 @@
 //! Namespaces against a plain model, on a disk that crashes, fails, fills up and rots.
 #![expect(clippy::cast_possible_truncation, reason = "small numbers")]
 
+mod golden;
+
 use super::{
     Counters, Feed, Hooks, Store, ZdbConfig,
     session::{Around, Batch, Session, Shared},
