@@ -64,6 +64,7 @@ fn read(reply: Reply) {
     let _ = answer::read_deleted(&reply);
     let _ = answer::read_put(&reply);
     let _ = answer::read_space(&reply);
+    let _ = answer::read_scrub(&reply);
     let _ = answer::read_head(reply.clone());
     let _ = answer::read_prove(&reply, 2);
     let _ = answer::read_get(reply, 4096);

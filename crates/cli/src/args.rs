@@ -172,6 +172,13 @@ pub(crate) enum Node {
         Clients of 0-db work with it as they are; values up to 8 MiB, keys up to 255 bytes."
     )]
     Run(NodeRun),
+    /// Ask a storage node how full it is, and how far it is with checking what it holds
+    #[command(
+        after_help = "Examples:\n  prunedb node status 10.0.0.25:9900\n  prunedb node status tls://10.0.0.25:9900/KEY --json\n\n\
+        A closed node answers the lake's owner (--dir is the database) and holders of a capability. A node checks each leaf once \
+        within 30 days."
+    )]
+    Status(NodeAsk),
     /// Take a storage node into the lake: a spare one, and the first of a new placement group
     #[command(after_help = "Example:\n  prunedb node add 10.0.0.25:9900\n  \
         prunedb node add tls://10.0.0.25:9900/KEY")]
@@ -183,6 +190,19 @@ pub(crate) enum Node {
         from others. When the command has ended the node may be switched off."
     )]
     Leave(NodeAddress),
+}
+
+#[derive(ClapArgs, Debug, Clone)]
+pub(crate) struct NodeAsk {
+    /// The node's address
+    #[arg(value_name = "ADDRESS")]
+    pub(crate) address: String,
+    /// The holder's key file, where a capability is shown
+    #[arg(long, value_name = "FILE", requires = "capability")]
+    pub(crate) key: Option<PathBuf>,
+    /// The capability: hex digits, as `prunedb access grant` shows them
+    #[arg(long, value_name = "CAPABILITY", requires = "key")]
+    pub(crate) capability: Option<String>,
 }
 
 #[derive(ClapArgs, Debug, Clone)]

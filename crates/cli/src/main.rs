@@ -78,6 +78,9 @@ fn run(args: Args) -> anyhow::Result<u8> {
             commands::node::run(node, &io.path(dir), &runtime()?, &mut io)
         }
         Command::Access(access) => commands::access::run(access, &dir, &args.set, &mut io),
+        Command::Node(args::Node::Status(ask)) => {
+            commands::node_status::run(ask, &dir, &args.set, &runtime()?, &mut io)
+        }
         Command::Up(up) => commands::up::run(up.resp, &dir, &args.set, &runtime()?, &mut io),
         Command::Serve(serve) => commands::serve::run(serve, &dir, &args.set, &runtime()?, &mut io),
         Command::Recover(recover) => {

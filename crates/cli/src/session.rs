@@ -95,17 +95,20 @@ pub(crate) fn credentials(secret: &LakeSecret, config: &Config) -> anyhow::Resul
     Ok(Credentials::owner(identity, secret.lake_id(), owner, operations))
 }
 
-/// Starts the local nodes that the configuration asks for, and says how to reach any node.
+/// Starts the local nodes that the configuration asks for, and says how to reach any node; with `scrub` the
+/// local ones check what they hold.
 pub(crate) fn start_nodes(
     dir: &Path,
     config: &Config,
     credentials: Credentials,
+    scrub: bool,
     runtime: &Handle,
 ) -> anyhow::Result<(Option<LocalNodes>, Arc<Connect>)> {
     let nodes = match config.nodes {
         Nodes::Remote(_) => None,
         Nodes::Local(count) => {
-            Some(LocalNodes::start(dir, count, config.local_capacity_bytes, &disk(), runtime)?)
+            let capacity = config.local_capacity_bytes;
+            Some(LocalNodes::start(dir, count, capacity, scrub, &disk(), runtime)?)
         }
     };
     let ports: Vec<SocketAddr> = nodes.as_ref().map_or_else(Vec::new, |n| n.ports().to_vec());
@@ -125,7 +128,7 @@ impl Session {
         let secret = secret_of(&config)?;
         let lock = lock(dir)?;
         let credentials = credentials(&secret, &config)?;
-        let (nodes, connect) = start_nodes(dir, &config, credentials.clone(), runtime)?;
+        let (nodes, connect) = start_nodes(dir, &config, credentials.clone(), serving, runtime)?;
         let (options, runtime) = (config.options(), runtime.clone());
         let db = if config.reader {
             let seeds = config.nodes.addresses();

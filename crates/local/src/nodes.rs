@@ -4,7 +4,7 @@
 
 use prunedb_access::Credentials;
 use prunedb_disk::Disk;
-use prunedb_node::{NodeConfig, NodeServer, ServeError};
+use prunedb_node::{NodeConfig, NodeServer, ScrubStatus, ServeError};
 use prunedb_store::{NodeOptions, NodeStore, ShardStore};
 use std::{
     io,
@@ -45,6 +45,7 @@ pub struct LocalNodes {
     runtime: Handle,
     dir: PathBuf,
     capacity_bytes: u64,
+    scrub: bool,
     disk: Arc<dyn Disk>,
     /// `None`: stopped
     servers: Vec<Option<NodeServer>>,
@@ -52,7 +53,8 @@ pub struct LocalNodes {
 }
 
 impl LocalNodes {
-    /// Starts `count` nodes with the folders `nodes/00`, `nodes/01` and so on of `dir`.
+    /// Starts `count` nodes with the folders `nodes/00`, `nodes/01` and so on of `dir`; with `scrub` they check what they
+    /// hold in the background.
     ///
     /// # Errors
     /// [`LocalNodesError::Start`].
@@ -63,6 +65,7 @@ impl LocalNodes {
         dir: &Path,
         count: u16,
         capacity_bytes: u64,
+        scrub: bool,
         disk: &Arc<dyn Disk>,
         runtime: &Handle,
     ) -> Result<Self, LocalNodesError> {
@@ -71,6 +74,7 @@ impl LocalNodes {
             runtime: runtime.clone(),
             dir: dir.to_owned(),
             capacity_bytes,
+            scrub,
             disk: Arc::clone(disk),
             servers: (0..count).map(|_| None).collect(),
             ports: Vec::new(),
@@ -96,13 +100,22 @@ impl LocalNodes {
         listen: SocketAddr,
     ) -> impl Future<Output = Result<(u16, NodeServer), LocalNodesError>> + Send + use<> {
         let dir = self.node_dir(index);
-        let config = NodeConfig::new(listen, dir.clone(), self.capacity_bytes);
+        let mut config = NodeConfig::new(listen, dir.clone(), self.capacity_bytes);
+        config.scrub = self.scrub;
         let disk = Arc::clone(&self.disk);
         async move {
             let served = NodeServer::start(config, disk).await;
             let server = served.map_err(|source| LocalNodesError::Start { index, dir, source })?;
             Ok((index, server))
         }
+    }
+
+    /// How far each node that runs is with checking what it holds, by its stable name.
+    pub fn scrubs(&self) -> impl Iterator<Item = (String, ScrubStatus)> + '_ {
+        let running = self.servers.iter().zip(0..);
+        running.filter_map(|(server, index)| {
+            Some((local_address(index), server.as_ref()?.node().scrub_status()))
+        })
     }
 
     /// Where each node listens, in order.

@@ -81,7 +81,11 @@ fn deed(command: &Command, uploads: &HashMap<u32, Upload>) -> Option<Deed> {
         }
         // an upload's chunks follow from its put
         Command::Data { .. } | Command::Abort { .. } => None,
-        Command::Ping | Command::Info | Command::Space | Command::Access { .. } => None,
+        Command::Ping
+        | Command::Info
+        | Command::Space
+        | Command::Scrub
+        | Command::Access { .. } => None,
     }
 }
 

@@ -123,6 +123,12 @@ async fn metrics(shared: &Shared) -> String {
     put("received_bytes_total", "counter", "bytes from clients", counters.network_bytes_in.get());
     put("sent_bytes_total", "counter", "bytes to clients", counters.network_bytes_out.get());
     put("scrub_rounds_total", "counter", "rounds of scrubbing completed", scrub.rounds);
+    put(
+        "scrub_round_ended_seconds",
+        "gauge",
+        "when the last one ended, since 1970",
+        scrub.last_ended,
+    );
     put("scrub_round_bytes", "gauge", "bytes checked in this round", scrub.bytes);
     put("scrub_damaged_total", "counter", "shards found damaged by scrubbing", scrub.damaged_count);
     text

@@ -1,7 +1,7 @@
 //! The native commands of a connection: shards, fences, heads.
 
 use crate::{
-    Head, Node, NodeError, ShardInfo, Upload,
+    Head, Node, NodeError, ShardInfo, Space, Upload,
     connection::{Connection, End, unix_time},
     door,
     server::Shared,
@@ -120,6 +120,11 @@ impl Connection {
                 self.flush(None).await?;
                 drop(permit);
             }
+            Command::Scrub => {
+                let done =
+                    shared.disk(move || node.space().map(|space| scrub(&node, space))).await?;
+                self.answer_or(done, answer::scrub);
+            }
             Command::Access { capability } => {
                 let now = unix_time().as_secs();
                 match self.door.admit(&shared.gate, &capability, now) {
@@ -207,6 +212,20 @@ impl Connection {
     fn no_such_handle(&mut self, handle: u32) {
         let reason = format!("no upload {handle} on this connection: it ended or failed");
         self.refuse(&Refusal::Bad { reason });
+    }
+}
+
+fn scrub(node: &Node, space: Space) -> answer::Scrub {
+    let status = node.scrub_status();
+    answer::Scrub {
+        rounds: status.rounds,
+        last_ended: status.last_ended,
+        began: status.began,
+        shards: status.shards,
+        bytes: status.bytes,
+        total_bytes: space.used_bytes,
+        pace: node.scrub_pace(),
+        damaged: status.damaged_count,
     }
 }
 

@@ -5,7 +5,12 @@
 //! round goes through the shards in the order of their ids; where it is survives a restart. What it finds is marked as
 //! damaged, so that a put replaces it, logged, and counted.
 
-use crate::{Node, block::BadBlock, layout::crc32c, state::lock};
+use crate::{
+    Node,
+    block::BadBlock,
+    layout::{crc32c, u64_at},
+    state::lock,
+};
 use prunedb_core::ShardId;
 use prunedb_disk::{read_all, write_atomic};
 use std::{collections::VecDeque, ops::Bound, time::Duration};
@@ -18,19 +23,23 @@ const DAMAGED_LISTED_MAX: usize = 1000;
 /// Bytes between two notes of where the round is.
 const NOTE_BYTES: u64 = 256 << 20;
 
-/// How far scrubbing is.
+/// How far scrubbing is. Times are in seconds since 1970; what is not said otherwise survives a restart.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ScrubStatus {
     /// rounds that were completed, since the folder was made
     pub rounds: u64,
+    /// when the last of them ended; zero before the first one
+    pub last_ended: u64,
+    /// when this round began; zero between two rounds
+    pub began: u64,
     /// shards checked in this round
     pub shards: u64,
     /// their bytes
     pub bytes: u64,
-    /// shards that were found damaged since the node started; the newest thousand
-    pub damaged: VecDeque<ShardId>,
-    /// how many were found
+    /// how many shards were found damaged, since the folder was made
     pub damaged_count: u64,
+    /// those that were found since the node started; the newest thousand
+    pub damaged: VecDeque<ShardId>,
 }
 
 /// Where a round is.
@@ -48,8 +57,7 @@ impl Scrub {
     pub(crate) fn load(node: &crate::core::Inner) -> Self {
         let path = node.config.dir.join("scrub");
         let bytes = read_all(&*node.disk, &path, NOTE_FILE_BYTES).unwrap_or_default();
-        let (after, rounds) = decode_note(&bytes).unwrap_or_default();
-        Self { status: ScrubStatus { rounds, ..ScrubStatus::default() }, after, unnoted: 0 }
+        decode_note(&bytes).unwrap_or_default()
     }
 }
 
@@ -59,8 +67,8 @@ impl Node {
         lock(&self.inner.scrub).status.clone()
     }
 
-    /// Checks the next shard; its bytes, or `None` where a round has ended.
-    pub fn scrub_step(&self) -> Option<u64> {
+    /// Checks the next shard; its bytes, or `None` where a round has ended. `now` is in seconds since 1970.
+    pub fn scrub_step(&self, now: u64) -> Option<u64> {
         let after = lock(&self.inner.scrub).after;
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let next = {
@@ -69,13 +77,8 @@ impl Node {
             next.map(|(&id, entry)| (id, *entry))
         };
         let Some((id, entry)) = next else {
-            let mut scrub = lock(&self.inner.scrub);
-            let rounds = scrub.status.rounds + u64::from(after.is_some());
-            (scrub.status.rounds, scrub.after) = (rounds, None);
-            (scrub.status.shards, scrub.status.bytes) = (0, 0);
-            drop(scrub);
             if after.is_some() {
-                self.note_scrub(None, rounds);
+                self.end_round(now);
             }
             return None;
         };
@@ -93,7 +96,9 @@ impl Node {
             }
         };
         let mut scrub = lock(&self.inner.scrub);
-        scrub.after = Some(id);
+        if scrub.after.replace(id).is_none() {
+            scrub.status.began = now;
+        }
         scrub.status.shards += 1;
         scrub.status.bytes += entry.shard_bytes();
         if damaged {
@@ -105,68 +110,95 @@ impl Node {
         }
         scrub.unnoted += entry.shard_bytes();
         if scrub.unnoted >= NOTE_BYTES {
-            scrub.unnoted = 0;
-            let rounds = scrub.status.rounds;
-            drop(scrub);
-            self.note_scrub(Some(id), rounds);
+            self.note_scrub(&mut scrub);
         }
         Some(entry.shard_bytes())
     }
 
-    /// How long to wait after so many bytes, so that a round takes as long as planned.
-    pub(crate) fn scrub_pause(&self, bytes: u64) -> Duration {
+    fn end_round(&self, now: u64) {
+        let mut scrub = lock(&self.inner.scrub);
+        scrub.after = None;
+        let status = &mut scrub.status;
+        status.rounds += 1;
+        (status.last_ended, status.began) = (now, 0);
+        (status.shards, status.bytes) = (0, 0);
+        self.note_scrub(&mut scrub);
+    }
+
+    /// Bytes per second that are to be checked, so that a round takes as long as planned.
+    pub fn scrub_pace(&self) -> u64 {
         let all = lock(&self.inner.state).used_bytes;
-        let pace = (all / ROUND.as_secs()).max(BYTES_PER_SECOND_MIN);
-        Duration::from_millis(bytes.saturating_mul(1000) / pace)
+        (all / ROUND.as_secs()).max(BYTES_PER_SECOND_MIN)
+    }
+
+    /// How long to wait after so many bytes.
+    pub(crate) fn scrub_pause(&self, bytes: u64) -> Duration {
+        Duration::from_millis(bytes.saturating_mul(1000) / self.scrub_pace())
     }
 
     /// Notes where the round is; without a note, the next start begins one.
-    fn note_scrub(&self, after: Option<ShardId>, rounds: u64) {
+    fn note_scrub(&self, scrub: &mut Scrub) {
+        scrub.unnoted = 0;
         let path = self.inner.config.dir.join("scrub");
-        if let Err(e) = write_atomic(&*self.inner.disk, &path, &encode_note(after, rounds)) {
+        if let Err(e) = write_atomic(&*self.inner.disk, &path, &encode_note(scrub)) {
             tracing::warn!(error = %e, "cannot note how far scrubbing is");
         }
     }
 
     /// Notes where the round is, before the node is given up.
     pub(crate) fn pause_scrub(&self) {
-        let (after, rounds) = {
-            let scrub = lock(&self.inner.scrub);
-            (scrub.after, scrub.status.rounds)
-        };
-        if after.is_some() {
-            self.note_scrub(after, rounds);
+        let mut scrub = lock(&self.inner.scrub);
+        if scrub.after.is_some() {
+            self.note_scrub(&mut scrub);
         }
     }
 }
 
-const NOTE_MAGIC: &[u8; 8] = b"PDBSCRB\x01";
-const NOTE_FILE_BYTES: usize = 48;
+const NOTE_MAGIC: &[u8; 8] = b"PDBSCRB\x02";
+const NOTE_FILE_BYTES: usize = 88;
 
 /// ```text
 /// offset  size  field
-///      0     8  magic "PDBSCRB\x01"
-///      8    24  the last shard that was checked; zeros at the beginning of a round
+///      0     8  magic "PDBSCRB\x02"
+///      8    24  the last shard that was checked; zeros between two rounds
 ///     32     8  rounds completed, u64
-///     40     4  zero
-///     44     4  CRC-32C of bytes 0..44
+///     40     8  when the last one ended, u64: seconds since 1970
+///     48     8  when this one began, u64
+///     56     8  shards checked in this one, u64
+///     64     8  their bytes, u64
+///     72     8  shards found damaged so far, u64
+///     80     4  zero
+///     84     4  CRC-32C of bytes 0..84
 /// ```
-fn encode_note(after: Option<ShardId>, rounds: u64) -> [u8; NOTE_FILE_BYTES] {
+fn encode_note(scrub: &Scrub) -> [u8; NOTE_FILE_BYTES] {
     let mut out = [0; NOTE_FILE_BYTES];
     out[..8].copy_from_slice(NOTE_MAGIC);
-    if let Some(after) = after {
+    if let Some(after) = scrub.after {
         out[8..32].copy_from_slice(&after.to_bytes());
     }
-    out[32..40].copy_from_slice(&rounds.to_le_bytes());
-    let crc = crc32c(&out[..44]);
-    out[44..].copy_from_slice(&crc.to_le_bytes());
+    let ScrubStatus { rounds, last_ended, began, shards, bytes, damaged_count, .. } = &scrub.status;
+    let numbers = [rounds, last_ended, began, shards, bytes, damaged_count];
+    for (field, number) in out[32..80].as_chunks_mut().0.iter_mut().zip(numbers) {
+        *field = number.to_le_bytes();
+    }
+    let crc = crc32c(&out[..84]);
+    out[84..].copy_from_slice(&crc.to_le_bytes());
     out
 }
 
-fn decode_note(bytes: &[u8]) -> Option<(Option<ShardId>, u64)> {
+fn decode_note(bytes: &[u8]) -> Option<Scrub> {
     let bytes: &[u8; NOTE_FILE_BYTES] = bytes.try_into().ok()?;
     let id: &[u8; 24] = bytes[8..32].first_chunk()?;
     let after = if *id == [0; 24] { None } else { Some(ShardId::from_bytes(id)?) };
-    let rounds = u64::from_le_bytes(*bytes[32..40].first_chunk()?);
-    (*bytes == encode_note(after, rounds)).then_some((after, rounds))
+    let status = ScrubStatus {
+        rounds: u64_at(bytes, 32),
+        last_ended: u64_at(bytes, 40),
+        began: u64_at(bytes, 48),
+        shards: u64_at(bytes, 56),
+        bytes: u64_at(bytes, 64),
+        damaged_count: u64_at(bytes, 72),
+        damaged: VecDeque::new(),
+    };
+    let scrub = Scrub { status, after, unnoted: 0 };
+    (*bytes == encode_note(&scrub)).then_some(scrub)
 }

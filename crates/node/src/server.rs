@@ -6,7 +6,7 @@
 
 use crate::{
     Node, NodeConfig, OpenError,
-    connection::{Connection, End, Socket},
+    connection::{Connection, End, Socket, unix_time},
     door::Door,
     metrics,
     zdb::{self, Event, Hooks},
@@ -18,7 +18,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     sync::{Arc, Weak},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 use tokio::{
     io::AsyncWriteExt,
@@ -275,7 +275,7 @@ fn zdb_shared(node: &Node) -> zdb::session::Shared {
         hooks,
         counters: zdb::Counters::default(),
         instance,
-        started: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+        started: unix_time(),
         damage_found: node.report().damage_count,
         sessions: 0.into(),
     }
@@ -298,7 +298,9 @@ async fn compact(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
 async fn scrub(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
     loop {
         let node = shared.node.clone();
-        let Ok(checked) = shared.disk(move || node.scrub_step()).await else { return };
+        let Ok(checked) = shared.disk(move || node.scrub_step(unix_time().as_secs())).await else {
+            return;
+        };
         let pause = checked.map_or(SCRUB_PAUSE, |bytes| shared.node.scrub_pause(bytes));
         tokio::select! {
             () = tokio::time::sleep(pause) => {}

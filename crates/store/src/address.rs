@@ -72,15 +72,8 @@ pub fn connect_as(
     credentials: Option<&Credentials>,
 ) -> Result<Arc<dyn ShardStore>, AddressError> {
     match parts(address)? {
-        Parts::Node => Ok(Arc::new(NodeStore::new(address, options))),
-        Parts::Tls { server, key } => {
-            let credentials = match credentials {
-                Some(credentials) => credentials.clone(),
-                None => {
-                    stranger().map_err(|reason| AddressError { address: address.into(), reason })?
-                }
-            };
-            Ok(Arc::new(NodeStore::with_tls(address, server, key, credentials, options)))
+        Parts::Node | Parts::Tls { .. } => {
+            Ok(Arc::new(connect_node(address, options, credentials)?))
         }
         Parts::Zdb { server, namespace } => {
             let password = std::env::var("ZDB_PASSWORD").ok().filter(|p| !p.is_empty());
@@ -103,6 +96,29 @@ pub fn connect_as(
                 .map_err(|e| AddressError { address: address.into(), reason: e.to_string() })?;
             Ok(Arc::new(BlobStore::new(address, blobs)))
         }
+    }
+}
+
+/// One of our own nodes.
+///
+/// # Errors
+/// [`AddressError`] where the address is none, or that of another kind of store.
+pub fn connect_node(
+    address: &str,
+    options: NodeOptions,
+    credentials: Option<&Credentials>,
+) -> Result<NodeStore, AddressError> {
+    let wrong = |reason| AddressError { address: address.into(), reason };
+    match parts(address)? {
+        Parts::Node => Ok(NodeStore::new(address, options)),
+        Parts::Tls { server, key } => {
+            let credentials = match credentials {
+                Some(credentials) => credentials.clone(),
+                None => stranger().map_err(wrong)?,
+            };
+            Ok(NodeStore::with_tls(address, server, key, credentials, options))
+        }
+        _ => Err(wrong("only our own nodes answer this".into())),
     }
 }
 

@@ -14,7 +14,7 @@ mod node;
 mod options;
 mod prove;
 
-pub use address::{AddressError, check_address, connect, connect_as};
+pub use address::{AddressError, check_address, connect, connect_as, connect_node};
 #[cfg(feature = "objects")]
 pub use blobs::ObjectBlobs;
 pub use blobs::{BlobError, BlobFuture, BlobStore, Blobs, ZdbBlobs};

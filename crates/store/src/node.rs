@@ -106,6 +106,15 @@ impl NodeStore {
         Self::build(name.into(), address.into(), Some(tls), options)
     }
 
+    /// How far the node is with checking what it holds.
+    ///
+    /// # Errors
+    /// Those of the network, and the node's refusal.
+    pub async fn scrub(&self) -> Result<answer::Scrub, StoreError> {
+        let reply = self.client.request(Command::Scrub, Subject::default(), 0).await?;
+        answer::read_scrub(&reply).map_err(|e| self.client.rejected(e))
+    }
+
     fn build(name: String, address: String, tls: Option<Tls>, options: NodeOptions) -> Self {
         let client = Client {
             name,

@@ -52,6 +52,27 @@ pub struct Space {
     pub shards: u64,
 }
 
+/// Answer to `PDB.SCRUB`: eight numbers. Times are in seconds since 1970.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Scrub {
+    /// rounds that were completed
+    pub rounds: u64,
+    /// when the last of them ended; zero before the first one
+    pub last_ended: u64,
+    /// when this round began; zero between two rounds
+    pub began: u64,
+    /// shards checked in this round
+    pub shards: u64,
+    /// their bytes
+    pub bytes: u64,
+    /// bytes of all shards, with what keeps them
+    pub total_bytes: u64,
+    /// bytes per second that are to be checked
+    pub pace: u64,
+    /// shards found damaged so far
+    pub damaged: u64,
+}
+
 /// Answer to `PDB.HEADGET`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Head {
@@ -315,6 +336,29 @@ pub fn read_space(reply: &Reply) -> Result<Space, AnswerError> {
     match numbers.as_deref() {
         Some(&[capacity_bytes, used_bytes, shards]) => {
             Ok(Space { capacity_bytes, used_bytes, shards })
+        }
+        _ => refuse(WANT),
+    }
+}
+
+/// Answer to `PDB.SCRUB`.
+pub fn scrub(scrub: Scrub) -> Reply {
+    let Scrub { rounds, last_ended, began, shards, bytes, total_bytes, pace, damaged } = scrub;
+    let numbers = [rounds, last_ended, began, shards, bytes, total_bytes, pace, damaged];
+    Reply::Array(numbers.map(number).into())
+}
+
+/// Reads [`scrub`].
+///
+/// # Errors
+/// [`AnswerError`] for everything else.
+pub fn read_scrub(reply: &Reply) -> Result<Scrub, AnswerError> {
+    const WANT: &str = "eight numbers about scrubbing";
+    let Reply::Array(elements) = reply else { return refuse(WANT) };
+    let numbers: Option<Vec<u64>> = elements.iter().map(read_number).collect();
+    match numbers.as_deref() {
+        Some(&[rounds, last_ended, began, shards, bytes, total_bytes, pace, damaged]) => {
+            Ok(Scrub { rounds, last_ended, began, shards, bytes, total_bytes, pace, damaged })
         }
         _ => refuse(WANT),
     }

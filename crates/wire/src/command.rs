@@ -52,6 +52,8 @@ pub enum Command {
     HeadGet { lake: LakeId },
     /// `PDB.SPACE`
     Space,
+    /// `PDB.SCRUB`
+    Scrub,
     /// `PDB.ACCESS capability`
     Access { capability: Bytes },
 }
@@ -82,7 +84,7 @@ pub enum CommandError {
     },
 }
 
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 17] = [
     "PING",
     "INFO",
     "PDB.PUT",
@@ -98,6 +100,7 @@ const NAMES: [&str; 16] = [
     "PDB.HEADPUT",
     "PDB.HEADGET",
     "PDB.SPACE",
+    "PDB.SCRUB",
     "PDB.ACCESS",
 ];
 
@@ -219,6 +222,7 @@ impl Command {
             }),
             ("PDB.HEADGET", 1) => Ok(Self::HeadGet { lake: a.lake(0)? }),
             ("PDB.SPACE", 0) => Ok(Self::Space),
+            ("PDB.SCRUB", 0) => Ok(Self::Scrub),
             ("PDB.ACCESS", 1) => Ok(Self::Access {
                 capability: a.bytes(0, ACCESS_BYTES_MAX, "a capability of at most 1 KiB")?,
             }),
@@ -308,6 +312,7 @@ impl Command {
                 put_bulk(&lake.0, out);
             }
             Self::Space => begin("PDB.SPACE", 0),
+            Self::Scrub => begin("PDB.SCRUB", 0),
             Self::Access { capability } => {
                 begin("PDB.ACCESS", 1);
                 put_bulk(capability, out);

@@ -39,6 +39,7 @@ fn commands() -> Vec<Command> {
         Command::Space,
         Command::Prove(Audit { shard: id(), seed: [b's'; 32], samples: 64 }),
         Command::Access { capability: Bytes::from_static(b"a capability") },
+        Command::Scrub,
     ]
 }
 
@@ -69,6 +70,7 @@ fn replies() -> Vec<Reply> {
             path: vec![[b'1'; 32], [b'2'; 32]],
         }]),
         Reply::from(&Refusal::Denied { reason: "expired it ended 7 s ago".into() }),
+        answer::scrub(answer::Scrub { rounds: 1, damaged: u64::MAX, ..Default::default() }),
     ]
 }
 

@@ -20,6 +20,7 @@ mod kv;
 mod maintain;
 mod members;
 pub(crate) mod node;
+pub(crate) mod node_status;
 pub(crate) mod plan;
 pub(crate) mod prove;
 mod prune;
@@ -71,7 +72,7 @@ pub(crate) fn run(command: &Command, session: &Session, io: &mut Io) -> anyhow::
         | Command::Init(_)
         | Command::Up(_)
         | Command::Serve(_)
-        | Command::Node(Node::Run(_))
+        | Command::Node(Node::Run(_) | Node::Status(_))
         | Command::Recover(_)
         | Command::Check(_)
         | Command::Config

@@ -33,7 +33,7 @@ pub(crate) fn run(
     make_dir(dir)?;
     let _lock = session::lock(dir)?;
     let credentials = session::credentials(secret, config)?;
-    let (mut nodes, connect) = start_nodes(dir, config, credentials, runtime.handle())?;
+    let (mut nodes, connect) = start_nodes(dir, config, credentials, false, runtime.handle())?;
     let seeds = config.nodes.addresses();
     let (disk, options) = (session::disk(), config.options());
     let recovered = Db::recover(

@@ -48,7 +48,7 @@ fn join(
     make_dir(dir)?;
     let lock = session::lock(dir)?;
     let credentials = session::credentials(&found.secret, &found.config)?;
-    let (_, connect) = start_nodes(dir, &found.config, credentials, runtime.handle())?;
+    let (_, connect) = start_nodes(dir, &found.config, credentials, false, runtime.handle())?;
     let (seeds, secret) = (found.config.nodes.addresses(), found.secret.clone());
     let (disk, options, handle) =
         (session::disk(), found.config.options(), runtime.handle().clone());

@@ -10,6 +10,8 @@ use prunedb_engine::{
     Backpressure, ContainerPlace, ContainerStatus, Contender, Duplicate, NodeState, NodeStatus,
     ReaderStatus, Status, TableKind,
 };
+use prunedb_local::LocalNodes;
+use prunedb_node::ScrubStatus;
 use serde_json::{Value, json};
 
 pub(super) fn run(args: &args::Status, session: &Session, io: &mut Io) -> anyhow::Result<Exit> {
@@ -17,6 +19,7 @@ pub(super) fn run(args: &args::Status, session: &Session, io: &mut Io) -> anyhow
     let containers = if args.containers { Some(session.db.containers()?) } else { None };
     if io.json {
         let mut out = status_json(&status, &session.db.duplicates()?);
+        out["local_scrub"] = scrubs(session).map(|(node, s)| scrub_json(&node, &s)).collect();
         if let Some(containers) = &containers {
             out["container_list"] = containers.iter().map(container_json).collect();
         }
@@ -24,6 +27,7 @@ pub(super) fn run(args: &args::Status, session: &Session, io: &mut Io) -> anyhow
         return Ok(Exit::Done);
     }
     write(&status, io)?;
+    write_scrubs(session, io)?;
     for duplicate in session.db.duplicates()?.iter().take(DUPLICATES_SHOWN) {
         write_duplicate(duplicate, io)?;
     }
@@ -31,6 +35,36 @@ pub(super) fn run(args: &args::Status, session: &Session, io: &mut Io) -> anyhow
         write_container(container, io)?;
     }
     Ok(Exit::Done)
+}
+
+/// How far the local nodes are with checking what they hold.
+fn scrubs(session: &Session) -> impl Iterator<Item = (String, ScrubStatus)> + '_ {
+    session.nodes.iter().flat_map(LocalNodes::scrubs)
+}
+
+fn scrub_json(node: &str, scrub: &ScrubStatus) -> Value {
+    json!({
+        "address": node,
+        "rounds": scrub.rounds,
+        "last_ended": (scrub.last_ended > 0).then_some(scrub.last_ended),
+        "round_shards": scrub.shards,
+        "round_bytes": scrub.bytes,
+        "damaged_shards": scrub.damaged_count,
+    })
+}
+
+fn write_scrubs(session: &Session, io: &mut Io) -> anyhow::Result<()> {
+    let all: Vec<ScrubStatus> = scrubs(session).map(|(_, scrub)| scrub).collect();
+    let Some(rounds) = all.iter().map(|scrub| scrub.rounds).min() else { return Ok(()) };
+    let bytes = all.iter().map(|scrub| scrub.bytes).sum();
+    let damaged = all.iter().map(|scrub| scrub.damaged_count).sum();
+    io.line(format_args!(
+        "scrub     {} completed by all local nodes, {} checked in this one, {} found damaged so far",
+        count(rounds, "round"),
+        size(bytes),
+        count(damaged, "shard")
+    ))?;
+    Ok(())
 }
 
 /// Of those keys under which different values were put; the rest is only counted.

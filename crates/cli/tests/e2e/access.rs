@@ -47,6 +47,16 @@ fn closed_nodes_serve_their_owner_and_nobody_else() {
     assert_eq!(folder.run(&["kv", "get", "--table", "t", "key"]).exits(0).stdout, b"value");
     assert_eq!(folder.json(&["verify", "--samples", "2"])["healthy"], true);
 
+    let status = folder.json(&["node", "status", &addresses[0]]);
+    assert!(status["shards"].as_u64() > Some(0), "{status}");
+    assert!(status["scrub"]["rounds"].is_u64(), "{status}");
+    nodes.run(&["node", "status", &addresses[0]]).fails(&["denied: closed"]);
+    let holder = nodes.run(&["access", "key", "auditor.key"]).exits(0).text();
+    let grant = ["access", "grant", "--holder", holder.trim(), "--allow", "read", "--days", "1"];
+    let capability = folder.run(&grant).exits(0).text();
+    let ask = ["node", "status", &addresses[0], "--key", "auditor.key", "--capability"];
+    nodes.run(&[&ask[..], &[capability.trim()]].concat()).exits(0);
+
     other.run(&["kv", "put", "--table", "t", "key", "value"]).exits(0);
     other.run(&["evict"]).fails(&["denied: foreign"]);
 }

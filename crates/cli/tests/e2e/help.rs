@@ -11,6 +11,7 @@ const COMMANDS: &[&str] = &[
     "up",
     "serve",
     "node run",
+    "node status",
     "access",
     "access owner",
     "access key",

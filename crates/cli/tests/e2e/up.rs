@@ -42,6 +42,21 @@ fn commands_give_the_same_through_a_running_up() {
 }
 
 #[test]
+fn local_nodes_check_what_they_hold_while_up_runs() {
+    let folder = Folder::with_local_nodes("2+1", 3);
+    folder.run_with_stdin(&["kv", "put", "--table", "t", "key", "-"], &[7; 300_000]).exits(0);
+    folder.run(&["evict"]).exits(0);
+    let checked = || {
+        let nodes = folder.status()["local_scrub"].as_array().unwrap().clone();
+        nodes.iter().all(|n| n["rounds"].as_u64() > Some(0) || n["round_shards"].as_u64() > Some(0))
+    };
+    assert!(!checked(), "a command by itself does not");
+    let mut up = folder.up();
+    assert!((0..100).any(|_| checked()));
+    assert_eq!(up.interrupt(), 0);
+}
+
+#[test]
 fn a_socket_that_was_left_behind_is_ignored() {
     let folder = Folder::with_local_nodes("2+1", 3);
     let mut up = folder.up();

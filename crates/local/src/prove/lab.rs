@@ -91,8 +91,14 @@ pub(super) fn disk() -> Arc<dyn Disk> {
 impl Lab {
     /// Starts the nodes, and an empty database over them.
     pub(super) fn new(setting: &Setting, runtime: &Handle) -> Result<Self, ProveError> {
-        let nodes =
-            LocalNodes::start(&setting.dir, setting.nodes, CAPACITY_BYTES, &disk(), runtime)?;
+        let nodes = LocalNodes::start(
+            &setting.dir,
+            setting.nodes,
+            CAPACITY_BYTES,
+            false,
+            &disk(),
+            runtime,
+        )?;
         let ports = nodes.ports().to_vec();
         let connect: Arc<Connect> = Arc::new(move |address: &str| connect(address, &ports, None));
         let secret = random_secret()?;

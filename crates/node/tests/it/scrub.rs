@@ -9,6 +9,8 @@ use tokio::{
     net::TcpStream,
 };
 
+const NOW: u64 = 1_800_000_000;
+
 #[test]
 fn scrubbing_finds_damage_that_nobody_read() {
     let disk = FaultyDisk::default();
@@ -19,17 +21,18 @@ fn scrubbing_finds_damage_that_nobody_read() {
     // in the data of the third shard: each takes 13 pages, behind the segment's first
     disk.flip(FIRST, 4096 + 2 * 13 * 4096 + 20_000, 1);
     let mut checked = 0;
-    while let Some(shard_bytes) = node.scrub_step() {
+    while let Some(shard_bytes) = node.scrub_step(NOW) {
         checked += shard_bytes;
     }
     assert_eq!(checked, 500_000);
     let status = node.scrub_status();
     assert_eq!((status.rounds, status.damaged_count), (1, 1));
+    assert_eq!((status.last_ended, status.began, status.bytes), (NOW, 0, 0));
     assert_eq!(status.damaged, [id(2)]);
     assert!(matches!(get(&node, id(2)), Err(NodeError::Damaged { .. })));
     // and a put mends it
     put_as(&node, id(2), 1, &bytes(2, 50_000), PutMode::IfAbsent).unwrap();
-    while node.scrub_step().is_some() {}
+    while node.scrub_step(NOW).is_some() {}
     assert_eq!(node.scrub_status().damaged_count, 1);
 }
 
@@ -41,21 +44,23 @@ fn a_round_goes_on_after_a_restart() {
         put(&node, id(number), 1, &bytes(1, 1000)).unwrap();
     }
     for _ in 0..4 {
-        node.scrub_step().unwrap();
+        node.scrub_step(NOW).unwrap();
     }
     node.checkpoint().unwrap();
     drop(node);
     let node = open(&disk);
+    let status = node.scrub_status();
+    assert_eq!((status.began, status.shards, status.bytes), (NOW, 4, 4000));
     for _ in 4..10 {
-        assert!(node.scrub_step().is_some());
+        assert!(node.scrub_step(NOW).is_some());
     }
-    assert_eq!((node.scrub_step(), node.scrub_status().rounds), (None, 1));
+    assert_eq!((node.scrub_step(NOW), node.scrub_status().rounds), (None, 1));
     drop(node);
     disk.flip("/node/scrub", 10, 1);
     // a damaged note costs a round
     let node = open(&disk);
     assert_eq!((node.report().damage_count, node.scrub_status().rounds), (0, 0));
-    assert!(node.scrub_step().is_some());
+    assert!(node.scrub_step(NOW).is_some());
 }
 
 #[tokio::test]
