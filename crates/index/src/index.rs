@@ -37,7 +37,8 @@ pub struct Options {
     pub fan_in: usize,
     /// bits of filter per entry; runs that come from a flush have four more
     pub filter_bits: u32,
-    /// while the filters of all keys fit in this, every run has one; beyond, they take a quarter of a byte per key
+    /// filters take so much memory before runs are merged into one without a filter, or a quarter of a byte per key where
+    /// that is more
     pub filter_bytes_free: u64,
     /// bytes that a merge into the base writes between two checkpoints, from which it goes on after a restart
     pub checkpoint_bytes: u64,
@@ -46,9 +47,9 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            fan_in: 16,
+            fan_in: 8,
             filter_bits: 10,
-            filter_bytes_free: 16 << 20,
+            filter_bytes_free: 64 << 20,
             checkpoint_bytes: 256 << 20,
         }
     }
@@ -72,7 +73,7 @@ pub struct Index {
     pub(crate) counters: Counters,
 }
 
-/// Filters that opening loads; the rest comes with the first merge steps, so that opening is quick at any size.
+/// Filters that opening loads, in all; the rest comes later, so that opening is quick at any size.
 const OPEN_FILTER_BYTES: u64 = 1 << 20;
 
 /// Bits of filter per entry that a run of a flush has more than a merged one: such runs are many, and small.
@@ -195,7 +196,8 @@ impl Index {
             });
         }
         let index = Self::with(disk, dir, hasher, options, manifest, runs, remote)?;
-        index.load_filters(OPEN_FILTER_BYTES)?;
+        // the larger ones come with the first merge steps
+        index.load_filters(OPEN_FILTER_BYTES, OPEN_FILTER_BYTES)?;
         Ok(index)
     }
 
@@ -513,11 +515,11 @@ impl Index {
         let _ = self.disk.remove(&self.dir.join(file_name(number)));
     }
 
-    /// Reads filters that are not in RAM yet, until about this many bytes are read; those that were.
-    pub(crate) fn load_filters(&self, bytes: u64) -> Result<u64, Error> {
+    /// Reads filters of up to `bytes_max` that are not in RAM yet, until about `bytes` are read; those that were.
+    pub(crate) fn load_filters(&self, bytes: u64, bytes_max: u64) -> Result<u64, Error> {
         let runs = Arc::clone(&self.view().runs);
         let mut loaded = 0;
-        for run in &runs.keyed {
+        for run in runs.keyed.iter().filter(|run| run.filter_bytes() <= bytes_max) {
             if loaded < bytes {
                 loaded += run.load_filter()?;
             }

@@ -103,14 +103,17 @@ impl KeyedRun {
         self.filter.get().map_or(0, |filter| filter.bytes() as u64)
     }
 
-    /// Adds the locations of a prefix of 48 bits; the number of pages read.
+    /// Whether the run may have a prefix of 48 bits; always where the filter is not loaded.
+    pub(crate) fn passes(&self, prefix: u64) -> bool {
+        let prefix = prefix >> (PREFIX_BITS - self.prefix_bits());
+        self.filter.get().is_none_or(|filter| filter.contains(prefix))
+    }
+
+    /// Adds the locations of a prefix of 48 bits that [`Self::passes`]; the number of pages read.
     pub(crate) fn find(&self, prefix: u64, found: &mut Vec<Location>) -> Result<u32, Error> {
         let header = self.file.header();
         let bits = self.prefix_bits();
         let prefix = prefix >> (PREFIX_BITS - bits);
-        if self.filter.get().is_some_and(|filter| !filter.contains(prefix)) {
-            return Ok(0);
-        }
         let mut page = [0; PAGE_BYTES];
         let home = home_page(prefix, header.home_pages, bits);
         for number in home..header.pages[ENTRIES] {

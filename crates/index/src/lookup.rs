@@ -8,6 +8,9 @@ use crate::{
 use prunedb_core::TableId;
 use std::{collections::BTreeMap, iter::FusedIterator, sync::Arc};
 
+/// Runs whose filters are asked before any page is read.
+const FILTERS_AT_ONCE: usize = 64;
+
 /// Locations where the record of a key may be, oldest first; from [`Index::candidates`].
 ///
 /// Runs are read only as far as the caller asks: who stops at the first record whose key fits spares the rest.
@@ -17,6 +20,8 @@ pub struct Candidates<'a> {
     index: &'a Index,
     prefix: u64,
     runs: Arc<Runs>,
+    /// of the first 64 runs, those whose filter does not exclude the key, once one is asked
+    passed: Option<u64>,
     next_run: usize,
     /// found but not handed out; youngest first
     pending: Vec<Location>,
@@ -38,7 +43,11 @@ impl Iterator for Candidates<'_> {
                 return Some(Ok(at));
             }
             let run = unread?;
+            let nth = self.next_run;
             self.next_run += 1;
+            if !passes(&self.runs, nth, self.prefix, &mut self.passed) {
+                continue;
+            }
             let known = self.pending.len();
             match run.find(self.prefix, &mut self.pending) {
                 Ok(reads) => self.page_reads += u64::from(reads),
@@ -54,6 +63,20 @@ impl Iterator for Candidates<'_> {
             }
         }
     }
+}
+
+/// Whether the filter of a run lets a prefix through. Those of all runs are asked at once, one after the other without
+/// anything between, so that the processor waits for their memory once.
+fn passes(runs: &Runs, nth: usize, prefix: u64, passed: &mut Option<u64>) -> bool {
+    let run = &runs.keyed[nth];
+    if run.filter_bytes() == 0 || nth >= FILTERS_AT_ONCE {
+        return run.passes(prefix);
+    }
+    let all = || {
+        let runs = runs.keyed.iter().take(FILTERS_AT_ONCE).enumerate();
+        runs.fold(0, |all, (i, run)| all | u64::from(run.passes(prefix)) << i)
+    };
+    *passed.get_or_insert_with(all) >> nth & 1 == 1
 }
 
 impl FusedIterator for Candidates<'_> {}
@@ -81,7 +104,7 @@ impl Index {
         drop(view);
         pending.sort_unstable_by(|a, b| b.cmp(a));
         pending.dedup();
-        Candidates { index: self, prefix, runs, next_run: 0, pending, page_reads: 0 }
+        Candidates { index: self, prefix, runs, passed: None, next_run: 0, pending, page_reads: 0 }
     }
 
     /// All of [`Self::candidates`].

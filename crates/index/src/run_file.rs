@@ -34,7 +34,8 @@ use std::{
 
 pub(crate) const RUN_VERSION: u32 = 1;
 const MAGIC: &[u8; 8] = b"PDBRUN\x00\x01";
-const WRITE_PAGES: usize = 256;
+/// Pages that are written at once: few enough to be in the processor's second cache.
+const WRITE_PAGES: usize = 64;
 
 /// What a run holds.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -15,7 +15,7 @@ mod damage;
 mod golden;
 
 fn small() -> Options {
-    Options { fan_in: 3, filter_bits: 10, filter_bytes_free: 600, checkpoint_bytes: 8192 }
+    Options { fan_in: 3, filter_bits: 10, filter_bytes_free: 100, checkpoint_bytes: 8192 }
 }
 
 fn open_on(disk: Arc<dyn Disk>, dir: &Path) -> Result<Index, Error> {
