@@ -74,7 +74,7 @@ pub(crate) enum Command {
     /// Show where a key is: container, frame, shards, nodes, and each one's health
     Explain(Explain),
     /// Drop every local copy of what is safe in the lake (offloads and reads it back first)
-    Evict,
+    Evict(Evict),
     /// Check every shard on every node
     Verify(Verify),
     /// Rebuild the shards that are known to be missing or damaged
@@ -572,6 +572,14 @@ pub(crate) struct Explain {
     /// Look in this table only
     #[arg(long)]
     pub(crate) table: Option<String>,
+}
+
+#[derive(ClapArgs, Debug, Clone)]
+#[command(after_help = "Exits with 1 if a container stays, and says why.")]
+pub(crate) struct Evict {
+    /// The files of the index as well: lookups then read pages of it from the nodes
+    #[arg(long)]
+    pub(crate) index: bool,
 }
 
 #[derive(ClapArgs, Debug, Clone)]

@@ -63,6 +63,8 @@ pub trait File: Send + Sync + Debug {
     fn punch_hole(&self, offset: u64, bytes: u64) -> io::Result<()>;
     /// Bytes of disk that the file takes up, holes not counted.
     fn allocated_bytes(&self) -> io::Result<u64>;
+    /// Says that these bytes are read soon, so that the system may begin; a hint, which may do nothing.
+    fn read_ahead(&self, _offset: u64, _bytes: u64) {}
     /// Drops what memory keeps of synced bytes, as far as the system does: reads then see what the medium has. After a
     /// sync that failed, in this process or an earlier one, memory may show bytes that were never written.
     fn drop_cached(&self) -> io::Result<()>;

@@ -5,6 +5,7 @@ use rustix::fs::{Advice, FallocateFlags, fadvise, fallocate};
 use std::{
     fs::{self, OpenOptions, TryLockError},
     io,
+    num::NonZeroU64,
     os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     path::Path,
     sync::Arc,
@@ -129,6 +130,11 @@ impl File for RealFile {
 
     fn allocated_bytes(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.blocks() * 512)
+    }
+
+    fn read_ahead(&self, offset: u64, bytes: u64) {
+        // what fails here, the read itself meets
+        let _ = fadvise(&self.0, offset, NonZeroU64::new(bytes), Advice::WillNeed);
     }
 
     fn drop_cached(&self) -> io::Result<()> {

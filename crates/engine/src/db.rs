@@ -5,7 +5,7 @@ use crate::{
     checked::Looking,
     error::{At, Error},
     heal::Wanted,
-    indexing::{insert_all, open_index},
+    indexing::{Suspects, insert_all, open_index},
     lake::{Connect, Lake, Trace},
     local::{self, FrameOrder, Kind, LocalFiles},
     manifest::Manifest,
@@ -27,9 +27,9 @@ use prunedb_format::{
     container::{TABLE_NAME_BYTES_MAX, TableKind, TableName},
     head::HeadBody,
 };
-use prunedb_index::{Index, Suspect};
+use prunedb_index::Index;
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::HashSet,
     sync::{Arc, Mutex, RwLock},
     time::{Duration, Instant},
 };
@@ -104,7 +104,7 @@ pub(crate) struct Inner {
     /// held for writing while the index is built anew
     pub(crate) index_whole: RwLock<()>,
     /// records that may have one key and were not compared yet
-    pub(crate) suspects: Mutex<VecDeque<Suspect>>,
+    pub(crate) suspects: Mutex<Suspects>,
     /// how long records are
     pub(crate) read_sizes: ReadSizes,
     pub(crate) looking: Looking,
@@ -464,6 +464,7 @@ impl Inner {
             next,
         ));
         let flusher = Flusher::start(&writer)?;
+        let suspects = Mutex::new(Suspects::kept(manifest.suspects()?));
         let inner = Self {
             options,
             disk,
@@ -481,7 +482,7 @@ impl Inner {
             wanted: Wanted::default(),
             spare_spool: Mutex::default(),
             index_whole: RwLock::default(),
-            suspects: Mutex::default(),
+            suspects,
             queue,
             read_sizes: ReadSizes::default(),
             looking: Looking::default(),

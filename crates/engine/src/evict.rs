@@ -44,8 +44,9 @@ impl Db {
         Ok(evicted)
     }
 
-    /// Drops the local files of the index: lookups read its pages from the lake, one leaf of one node each. A database
-    /// without them does not open while too few nodes answer. Returns the bytes of disk that came back.
+    /// Drops the local files of the index: lookups read its pages from the lake, one leaf of one node each. Without them a
+    /// database opens as always, and answers for what it had before while enough nodes do. Returns the bytes of disk that
+    /// came back.
     ///
     /// # Errors
     /// Those of an offload: the index stays.

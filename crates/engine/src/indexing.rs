@@ -4,8 +4,8 @@ mod duplicates;
 mod lake;
 mod upkeep;
 
-pub(crate) use duplicates::Found;
 pub use duplicates::{Contender, Duplicate};
+pub(crate) use duplicates::{Found, Suspects};
 use lake::LakePages;
 pub(crate) use lake::adopt_index;
 
@@ -320,7 +320,7 @@ impl Inner {
                 break;
             }
         }
-        Ok(())
+        self.keep_suspects()
     }
 
     /// Writes the index of all sealed containers.

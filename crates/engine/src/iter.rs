@@ -3,6 +3,7 @@
 use crate::{
     db::{Db, Table},
     error::Error,
+    read::Walk,
     scan::{Cursor, Entry, Page},
     writer::Position,
 };
@@ -69,8 +70,9 @@ fn read_sequence(
     end: Position,
     pages: &SyncSender<EntryPage>,
 ) {
+    let mut walk = Walk::new(&db.inner, table.id);
     loop {
-        let page = db.inner.range(table, from, PAGE, end);
+        let page = db.inner.range(&mut walk, table, from, PAGE, end);
         let next = match &page {
             Ok(page) => page.last().and_then(|(last, _)| last.checked_add(1)),
             Err(_) => None,
@@ -87,9 +89,10 @@ fn read_sequence(
 
 fn read_keyed(db: &Db, table: &Table, end: Position, pages: &SyncSender<EntryPage>) {
     let mut from: Option<Cursor> = None;
+    let mut walk = Walk::new(&db.inner, table.id);
     loop {
         let mut page = Vec::new();
-        let next = db.inner.walk(table, from, PAGE, end, &mut |record| {
+        let next = db.inner.walk(&mut walk, table, from, PAGE, end, &mut |record| {
             page.push(Entry { key: record.key.to_vec(), value: record.value.to_vec() });
         });
         let (page, next) = match next {

@@ -13,7 +13,7 @@ mod cache;
 mod files;
 mod order;
 
-pub(crate) use active::{Active, Directory, resume};
+pub(crate) use active::{Active, Directory, Hash, resume};
 pub(crate) use cache::CacheFile;
 pub(crate) use files::{Kind, LocalFiles, container_files, read_footer};
 pub(crate) use order::FrameOrder;

@@ -16,6 +16,7 @@ use prunedb_format::{
     head::HeadBody,
     manifest::{ContainerEntry, Edit, IndexEntry},
 };
+use prunedb_index::Suspect;
 use std::{
     collections::{BTreeSet, HashMap},
     path::Path,
@@ -418,6 +419,17 @@ impl Manifest {
         }
         let _serial = self.change.lock().unwrap_or_else(PoisonError::into_inner);
         self.store.write(&Batch { duplicates: found, ..Batch::default() })
+    }
+
+    /// Pairs of records that may have one key and were not compared when an earlier process ended.
+    pub(crate) fn suspects(&self) -> Result<Vec<Suspect>, Error> {
+        self.store.suspects()
+    }
+
+    /// Keeps these pairs instead of those before.
+    pub(crate) fn set_suspects(&self, pairs: &[Suspect]) -> Result<(), Error> {
+        let _serial = self.change.lock().unwrap_or_else(PoisonError::into_inner);
+        self.store.write(&Batch { suspects: Some(pairs), ..Batch::default() })
     }
 
     /// Containers that newer ones replaced, with the head since which they are.

@@ -37,11 +37,15 @@ pub(crate) struct Walk<'a> {
     start: u64,
     /// what the next window takes
     window_bytes: usize,
+    /// up to where in the container the system was told to read ahead
+    ahead: u64,
     /// a record that came by itself
     single: Option<Record>,
 }
 
 const WINDOW_BYTES_MAX: usize = 1 << 20;
+/// What is asked of the disk ahead of the longest windows, once less than half of it is left.
+const AHEAD_BYTES: u64 = 8 << 20;
 
 impl<'a> Walk<'a> {
     pub(crate) fn new(inner: &'a Inner, table: TableId) -> Self {
@@ -53,6 +57,7 @@ impl<'a> Walk<'a> {
             window: Vec::new(),
             start: 0,
             window_bytes: 0,
+            ahead: 0,
             single: None,
         }
     }
@@ -67,6 +72,7 @@ impl<'a> Walk<'a> {
             self.container = at.container;
             self.file = self.inner.files.whole(at.container)?;
             self.window.clear();
+            self.ahead = 0;
         }
         if let Some((from, parts)) = self.windowed(at.offset.into()) {
             return Ok(parts.view(&self.window[from..]));
@@ -97,11 +103,24 @@ impl<'a> Walk<'a> {
             let goes_on = !self.window.is_empty() && (self.start..=end).contains(&offset);
             self.window_bytes =
                 if goes_on { (self.window_bytes * 4).min(WINDOW_BYTES_MAX) } else { guess };
-            let bytes = self.window_bytes.max(needed);
-            self.window = self.inner.local_bytes(&*file, self.container, offset, bytes).ok()?;
-            self.start = offset;
+            self.read_window(&*file, offset, self.window_bytes.max(needed))?;
         }
         None
+    }
+
+    /// Reads a window into the memory of the one before; `None` where that fails.
+    fn read_window(&mut self, file: &dyn File, offset: u64, bytes: usize) -> Option<()> {
+        self.start = offset;
+        self.window.resize(bytes, 0);
+        let read = file.read_at(&mut self.window, file_offset(offset)).unwrap_or(0);
+        self.window.truncate(read);
+        let end = offset + read as u64;
+        if self.window_bytes == WINDOW_BYTES_MAX && self.ahead < end + AHEAD_BYTES / 2 {
+            let from = self.ahead.max(end);
+            file.read_ahead(file_offset(from), AHEAD_BYTES);
+            self.ahead = from + AHEAD_BYTES;
+        }
+        (read > 0).then_some(())
     }
 }
 

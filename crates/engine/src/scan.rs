@@ -82,8 +82,8 @@ impl Db {
     /// As [`Db::get`].
     pub fn scan(&self, table: &Table, from: Option<Cursor>, limit: usize) -> Result<Scan, Error> {
         let mut entries = Vec::new();
-        let page = Page::records(limit);
-        let next = self.inner.walk(table, from, page, Position::END, &mut |record| {
+        let (mut walk, page) = (Walk::new(&self.inner, table.id), Page::records(limit));
+        let next = self.inner.walk(&mut walk, table, from, page, Position::END, &mut |record| {
             entries.push(Entry { key: record.key.to_vec(), value: record.value.to_vec() });
         })?;
         Ok(Scan { entries, next })
@@ -100,8 +100,8 @@ impl Db {
         limit: usize,
     ) -> Result<(Vec<Vec<u8>>, Option<Cursor>), Error> {
         let mut keys = Vec::new();
-        let page = Page::records(limit);
-        let next = self.inner.walk(table, from, page, Position::END, &mut |record| {
+        let (mut walk, page) = (Walk::new(&self.inner, table.id), Page::records(limit));
+        let next = self.inner.walk(&mut walk, table, from, page, Position::END, &mut |record| {
             keys.push(record.key.to_vec());
         })?;
         Ok((keys, next))
@@ -117,7 +117,8 @@ impl Db {
         from: u64,
         limit: usize,
     ) -> Result<Vec<(u64, Vec<u8>)>, Error> {
-        self.inner.range(table, from, Page::records(limit), Position::END)
+        let mut walk = Walk::new(&self.inner, table.id);
+        self.inner.range(&mut walk, table, from, Page::records(limit), Position::END)
     }
 }
 
@@ -139,6 +140,7 @@ impl Inner {
     /// Records of a sequence from a position on that lie before `end`.
     pub(crate) fn range(
         &self,
+        walk: &mut Walk<'_>,
         table: &Table,
         mut from: u64,
         page: Page,
@@ -149,7 +151,7 @@ impl Inner {
             return Err(Error::TableKind { name: table.name().into(), found, wanted });
         }
         let (mut out, mut bytes) = (Vec::new(), 0_usize);
-        let (mut walk, mut trace) = (Walk::new(self, table.id), Trace::default());
+        let mut trace = Trace::default();
         loop {
             let limit = page.records - out.len();
             let places =
@@ -177,13 +179,14 @@ impl Inner {
     /// Visits records before `end` in the order in which they were put; where to go on.
     pub(crate) fn walk(
         &self,
+        walk: &mut Walk<'_>,
         table: &Table,
         from: Option<Cursor>,
         page: Page,
         end: Position,
         visit: &mut dyn FnMut(RecordView<'_>),
     ) -> Result<Option<Cursor>, Error> {
-        let (mut walk, mut trace) = (Walk::new(self, table.id), Trace::default());
+        let mut trace = Trace::default();
         let (mut visited, mut bytes) = (0, 0_usize);
         for number in self.scanned_containers(from)? {
             let start = from.filter(|c| c.container == number).map_or(0, |c| c.offset);

@@ -8,6 +8,7 @@ use crate::{
     error::Error,
     iter::{Iter, iterate},
     lake::Trace,
+    read::Walk,
     record::Record,
     scan::Page,
     writer::Position,
@@ -74,7 +75,8 @@ impl Snapshot {
         from: u64,
         limit: usize,
     ) -> Result<Vec<(u64, Vec<u8>)>, Error> {
-        self.db.inner.range(table, from, Page::records(limit), self.end)
+        let inner = &self.db.inner;
+        inner.range(&mut Walk::new(inner, table.id), table, from, Page::records(limit), self.end)
     }
 
     /// As [`Db::iter`].

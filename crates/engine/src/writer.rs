@@ -23,7 +23,7 @@ pub(crate) use flusher::Flusher;
 
 use crate::{
     error::{At, Error},
-    local::{Active, Directory, Kind, LocalFiles, file_offset},
+    local::{Active, Directory, Hash, Kind, LocalFiles, file_offset},
     options::{Options, RESERVE_BYTES, SEAL_AGE_BYTES_MIN},
 };
 use group::Group;
@@ -126,6 +126,8 @@ struct State {
     file: Option<Arc<dyn File>>,
     /// over its bytes in the file
     hasher: blake3::Hasher,
+    /// what an earlier process put there is still to be hashed
+    unhashed: Option<Hash>,
     group: Group,
     /// the group before the open one, until a leader takes it
     full: Option<Group>,
@@ -151,7 +153,7 @@ impl Writer {
         lake: LakeId,
         options: &Options,
         observer: Arc<dyn Observer>,
-        mut active: Option<Active>,
+        active: Option<Active>,
         next: u32,
     ) -> Self {
         let number = active.as_ref().map_or(next, |a| a.id.number);
@@ -170,7 +172,8 @@ impl Writer {
             directory_bytes,
             opened_at: Instant::now(),
             file,
-            hasher: active.as_mut().map(Active::take_hasher).unwrap_or_default(),
+            hasher: blake3::Hasher::new(),
+            unhashed: active.as_ref().map(Active::hash),
             group: Group::at(number, durable),
             full: None,
             spare: Vec::new(),
@@ -218,6 +221,7 @@ impl Writer {
             return Err(Error::PutTooLarge { bytes, bytes_max: CONTAINER_BYTES_MAX });
         }
         let mut state = self.lock();
+        state.hash_earlier()?;
         loop {
             state.check()?;
             // decided by the records alone, so that the same puts make the same containers everywhere
@@ -244,8 +248,8 @@ impl Writer {
             self.check_space(bytes as u64 + state.directory_bytes + directory_bytes as u64)?;
         }
         if !state.open {
-            let mut active = Active::create(&self.files, self.lake, state.number)?;
-            state.begin(active.take_hasher(), Arc::clone(&active.file));
+            let active = Active::create(&self.files, self.lake, state.number)?;
+            state.begin(active.hash().run()?, Arc::clone(&active.file));
             state.group.begins = Some(active);
         }
         if state.group.is_empty() {
@@ -321,6 +325,7 @@ impl Writer {
     pub(crate) fn seal(&self) -> Result<Option<u32>, Error> {
         let mut state = self.lock();
         state.check()?;
+        state.hash_earlier()?;
         let number = state.number;
         while state.full.is_some() {
             state.check()?;
@@ -509,6 +514,15 @@ impl State {
 
     const fn next_number(&self) -> u32 {
         if self.open { self.number + 1 } else { self.number }
+    }
+
+    /// Hashes what an earlier process put into the open container: when it is to be gone on with, not when it is opened.
+    fn hash_earlier(&mut self) -> Result<(), Error> {
+        if let Some(earlier) = &self.unhashed {
+            self.hasher = earlier.run()?;
+            self.unhashed = None;
+        }
+        Ok(())
     }
 
     /// The container that puts go to exists from now on.

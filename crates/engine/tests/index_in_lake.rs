@@ -61,6 +61,29 @@ fn lookups_go_to_the_lake_where_the_local_index_is_gone() {
 }
 
 #[test]
+fn a_database_opens_without_nodes_although_its_index_is_there_only() {
+    let (world, db) = World::open_new("4+2", 8);
+    fill(&db, 0, 300, 5000);
+    db.evict(&mut quiet()).unwrap();
+    db.evict_index().unwrap();
+    db.close().unwrap();
+    let nodes = [0, 1, 2, 3, 4, 5, 6, 7];
+    world.set_offline(&nodes, true);
+    let db = world.open().unwrap();
+    for (table, key) in [("test/keyed", 7u64.to_le_bytes()), ("test/sequence", 7u64.to_be_bytes())]
+    {
+        let error = db.get(&db.table(table).unwrap(), &key).unwrap_err();
+        assert!(matches!(error, Error::Lost { .. }), "{error}");
+    }
+    // what is put now is found, where nothing older has to be looked for
+    let fresh = db.ensure_table("test/fresh", prunedb_engine::TableKind::Sequence).unwrap();
+    db.put(&fresh, &1u64.to_be_bytes(), b"new").unwrap();
+    world.set_offline(&nodes, false);
+    assert_eq!(db.get(&fresh, &1u64.to_be_bytes()).unwrap().unwrap(), b"new");
+    check(&db, 0, 300, 5000);
+}
+
+#[test]
 fn a_damaged_page_in_the_lake_is_rebuilt_from_other_shards() {
     let (world, db) = World::open_new("4+2", 8);
     fill(&db, 0, 300, 5000);

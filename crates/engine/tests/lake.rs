@@ -67,15 +67,16 @@ fn more_than_q_lost_names_container_shards_and_nodes() {
     );
     let text = error.to_string();
     assert!(text.contains("d0") && text.contains("shard 1 on node-01"), "{text}");
-    // a database that has its index here opens all the same
+    // a database opens all the same
     drop(db);
     let db = world.open().unwrap();
-    // what opening needs of an index without local files is lost, too
+    // pages of an index without local files are lost, too
     world.set_offline(&[0, 1, 2, 3, 4], false);
     assert!(db.evict_index().unwrap() > 0);
     world.set_offline(&[0, 1, 2, 3, 4], true);
     drop(db);
-    let error = world.open().unwrap_err();
+    let db = world.open().unwrap();
+    let error = db.get(&sequence, &0u64.to_be_bytes()).unwrap_err();
     let lost =
         matches!(&error, Error::Lost { container, .. } if container.to_string().starts_with('i'));
     assert!(lost, "{error}");

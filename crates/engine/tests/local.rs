@@ -317,6 +317,34 @@ fn a_key_put_twice_is_reported_with_both_digests_where_the_values_differ() {
     assert_eq!(db.get(&keyed, b"differs").unwrap().unwrap(), b"one");
 }
 
+#[test]
+fn two_records_of_a_key_that_cannot_be_compared_now_are_compared_by_a_later_process() {
+    let mut world = World::new("4+2", 8);
+    world.cache_bytes = 0;
+    world.create().unwrap();
+    let db = world.open().unwrap();
+    let table = db.ensure_table("test/keyed", TableKind::Keyed).unwrap();
+    for value in ["one", "two"] {
+        db.put(&table, b"differs", value.as_bytes()).unwrap();
+        db.flush(&mut quiet()).unwrap();
+    }
+    drop(db);
+    for number in 0..2 {
+        let name = format!("data/d{number:010}.sealed");
+        std::fs::remove_file(world.dir.path().join(name)).unwrap();
+    }
+    let db = world.open().unwrap();
+    let nodes = [0, 1, 2, 3, 4, 5, 6, 7];
+    world.set_offline(&nodes, true);
+    db.close().unwrap();
+    let db = world.open().unwrap();
+    assert_eq!(db.duplicates().unwrap(), []);
+    world.set_offline(&nodes, false);
+    db.close().unwrap();
+    let found = world.open().unwrap().duplicates().unwrap();
+    assert!(matches!(&found[..], [pair] if pair.key == b"differs"), "{found:?}");
+}
+
 fn container(number: u32) -> prunedb_core::ContainerId {
     prunedb_core::ContainerId::data(number)
 }

@@ -73,7 +73,8 @@ pub struct Index {
     pub(crate) counters: Counters,
 }
 
-/// Filters that opening loads, in all; the rest comes later, so that opening is quick at any size.
+/// Filters that opening loads, in all, of files that are here. The rest comes with the first merge steps, so that opening is
+/// quick at any size and waits for nobody.
 const OPEN_FILTER_BYTES: u64 = 1 << 20;
 
 /// Bits of filter per entry that a run of a flush has more than a merged one: such runs are many, and small.
@@ -196,8 +197,9 @@ impl Index {
             });
         }
         let index = Self::with(disk, dir, hasher, options, manifest, runs, remote)?;
-        // the larger ones come with the first merge steps
-        index.load_filters(OPEN_FILTER_BYTES, OPEN_FILTER_BYTES)?;
+        let quick =
+            |run: &KeyedRun| run.file().is_here() && run.filter_bytes() <= OPEN_FILTER_BYTES;
+        index.load_filters(OPEN_FILTER_BYTES, quick)?;
         Ok(index)
     }
 
@@ -515,11 +517,15 @@ impl Index {
         let _ = self.disk.remove(&self.dir.join(file_name(number)));
     }
 
-    /// Reads filters of up to `bytes_max` that are not in RAM yet, until about `bytes` are read; those that were.
-    pub(crate) fn load_filters(&self, bytes: u64, bytes_max: u64) -> Result<u64, Error> {
+    /// Reads filters of `wanted` runs that are not in RAM yet, until about so many bytes are read; those that were.
+    pub(crate) fn load_filters(
+        &self,
+        bytes: u64,
+        wanted: impl Fn(&KeyedRun) -> bool,
+    ) -> Result<u64, Error> {
         let runs = Arc::clone(&self.view().runs);
         let mut loaded = 0;
-        for run in runs.keyed.iter().filter(|run| run.filter_bytes() <= bytes_max) {
+        for run in runs.keyed.iter().filter(|run| wanted(run)) {
             if loaded < bytes {
                 loaded += run.load_filter()?;
             }

@@ -172,7 +172,7 @@ impl Index {
         let runs = Arc::clone(&view.runs);
         drop(view);
         for run in &runs.sequence {
-            let begins = run.span(table).map(|span| span.first.max(from));
+            let begins = run.span(table)?.map(|span| span.first.max(from));
             if begins.is_some_and(|begins| end.is_none_or(|end| begins <= end)) {
                 end = add(run.range(table, from, limit)?);
             }
@@ -181,12 +181,17 @@ impl Index {
     }
 
     /// First and last position of a sequence table; `None` where it has no records.
-    pub fn sequence_bounds(&self, table: TableId) -> Option<(u64, u64)> {
+    ///
+    /// # Errors
+    /// A damaged page, or those of the disk.
+    pub fn sequence_bounds(&self, table: TableId) -> Result<Option<(u64, u64)>, Error> {
         let view = self.view();
-        let in_ram = view.memtables().filter_map(|memtable| memtable.bounds(table));
-        let in_runs = view.runs.sequence.iter().filter_map(|run| run.span(table));
-        in_ram
-            .chain(in_runs.map(|span| (span.first, span.last)))
-            .reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
+        let mut bounds: Vec<_> = view.memtables().filter_map(|m| m.bounds(table)).collect();
+        let runs = Arc::clone(&view.runs);
+        drop(view);
+        for run in &runs.sequence {
+            bounds.extend(run.span(table)?.map(|span| (span.first, span.last)));
+        }
+        Ok(bounds.into_iter().reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))))
     }
 }

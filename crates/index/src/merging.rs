@@ -81,7 +81,7 @@ impl Index {
     /// Damage in a source, or those of the disk. The merge under way is given up, its sources stay.
     pub fn merge_step(&self, entries: u64) -> Result<MergeStep, Error> {
         let mut slot = lock(&self.merge);
-        let loaded = self.load_filters(entries, u64::MAX)?;
+        let loaded = self.load_filters(entries, |_| true)?;
         let mut step = MergeStep { entries: loaded, ..MergeStep::default() };
         loop {
             let merge = match slot.take() {

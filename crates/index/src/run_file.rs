@@ -231,6 +231,11 @@ impl RunFile {
         there && file.take().is_some()
     }
 
+    /// Whether its file is here.
+    pub(crate) fn is_here(&self) -> bool {
+        self.local().is_some()
+    }
+
     /// Where the file lies.
     pub(crate) fn path(&self) -> &Path {
         &self.path

@@ -22,7 +22,10 @@ use crate::{
     },
 };
 use prunedb_core::TableId;
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, OnceLock},
+};
 
 const ENTRIES: usize = 0;
 const FENCES: usize = 1;
@@ -35,6 +38,12 @@ const CURSOR_PAGES: u32 = 32;
 #[derive(Debug)]
 pub(crate) struct SequenceRun {
     file: RunFile,
+    guide: OnceLock<Guide>,
+}
+
+/// What leads to the pages.
+#[derive(Debug)]
+struct Guide {
     /// ascending by table
     tables: Vec<TableSpan>,
     /// first key of every page of fences
@@ -42,7 +51,8 @@ pub(crate) struct SequenceRun {
 }
 
 impl SequenceRun {
-    /// Takes an open file; reads its tables and the fences of its fences.
+    /// Takes an open file; reads its tables and the fences of its fences, where the file is here: what lies elsewhere is
+    /// read when it is needed, so that opening waits for nobody.
     pub(crate) fn open(file: RunFile) -> Result<Self, Error> {
         let header = *file.header();
         let [entries, fences, top_fences, tables] = header.pages;
@@ -55,26 +65,45 @@ impl SequenceRun {
         {
             return Err(file.damaged("impossible header"));
         }
-        let mut run = Self { file, tables: Vec::new(), top_fences: Vec::new() };
-        let mut page = [0; PAGE_BYTES];
-        for number in run.region(TOP_FENCES) {
-            run.file.read_page(number, &mut page)?;
-            let fences = sequence_page::decode_fences(&page);
-            run.top_fences.extend(fences.ok_or(run.file.damaged("a page of fences overflows"))?);
-        }
-        for number in run.region(TABLES) {
-            run.file.read_page(number, &mut page)?;
-            let tables = sequence_page::decode_tables(&page);
-            run.tables.extend(tables.ok_or(run.file.damaged("a page of tables overflows"))?);
-        }
-        let tables_ascend = run.tables.is_sorted_by(|a, b| a.table < b.table);
-        if !tables_ascend
-            || run.tables.iter().any(|t| t.first > t.last)
-            || run.top_fences.len() != fences as usize
-        {
-            return Err(run.file.damaged("its tables or fences do not fit together"));
+        let run = Self { file, guide: OnceLock::new() };
+        if run.file.is_here() {
+            run.guide()?;
         }
         Ok(run)
+    }
+
+    fn guide(&self) -> Result<&Guide, Error> {
+        match self.guide.get() {
+            Some(guide) => Ok(guide),
+            None => {
+                let guide = self.read_guide()?;
+                // another thread may have been faster with the same
+                Ok(self.guide.get_or_init(|| guide))
+            }
+        }
+    }
+
+    fn read_guide(&self) -> Result<Guide, Error> {
+        let (mut tables, mut top_fences) = (Vec::new(), Vec::new());
+        let mut page = [0; PAGE_BYTES];
+        for number in self.region(TOP_FENCES) {
+            self.file.read_page(number, &mut page)?;
+            let fences = sequence_page::decode_fences(&page);
+            top_fences.extend(fences.ok_or(self.file.damaged("a page of fences overflows"))?);
+        }
+        for number in self.region(TABLES) {
+            self.file.read_page(number, &mut page)?;
+            let spans = sequence_page::decode_tables(&page);
+            tables.extend(spans.ok_or(self.file.damaged("a page of tables overflows"))?);
+        }
+        let ascend = tables.is_sorted_by(|a: &TableSpan, b| a.table < b.table);
+        if !ascend
+            || tables.iter().any(|t| t.first > t.last)
+            || top_fences.len() != self.file.header().pages[FENCES] as usize
+        {
+            return Err(self.file.damaged("its tables or fences do not fit together"));
+        }
+        Ok(Guide { tables, top_fences })
     }
 
     fn region(&self, region: usize) -> std::ops::Range<u32> {
@@ -86,19 +115,22 @@ impl SequenceRun {
     }
 
     pub(crate) fn ram_bytes(&self) -> usize {
-        self.tables.capacity() * size_of::<TableSpan>()
-            + self.top_fences.capacity() * size_of::<SequenceKey>()
+        self.guide.get().map_or(0, |guide| {
+            guide.tables.capacity() * size_of::<TableSpan>()
+                + guide.top_fences.capacity() * size_of::<SequenceKey>()
+        })
     }
 
     /// What the run knows of a table.
-    pub(crate) fn span(&self, table: TableId) -> Option<&TableSpan> {
-        let index = self.tables.binary_search_by_key(&table, |t| t.table).ok()?;
-        Some(&self.tables[index])
+    pub(crate) fn span(&self, table: TableId) -> Result<Option<&TableSpan>, Error> {
+        let tables = &self.guide()?.tables;
+        let index = tables.binary_search_by_key(&table, |t| t.table);
+        Ok(index.ok().map(|index| &tables[index]))
     }
 
     /// The location of a position.
     pub(crate) fn find(&self, key: SequenceKey) -> Result<Option<Location>, Error> {
-        let span = self.span(key.0).filter(|span| (span.first..=span.last).contains(&key.1));
+        let span = self.span(key.0)?.filter(|span| (span.first..=span.last).contains(&key.1));
         let Some(span) = span else {
             return Ok(None);
         };
@@ -118,7 +150,7 @@ impl SequenceRun {
         limit: usize,
     ) -> Result<Vec<(u64, Location)>, Error> {
         let mut out = Vec::new();
-        let Some(span) = self.span(table).filter(|span| limit > 0 && span.last >= from) else {
+        let Some(span) = self.span(table)?.filter(|span| limit > 0 && span.last >= from) else {
             return Ok(out);
         };
         let mut buffer = [0; PAGE_BYTES];
@@ -159,7 +191,8 @@ impl SequenceRun {
     }
 
     fn page_by_fences(&self, key: SequenceKey, buffer: &mut Page) -> Result<u32, Error> {
-        let fences = self.top_fences.partition_point(|&fence| fence <= key).saturating_sub(1);
+        let top_fences = &self.guide()?.top_fences;
+        let fences = top_fences.partition_point(|&fence| fence <= key).saturating_sub(1);
         let fences = u32::try_from(fences).expect("no more than pages");
         self.file.read_page(self.region(FENCES).start + fences, buffer)?;
         let below = sequence_page::decode_fences(buffer)
@@ -273,7 +306,8 @@ impl SequenceRunWriter {
             container_min,
             container_max,
         })?;
-        Ok((SequenceRun { file, tables: self.tables, top_fences }, header_crc))
+        let guide = Guide { tables: self.tables, top_fences };
+        Ok((SequenceRun { file, guide: OnceLock::from(guide) }, header_crc))
     }
 }
 

@@ -90,7 +90,7 @@ impl Model {
                 assert_eq!(index.range_sequence(table, from, limit).unwrap(), expected);
             }
             let bounds = all.first().map(|first| (first.0, all[all.len() - 1].0));
-            assert_eq!(index.sequence_bounds(table), bounds);
+            assert_eq!(index.sequence_bounds(table).unwrap(), bounds);
         }
     }
 
@@ -269,7 +269,7 @@ fn long_sequences_with_and_without_gaps() {
     }
     assert_eq!(index.lookup_sequence(dense, 6).unwrap(), None);
     assert_eq!(index.lookup_sequence(dense, 7 + u64::from(n)).unwrap(), None);
-    assert_eq!(index.sequence_bounds(sparse), Some((7, 4 + 3 * u64::from(n))));
+    assert_eq!(index.sequence_bounds(sparse).unwrap(), Some((7, 4 + 3 * u64::from(n))));
 }
 
 #[test]

@@ -11,8 +11,9 @@ use prunedb_engine::{Depth, FaultKind, Verified};
 use serde_json::{Value, json};
 use std::num::NonZeroU16;
 
-pub(super) fn evict(session: &Session, io: &mut Io) -> anyhow::Result<Exit> {
+pub(super) fn evict(args: &args::Evict, session: &Session, io: &mut Io) -> anyhow::Result<Exit> {
     let evicted = session.db.evict(&mut |p| io.progress(p))?;
+    let index_bytes = if args.index { session.db.evict_index()? } else { 0 };
     let left = session.db.status()?.local_data_bytes;
     if io.json {
         let kept: Vec<Value> = evicted
@@ -23,6 +24,7 @@ pub(super) fn evict(session: &Session, io: &mut Io) -> anyhow::Result<Exit> {
         io.json(&json!({
             "containers": evicted.containers,
             "bytes": evicted.bytes,
+            "index_bytes": index_bytes,
             "kept": kept,
             "local_data_bytes": left,
         }))?;
@@ -33,6 +35,9 @@ pub(super) fn evict(session: &Session, io: &mut Io) -> anyhow::Result<Exit> {
             size(evicted.bytes),
             size(left)
         ))?;
+        if args.index {
+            io.line(format_args!("{} of index dropped", size(index_bytes)))?;
+        }
         for (container, reason) in &evicted.kept {
             io.line(format_args!("{container} stays: {reason}"))?;
         }

@@ -60,7 +60,7 @@ pub(crate) fn run(command: &Command, session: &Session, io: &mut Io) -> anyhow::
         Command::Kv(Kv::Scan(args)) => kv::scan(args, session, io),
         Command::Status(args) => status::run(args, session, io),
         Command::Explain(args) => explain::run(args, session, io),
-        Command::Evict => maintain::evict(session, io),
+        Command::Evict(args) => maintain::evict(args, session, io),
         Command::Verify(args) => maintain::verify(args, session, io),
         Command::Repair(args) => maintain::repair(args, session, io),
         Command::Node(Node::Add(args)) => members::add(args, session, io),

@@ -47,6 +47,8 @@ const COMMANDS: &[&str] = &[
     "config",
     "bench",
     "bench engine",
+    "bench scale",
+    "bench node",
     "plan",
     "what-if",
     "prove",

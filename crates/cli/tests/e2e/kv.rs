@@ -27,6 +27,11 @@ fn records_of_any_bytes_come_back_from_disk_and_from_the_lake() {
     assert_eq!(read["value"], "hello");
     assert_eq!(read["asked"].as_array().unwrap().len(), 1, "{read}");
     check();
+    // the index, too
+    let evicted = folder.json(&["evict", "--index"]);
+    assert!(evicted["index_bytes"].as_u64().unwrap() > 0, "{evicted}");
+    check();
+    assert!(folder.run(&["evict", "--index"]).exits(0).text().contains("0 B of index dropped"));
 }
 
 #[test]

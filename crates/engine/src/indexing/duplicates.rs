@@ -1,8 +1,8 @@
 //! Keys under which two different records were put: found when runs of the index merge, by reading both.
 //!
 //! The first one stays the one that is read. Equal records are no news, and neither are different keys that share a
-//! fingerprint. What cannot be read now waits; what waits when the process ends is not found again, since runs that are
-//! merged have no pairs any more.
+//! fingerprint. What cannot be read now waits, and is kept in the manifest, as runs that are merged have no pairs any more.
+//! A crash loses the pairs of the last merge where none of them was looked at yet.
 
 use super::MERGE_STEP_ENTRIES;
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
 };
 use prunedb_core::{ContainerId, Digest, TableId};
 use prunedb_index::{Location, Suspect};
-use std::sync::PoisonError;
+use std::{collections::VecDeque, sync::PoisonError};
 
 /// Two records of one key with different values.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +46,21 @@ pub(crate) struct Found {
     pub(crate) table: TableId,
     pub(crate) digests: [Digest; 2],
     pub(crate) key: Vec<u8>,
+}
+
+/// Pairs of records that wait to be read, because they may have one key.
+#[derive(Debug, Default)]
+pub(crate) struct Suspects {
+    waiting: VecDeque<Suspect>,
+    /// those that the manifest keeps are others
+    changed: bool,
+}
+
+impl Suspects {
+    /// Those that an earlier process kept.
+    pub(crate) fn kept(pairs: Vec<Suspect>) -> Self {
+        Self { waiting: pairs.into(), changed: false }
+    }
 }
 
 /// Pairs that wait to be read at most; more are not looked at.
@@ -94,14 +109,9 @@ impl Inner {
 
     /// Reads pairs of records that may have one key; whether more of them wait.
     fn compare_suspects(&self) -> Result<bool, Error> {
-        let mut waiting = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = self.index.take_suspects();
-        let room = WAITING_MAX.saturating_sub(waiting.len());
-        if new.len() > room {
-            let count = new.len() - room;
-            tracing::warn!(count, "pairs of records that may have one key are not looked at");
-        }
-        waiting.extend(new.into_iter().take(room));
+        let mut suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
+        self.take_suspects(&mut suspects);
+        let Suspects { waiting, changed } = &mut *suspects;
         let count = waiting.len().min(STEP_PAIRS);
         let (mut found, mut unread) = (Vec::new(), Vec::new());
         for &pair in waiting.iter().take(count) {
@@ -116,8 +126,39 @@ impl Inner {
         self.manifest.add_duplicates(&found)?;
         waiting.drain(..count);
         let more = !waiting.is_empty();
-        waiting.extend(unread);
+        *changed |= unread.len() < count;
+        waiting.extend(&unread);
+        if !unread.is_empty() {
+            self.keep(&mut suspects)?;
+        }
         Ok(more)
+    }
+
+    /// Adds the pairs that the index found meanwhile.
+    fn take_suspects(&self, suspects: &mut Suspects) {
+        let new = self.index.take_suspects();
+        let room = WAITING_MAX.saturating_sub(suspects.waiting.len());
+        if new.len() > room {
+            let count = new.len() - room;
+            tracing::warn!(count, "pairs of records that may have one key are not looked at");
+        }
+        suspects.changed |= !new.is_empty();
+        suspects.waiting.extend(new.into_iter().take(room));
+    }
+
+    /// Keeps the pairs that wait, for a process to come.
+    pub(super) fn keep_suspects(&self) -> Result<(), Error> {
+        let mut suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
+        self.take_suspects(&mut suspects);
+        self.keep(&mut suspects)
+    }
+
+    fn keep(&self, suspects: &mut Suspects) -> Result<(), Error> {
+        if suspects.changed {
+            self.manifest.set_suspects(suspects.waiting.make_contiguous())?;
+            suspects.changed = false;
+        }
+        Ok(())
     }
 
     /// The two records where they have one key and different values.

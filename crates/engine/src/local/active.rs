@@ -34,8 +34,6 @@ pub(crate) struct Active {
     pub(crate) file: Arc<dyn File>,
     path: PathBuf,
     lake: LakeId,
-    /// over what was in the file when it was created or opened, until the writer takes it
-    hasher: blake3::Hasher,
     /// the records in the file, and those of the group that is being written
     pub(crate) directory: Arc<Directory>,
     /// container bytes in the file
@@ -65,7 +63,6 @@ impl Active {
             file,
             path,
             lake,
-            hasher: blake3::Hasher::new(),
             directory: Arc::default(),
             written: 0,
             durable: 0,
@@ -85,12 +82,12 @@ impl Active {
     /// Writes what precedes the first record, and makes file and name durable.
     fn begin(&mut self, files: &LocalFiles, header: &[u8]) -> Result<(), Error> {
         self.write(header)?;
-        self.hasher.update(header);
         self.sync()?;
         files.disk().sync_dir(files.dir()).at(files.dir())
     }
 
-    /// Opens the container that a stop or a crash left: cuts a torn tail, refuses corruption below the watermark.
+    /// Opens the container that a stop or a crash left: cuts a torn tail, refuses corruption below the watermark. Its bytes
+    /// are not hashed, which takes as long as all the rest: see [`Self::hash`].
     ///
     /// # Errors
     /// [`Error::Damaged`] where a record below the durable watermark is bad.
@@ -136,11 +133,11 @@ impl Active {
             path: &path,
             id,
             end: length - LOCAL_HEADER_BYTES as u64,
-            hasher: blake3::Hasher::new(),
+            hasher: None,
             footer: FooterBuilder::default(),
         };
         let put_end = scan.run(lake, slot.durable_bytes)?;
-        let Scan { hasher, footer, end, .. } = scan;
+        let Scan { footer, end, .. } = scan;
         let cut_bytes = end - put_end;
         if cut_bytes > 0 {
             file.set_len(file_offset(put_end)).at(&path)?;
@@ -153,7 +150,6 @@ impl Active {
             file: Arc::clone(&file),
             path,
             lake,
-            hasher,
             directory: Arc::new(Directory(Mutex::new(footer))),
             written: put_end,
             durable: put_end,
@@ -196,9 +192,15 @@ impl Active {
         self.file.write_all_at(&slot.encode(), slot.file_offset()).at(&self.path)
     }
 
-    /// Hashes all container bytes in the file; who takes it hashes those that follow.
-    pub(crate) fn take_hasher(&mut self) -> blake3::Hasher {
-        std::mem::take(&mut self.hasher)
+    /// What hashes the container's bytes in the file.
+    pub(crate) fn hash(&self) -> Hash {
+        Hash {
+            file: Arc::clone(&self.file),
+            path: self.path.clone(),
+            lake: self.lake,
+            id: self.id,
+            end: self.written,
+        }
     }
 
     /// Writes the footer behind the last record. No slot says that it is durable: a crash before the file has its sealed
@@ -241,7 +243,7 @@ pub(crate) fn resume(
             let reason = format!("table {table} is not in the manifest");
             return Err(Error::Damaged { container: before.active.id, offset: 0, reason });
         }
-        let hasher = before.active.take_hasher();
+        let hasher = before.active.hash().run()?;
         before.active.write_footer(hasher, |id| name_of(id).expect("looked up above"))?;
         before.active.sync()?;
         files.seal(number)?;
@@ -263,13 +265,44 @@ fn rewrite(file: &dyn File, mut at: u64, end: u64) -> io::Result<()> {
 
 const LOCAL_HEADER: u64 = LOCAL_HEADER_BYTES as u64;
 
+/// Hashes what is in an active container's file, for whoever goes on with it.
+#[derive(Debug)]
+pub(crate) struct Hash {
+    file: Arc<dyn File>,
+    path: PathBuf,
+    lake: LakeId,
+    id: ContainerId,
+    end: u64,
+}
+
+impl Hash {
+    /// A hasher that has seen all of it. Every record is checked once more, so that no rot since the container was opened
+    /// becomes part of its digest.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] where a record is bad, and those of the disk.
+    pub(crate) fn run(&self) -> Result<blake3::Hasher, Error> {
+        let mut scan = Scan {
+            file: &*self.file,
+            path: &self.path,
+            id: self.id,
+            end: self.end,
+            hasher: Some(blake3::Hasher::new()),
+            footer: FooterBuilder::default(),
+        };
+        scan.run(self.lake, self.end)?;
+        Ok(scan.hasher.expect("it was given"))
+    }
+}
+
 /// Walks the records of an active container's file.
 struct Scan<'a> {
     file: &'a dyn File,
     path: &'a std::path::Path,
     id: ContainerId,
     end: u64,
-    hasher: blake3::Hasher,
+    /// over the bytes up to the end of the last whole put
+    hasher: Option<blake3::Hasher>,
     footer: FooterBuilder,
 }
 
@@ -283,12 +316,13 @@ fn within(at: u64, window_start: u64) -> usize {
 impl Scan<'_> {
     /// The end of the longest valid prefix that ends a put.
     fn run(&mut self, lake: LakeId, durable: u64) -> Result<u64, Error> {
-        let mut window = self.read(0, HEADER_BYTES as u64)?;
+        let mut window = Vec::new();
+        self.read(0, HEADER_BYTES as u64, &mut window)?;
         let header = window.first_chunk().and_then(|h| ContainerHeader::decode(h).ok());
         if header != Some(ContainerHeader { lake, id: self.id }) {
             return Err(self.damaged(0, "its header is not its own".into()));
         }
-        self.hasher.update(&window);
+        self.hash(&window);
         let (mut window_start, mut at, mut put_end) = (0, HEADER_BYTES as u64, HEADER_BYTES as u64);
         // of the put that is being read: table, offset, length of the key
         let mut put: Vec<(TableId, u64, usize)> = Vec::new();
@@ -309,7 +343,7 @@ impl Scan<'_> {
                 Err(error) => {
                     // a put is hashed when it is whole; all of a window at once, which is several times as fast
                     let hashed = if window_start == 0 { HEADER_BYTES } else { 0 };
-                    self.hasher.update(&window[hashed..within(put_end, window_start)]);
+                    self.hash(&window[hashed..within(put_end, window_start)]);
                     let needed = match error {
                         FormatError::Truncated { needed, .. } => needed,
                         _ => 0,
@@ -318,7 +352,7 @@ impl Scan<'_> {
                     if needed > 0 && at + needed <= self.end {
                         // twice as far each time: a long put of small records is not read again for each of them
                         let span = (at - put_end) * 2 + needed + WINDOW_BYTES;
-                        window = self.read(put_end, span.min(self.end - put_end))?;
+                        self.read(put_end, span.min(self.end - put_end), &mut window)?;
                         window_start = put_end;
                         continue;
                     }
@@ -331,12 +365,18 @@ impl Scan<'_> {
         }
     }
 
-    fn read(&self, at: u64, bytes: u64) -> Result<Vec<u8>, Error> {
-        let bytes = usize::try_from(bytes).expect("a window fits in memory");
-        let mut window = vec![0; bytes];
-        let read = self.file.read_at(&mut window, file_offset(at)).at(self.path)?;
+    fn hash(&mut self, bytes: &[u8]) {
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(bytes);
+        }
+    }
+
+    /// Reads a window into the memory of the one before.
+    fn read(&self, at: u64, bytes: u64, window: &mut Vec<u8>) -> Result<(), Error> {
+        window.resize(usize::try_from(bytes).expect("a window fits in memory"), 0);
+        let read = self.file.read_at(window, file_offset(at)).at(self.path)?;
         window.truncate(read);
-        Ok(window)
+        Ok(())
     }
 
     fn damaged(&self, offset: u64, reason: String) -> Error {

@@ -22,9 +22,9 @@ use prunedb_format::{
     head::HeadBody,
     manifest::{ContainerEntry, Edit},
 };
-use prunedb_index::Location;
+use prunedb_index::{Location, Suspect};
 use redb::{
-    Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
+    Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, TableError,
     WriteTransaction,
 };
 use std::{
@@ -62,8 +62,20 @@ const DUPLICATES: TableDefinition<Places, DuplicateRow<'_>> = TableDefinition::n
 /// Container and offset of the first record, then of the second.
 type Places = (u32, u32, u32, u32);
 type DuplicateRow<'a> = (u32, [u8; 32], [u8; 32], &'a [u8]);
+
+fn places_of((first, second): Suspect) -> Places {
+    (first.container, first.offset, second.container, second.offset)
+}
+
+fn pair_of((container, offset, other_container, other_offset): Places) -> Suspect {
+    let other = Location { container: other_container, offset: other_offset };
+    (Location { container, offset }, other)
+}
+
 /// More are not kept: a program that puts its keys twice would fill the disk.
 const DUPLICATES_MAX: u64 = 10_000;
+/// Pairs of records that may have one key and could not be compared yet.
+const SUSPECTS: TableDefinition<Places, ()> = TableDefinition::new("suspects");
 /// The index container that begins with the first page of a run that is copied into the lake, or about to be.
 const INDEX_RUNS: TableDefinition<u64, u32> = TableDefinition::new("index runs");
 /// Containers whose records are not in the index: their footers could not be read.
@@ -147,6 +159,8 @@ pub(super) struct Batch<'a> {
     pub(super) read_back: Option<ContainerId>,
     pub(super) retired: Option<(&'a [Retired], &'a [ContainerId])>,
     pub(super) duplicates: &'a [Found],
+    /// all of them
+    pub(super) suspects: Option<&'a [Suspect]>,
     /// runs that get index containers, and runs that are forgotten
     pub(super) index_runs: (&'a [(u64, u32)], &'a [u64]),
     /// containers that no run needs any more
@@ -528,17 +542,27 @@ impl Store {
             let table = self.database.begin_read()?.open_table(DUPLICATES)?;
             let found = table.iter()?.map(|row| {
                 let (places, row) = row?;
-                let (container, offset, other_container, other_offset) = places.value();
                 let (table, first, second, key) = row.value();
-                let other = Location { container: other_container, offset: other_offset };
                 Ok(Found {
-                    places: (Location { container, offset }, other),
+                    places: pair_of(places.value()),
                     table: TableId(table),
                     digests: [Digest(first), Digest(second)],
                     key: key.to_vec(),
                 })
             });
             found.collect()
+        };
+        read().map_err(|e| self.failed(e))
+    }
+
+    pub(super) fn suspects(&self) -> Result<Vec<Suspect>, Error> {
+        let read = || -> Result<Vec<Suspect>, redb::Error> {
+            let table = match self.database.begin_read()?.open_table(SUSPECTS) {
+                // nothing was written since there is such a table
+                Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+                table => table?,
+            };
+            table.iter()?.map(|row| Ok(pair_of(row?.0.value()))).collect()
         };
         read().map_err(|e| self.failed(e))
     }
@@ -637,6 +661,7 @@ fn write_batch(
     let mut read_back = transaction.open_table(READ_BACK)?;
     let mut retired = transaction.open_table(RETIRED)?;
     let mut duplicates = transaction.open_table(DUPLICATES)?;
+    let mut suspects = transaction.open_table(SUSPECTS)?;
     let mut index_runs = transaction.open_table(INDEX_RUNS)?;
     let mut unindexed = transaction.open_table(UNINDEXED)?;
     let mut numbers = transaction.open_table(NUMBERS)?;
@@ -707,10 +732,18 @@ fn write_batch(
         Some((number, false)) => _ = unindexed.remove(number)?,
         None => {}
     }
-    for Found { places: (first, second), table, digests, key } in batch.duplicates {
+    if let Some(pairs) = batch.suspects {
+        suspects.retain(|_, ()| false)?;
+        for &pair in pairs {
+            suspects.insert(places_of(pair), ())?;
+        }
+    }
+    for Found { places, table, digests, key } in batch.duplicates {
         if duplicates.len()? < DUPLICATES_MAX {
-            let places = (first.container, first.offset, second.container, second.offset);
-            duplicates.insert(places, (table.0, digests[0].0, digests[1].0, key.as_slice()))?;
+            duplicates.insert(
+                places_of(*places),
+                (table.0, digests[0].0, digests[1].0, key.as_slice()),
+            )?;
         }
     }
     if let Some((add, remove)) = batch.retired {
