@@ -10,7 +10,7 @@
 //! Positions may have gaps of any size. One entry per (table, position).
 //!
 //! Cost: a lookup outside a table's span reads nothing; in a table without gaps one page of entries, else a page of
-//! fences before. RAM: 16 bytes per 92,480 entries and 40 per table.
+//! fences before. RAM: 16 bytes per 92,480 entries and 40 per table, once they are needed.
 
 use crate::{
     entry::Location,

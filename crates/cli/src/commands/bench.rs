@@ -35,8 +35,9 @@ pub(crate) enum Bench {
     /// Index and manifest of lakes up to 100 TB: build, lookups, memory, reopen
     #[command(
         after_help = "Example:\n  prunedb bench scale --keys 1e6,1e7,1e8,1e9 --dir /mnt/big --json\n\n\
-        Index, manifest and reads are real; shards, and the records in them, are computed as they are asked for. Cold:\n\
-        the files of index and manifest were taken out of the file cache. Its files are removed at the end."
+        Index, manifest and reads are real; shards, and the records in them, are computed as they are\n\
+        asked for. Cold: the files of index and manifest were taken out of the file cache. The files of\n\
+        each size are removed before the next one begins."
     )]
     Scale(scale::BenchScale),
     /// SET and GET of 0-db's protocol on a storage node in a process of its own, over loopback
