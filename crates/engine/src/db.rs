@@ -4,6 +4,7 @@ use crate::{
     background::Background,
     checked::Looking,
     error::{At, Error},
+    executor::Executor,
     heal::Wanted,
     indexing::{Suspects, insert_all, open_index},
     lake::{Connect, Lake, Trace},
@@ -31,9 +32,7 @@ use prunedb_index::Index;
 use std::{
     collections::HashSet,
     sync::{Arc, Mutex, RwLock},
-    time::{Duration, Instant},
 };
-use tokio::runtime::Handle;
 
 /// A table's number, kind and name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,7 +109,6 @@ pub(crate) struct Inner {
     pub(crate) looking: Looking,
     /// frames in the cache files
     pub(crate) cached: Mutex<FrameOrder>,
-    started: Instant,
     _lock: Box<dyn Lock>,
 }
 
@@ -199,9 +197,9 @@ impl Db {
         options: Options,
         secret: LakeSecret,
         connect: &Connect,
-        runtime: Handle,
+        runtime: impl Into<Executor>,
     ) -> Result<Self, Error> {
-        Self::open_reporting(disk, options, secret, connect, runtime, &mut |_| {})
+        Self::open_reporting(disk, options, secret, connect, runtime.into(), &mut |_| {})
     }
 
     /// As [`Self::open`], and says how far indexing is: after a crash or a recovery there is something to redo.
@@ -210,7 +208,7 @@ impl Db {
         options: Options,
         secret: LakeSecret,
         connect: &Connect,
-        runtime: Handle,
+        runtime: Executor,
         report: &mut OnProgress<'_>,
     ) -> Result<Self, Error> {
         Inner::open(disk, options, secret, connect, runtime, None, report).map(Self::from)
@@ -400,7 +398,7 @@ impl Inner {
         options: Options,
         secret: LakeSecret,
         connect: &Connect,
-        runtime: Handle,
+        runtime: Executor,
         reader: Option<Follower>,
         report: &mut OnProgress<'_>,
     ) -> Result<Self, Error> {
@@ -487,7 +485,6 @@ impl Inner {
             read_sizes: ReadSizes::default(),
             looking: Looking::default(),
             cached: Mutex::default(),
-            started: Instant::now(),
             _lock: lock,
         };
         inner.index_missing(number, report)?;
@@ -507,10 +504,6 @@ impl Inner {
         self.offload_all(report)?;
         self.publish()?;
         Ok(end)
-    }
-
-    pub(crate) fn now(&self) -> Duration {
-        self.started.elapsed()
     }
 
     /// Sealed containers that are not in the lake yet, oldest first.

@@ -148,7 +148,7 @@ impl Inner {
         let container = self.offloaded(number)?;
         let stream = &container.entry.stream;
         let shards = Shards::new(&self.lake, stream)?;
-        let coded = shards.read_stream(&random_order(&shards)?);
+        let coded = shards.read_stream(&self.random_order(&shards)?);
         self.manifest
             .set_damage(shards.bad().into_iter().map(|shard| (container.id(), shard)), true)?;
         let coded = coded?;
@@ -170,6 +170,14 @@ impl Inner {
                 .map_err(|e| differs(e.to_string()))?;
         }
         self.manifest.set_read_back(id)
+    }
+
+    /// All shards in a random order, those known to be bad or out of reach last.
+    fn random_order(&self, shards: &Shards) -> Result<Vec<ShardIndex>, Error> {
+        let mut order = shards.order(&[]);
+        let random: [u8; 255] = self.lake.runtime.random()?;
+        order.sort_by_key(|s| (shards.is_unlikely(*s), random[s.as_usize()]));
+        Ok(order)
     }
 
     /// Brings the local copies below the cache's limit: whole containers go, the oldest first. One that must stay
@@ -200,16 +208,4 @@ impl Inner {
         }
         stays
     }
-}
-
-/// All shards in a random order, those known to be bad or out of reach last.
-fn random_order(shards: &Shards) -> Result<Vec<ShardIndex>, Error> {
-    let mut order = shards.order(&[]);
-    let mut random = [0; 255];
-    getrandom::fill(&mut random).map_err(|e| Error::Io {
-        path: "system randomness".into(),
-        source: std::io::Error::other(e.to_string()),
-    })?;
-    order.sort_by_key(|s| (shards.is_unlikely(*s), random[s.as_usize()]));
-    Ok(order)
 }

@@ -2,6 +2,7 @@
 
 use crate::{
     error::{Error, Failure, Failures},
+    executor::Executor,
     lake::{Connect, Lake, Shards, open_head, within},
     publish::head_threshold,
 };
@@ -14,7 +15,7 @@ use prunedb_format::{
 };
 use prunedb_store::ShardStore;
 use std::sync::Arc;
-use tokio::{runtime::Handle, task::JoinSet};
+use tokio::task::JoinSet;
 
 /// A head, and how sure it is that there is no newer one.
 #[derive(Debug, Clone)]
@@ -43,7 +44,7 @@ pub(crate) fn newest_from_seeds(
     secret: &LakeSecret,
     seeds: &[String],
     connect: &Connect,
-    runtime: &Handle,
+    runtime: &Executor,
 ) -> Result<Found, Error> {
     let connected = |addresses: &[String]| -> Vec<Arc<dyn ShardStore>> {
         addresses.iter().map(|a| connect(a)).collect()
@@ -68,7 +69,7 @@ pub(crate) fn newest(
     secret: &LakeSecret,
     stores: &[Arc<dyn ShardStore>],
     enough: impl FnOnce(usize) -> usize,
-    runtime: &Handle,
+    runtime: &Executor,
 ) -> Result<Found, Error> {
     let lake = secret.lake_id();
     let mut waiting = stores.iter().cloned();
@@ -76,7 +77,7 @@ pub(crate) fn newest(
     let ask = |store: Arc<dyn ShardStore>, calls: &mut JoinSet<_>| {
         let call =
             async move { (store.name().to_owned(), within(store.name(), store.head(lake)).await) };
-        calls.spawn_on(call, runtime);
+        calls.spawn_on(call, runtime.handle());
     };
     waiting.by_ref().take(enough(stores.len())).for_each(|store| ask(store, &mut calls));
     let mut newest: Option<(HeadPrefix, HeadBody)> = None;

@@ -5,7 +5,11 @@
 //! [`node_lost_after`](crate::Options::node_lost_after) is taken for lost, and its slots move once a group has lost as
 //! many as its policy lets wait ([`lazy_losses`]).
 
-use crate::{db::Inner, error::Error, repair::lazy_losses};
+use crate::{
+    db::{Db, Inner},
+    error::Error,
+    repair::{RepairReport, lazy_losses},
+};
 use std::{
     collections::HashMap,
     sync::{Arc, Condvar, Mutex, PoisonError},
@@ -67,8 +71,9 @@ impl Healer {
     pub(crate) fn start(inner: Arc<Inner>) -> Self {
         inner.wanted.set(|state| state.stop = false);
         let worker = Arc::clone(&inner);
-        let thread =
-            std::thread::Builder::new().name("prunedb-repair".into()).spawn(move || worker.heal());
+        let thread = std::thread::Builder::new()
+            .name("prunedb-repair".into())
+            .spawn(move || worker.heal_on());
         if let Err(e) = &thread {
             tracing::error!(error = %e, "no repair thread: repair by `repair`");
         }
@@ -89,19 +94,36 @@ impl Drop for Healer {
     }
 }
 
+/// Which nodes are out of reach, and since when: what a round of healing hands to the next.
+#[derive(Debug, Default)]
+pub struct Outages(HashMap<String, Duration>);
+
+impl Db {
+    /// One round of what a database with a background does by itself again and again: looks at the nodes, moves the slots of
+    /// those that are lost, and rebuilds what is known to be missing. For those who have no background.
+    ///
+    /// # Errors
+    /// Those of [`Db::repair`].
+    pub fn heal(&self, outages: &mut Outages) -> Result<RepairReport, Error> {
+        if self.is_reader() {
+            return Err(Error::ReadOnly);
+        }
+        self.inner.heal(outages)
+    }
+}
+
 impl Inner {
-    fn heal(&self) {
-        // since when a node is out of reach, by its address
-        let mut down = HashMap::new();
+    fn heal_on(&self) {
+        let mut outages = Outages::default();
         while self.wanted.wait() {
-            if let Err(error) = self.heal_once(&mut down) {
+            if let Err(error) = self.heal(&mut outages) {
                 tracing::warn!(%error, "repair failed, it is tried again");
             }
         }
     }
 
-    fn heal_once(&self, down: &mut HashMap<String, Duration>) -> Result<(), Error> {
-        let (placement, reached, now) = (self.lake.placement(), self.space(), self.now());
+    fn heal(&self, Outages(down): &mut Outages) -> Result<RepairReport, Error> {
+        let (placement, reached, now) = (self.lake.placement(), self.space(), self.lake.now());
         let addresses = placement.nodes.iter().map(|node| &node.address);
         for (address, space) in addresses.zip(&reached) {
             match space {
@@ -127,6 +149,6 @@ impl Inner {
         for (container, reason) in &done.failed {
             tracing::warn!(%container, reason, "not repaired yet");
         }
-        Ok(())
+        Ok(done)
     }
 }

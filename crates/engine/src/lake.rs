@@ -15,7 +15,10 @@ pub(crate) use head::{SealedHead, open_head, seal_head};
 pub(crate) use lanes::{Lanes, Manner, Message, Target};
 pub(crate) use upload::{Uploaded, upload};
 
-use crate::error::{Error, Failure, Failures};
+use crate::{
+    error::{Error, Failure, Failures},
+    executor::Executor,
+};
 use health::{Health, Sketch};
 use prunedb_codec::LakeSecret;
 use prunedb_core::{ContainerId, LakeId, Policy, ShardIndex, Term};
@@ -28,7 +31,7 @@ use std::{
     time::Duration,
 };
 use throttle::Throttle;
-use tokio::{runtime::Handle, task::JoinSet, time::Instant};
+use tokio::{task::JoinSet, time::Instant};
 
 /// Makes the store behind a node's address.
 pub type Connect = dyn Fn(&str) -> Arc<dyn ShardStore> + Send + Sync;
@@ -46,7 +49,7 @@ const HEDGE_AFTER: Duration = Duration::from_millis(250);
 pub(crate) struct Lake {
     pub(crate) id: LakeId,
     pub(crate) secret: LakeSecret,
-    pub(crate) runtime: Handle,
+    pub(crate) runtime: Executor,
     /// what repair may read
     pub(crate) repairs: Throttle,
     placement: RwLock<Arc<Placement>>,
@@ -75,7 +78,7 @@ pub(crate) struct Node {
 impl Lake {
     pub(crate) fn new(
         secret: LakeSecret,
-        runtime: Handle,
+        runtime: Executor,
         addresses: &[String],
         groups: Vec<Group>,
         connect: &Connect,
@@ -152,8 +155,13 @@ impl Lake {
         }))
     }
 
+    /// Time since it was opened.
+    pub(crate) fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
     fn now_ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(self.now().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Whether reads should try others first.
@@ -213,7 +221,10 @@ impl Lake {
         let mut calls = JoinSet::new();
         for (position, node) in nodes.iter().enumerate() {
             let (name, answer) = (node.store.name().to_owned(), call(Arc::clone(&node.store)));
-            calls.spawn_on(async move { (position, within(&name, answer).await) }, &self.runtime);
+            calls.spawn_on(
+                async move { (position, within(&name, answer).await) },
+                self.runtime.handle(),
+            );
         }
         let mut answers: Vec<Option<Result<T, StoreError>>> = nodes.iter().map(|_| None).collect();
         self.runtime.block_on(async {

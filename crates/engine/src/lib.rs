@@ -4,8 +4,8 @@
 //! put -> writer (group, fdatasync) -> active container -> sealed -> offload -> shards on nodes
 //! get -> index -> local file, or frame cache, or one node, or any p nodes
 //! ```
-//! [`Db`] is the whole interface. It is synchronous and may be shared among threads; network calls run on the tokio
-//! runtime whose handle it was given, so it must not be called from within that runtime's own tasks.
+//! [`Db`] is the whole interface. It is synchronous and may be shared among threads; network calls run on the
+//! [`Executor`] that it was given, so it must not be called from within that runtime's own tasks.
 //!
 //! Invariants:
 //! - what a put acknowledged is on the local disk until its container is in the lake, read back, and evicted;
@@ -18,6 +18,7 @@ mod checked;
 mod db;
 mod error;
 mod evict;
+mod executor;
 mod explain;
 mod heads;
 mod heal;
@@ -48,7 +49,9 @@ mod writer;
 pub use db::{Db, Table, Tables};
 pub use error::{Error, Failure, Failures};
 pub use evict::Evicted;
+pub use executor::Executor;
 pub use explain::{Explanation, ShardPlace};
+pub use heal::Outages;
 pub use holders::{HeldContainer, Holders};
 pub use indexing::{Contender, Duplicate};
 pub use iter::Iter;

@@ -119,11 +119,7 @@ impl Inner {
 
     /// Puts a head on all nodes; all but `q` of them must take it, so that any `q+1` know it.
     fn put_head(&self, term: Term, number: u64, body: &HeadBody) -> Result<(), Error> {
-        let mut salt = [0; 32];
-        getrandom::fill(&mut salt).map_err(|e| Error::Io {
-            path: "system randomness".into(),
-            source: std::io::Error::other(e.to_string()),
-        })?;
+        let salt = self.lake.runtime.random()?;
         let SealedHead { term, number, bytes } =
             seal_head(&self.lake.secret, term, number, salt, body);
         let (lake, bytes) = (self.lake.id, Bytes::from(bytes));

@@ -16,6 +16,7 @@
 use crate::{
     db::{Db, Inner},
     error::Error,
+    executor::Executor,
     heads::{Found, answers_needed, newest, newest_from_seeds, order, read_edits},
     indexing::insert_footer,
     lake::Connect,
@@ -41,7 +42,6 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tokio::runtime::Handle;
 
 /// What makes a database a reader.
 pub(crate) struct Follower {
@@ -102,9 +102,10 @@ impl Db {
         secret: LakeSecret,
         seeds: &[String],
         connect: Arc<Connect>,
-        runtime: Handle,
+        runtime: impl Into<Executor>,
         report: &mut OnProgress<'_>,
     ) -> Result<Self, Error> {
+        let runtime = runtime.into();
         let joins = !Manifest::exists(&*disk, &options.metadata_dir)?;
         if joins {
             let found = newest_from_seeds(&secret, seeds, &*connect, &runtime)?;

@@ -3,6 +3,7 @@
 use crate::{
     db::Db,
     error::Error,
+    executor::Executor,
     heads::{Found, newest_from_seeds, read_edits},
     indexing::adopt_index,
     lake::{Connect, Lake},
@@ -15,7 +16,6 @@ use prunedb_core::{ContainerId, ContainerKind, ShardId, ShardIndex, Term};
 use prunedb_disk::Disk;
 use prunedb_format::head::HeadBody;
 use std::{collections::BTreeMap, sync::Arc};
-use tokio::runtime::Handle;
 
 /// What a recovery brought back.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -60,9 +60,10 @@ impl Db {
         secret: LakeSecret,
         seeds: &[String],
         connect: &Connect,
-        runtime: Handle,
+        runtime: impl Into<Executor>,
         report: &mut OnProgress<'_>,
     ) -> Result<(Self, Recovered), Error> {
+        let runtime = runtime.into();
         let found = newest_from_seeds(&secret, seeds, connect, &runtime)?;
         let Found { prefix, body, answered, needed, .. } = found;
         if answered < needed {

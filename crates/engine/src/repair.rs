@@ -260,6 +260,9 @@ impl Inner {
 
     /// Gives slots of lost nodes to others. What lies in them is noted as missing before they move, so that a crash
     /// forgets nothing.
+    ///
+    /// A slot that moved gives up what its old node has. So a group stays as it is while one of its containers could not be
+    /// rebuilt from the nodes that answer: then only the return of the others helps.
     pub(crate) fn move_slots(
         &self,
         lost: impl Fn(u32) -> bool,
@@ -268,20 +271,48 @@ impl Inner {
     ) -> Result<(u64, u64), Error> {
         let _one = self.lake_writes.lock().unwrap_or_else(PoisonError::into_inner);
         let placement = self.lake.placement();
-        let (moved, stuck) = moves(&placement.groups, lost, used, when);
+        let (mut moved, stuck) = moves(&placement.groups, lost, used, when);
+        let mut stuck = stuck as u64;
+        let mut missing: Vec<(u32, ContainerId, ShardIndex)> = Vec::new();
+        let mut stay: BTreeSet<u32> = BTreeSet::new();
         if !moved.is_empty() {
-            let mut missing: Vec<(ContainerId, ShardIndex)> = Vec::new();
             for id in self.subject_ids()? {
                 let Some(subject) = self.subject(id)? else { continue };
-                let of_group = moved.iter().filter(|m| m.group == subject.stream.group);
-                missing.extend(of_group.map(|m| (id, m.shard)));
+                let group = subject.stream.group;
+                let of_group = moved.iter().filter(|m| m.group == group).map(|m| m.shard);
+                let before = missing.len();
+                missing.extend(of_group.map(|shard| (group, id, shard)));
+                if missing.len() > before && !self.is_rebuildable(&subject, &placement, used)? {
+                    stay.insert(group);
+                }
             }
-            self.manifest.set_damage(missing, true)?;
+        }
+        stuck += moved.iter().filter(|m| stay.contains(&m.group)).count() as u64;
+        moved.retain(|m| !stay.contains(&m.group));
+        if !moved.is_empty() {
+            let missing = missing.into_iter().filter(|(group, ..)| !stay.contains(group));
+            self.manifest.set_damage(missing.map(|(_, id, shard)| (id, shard)), true)?;
             let mut new = (*placement).clone();
             apply(&moved, &mut new.groups);
             self.change_placement(new)?;
         }
-        Ok((moved.len() as u64, stuck as u64))
+        Ok((moved.len() as u64, stuck))
+    }
+
+    /// Whether `p` shards of a container are well, as far as is known, on nodes that answer.
+    fn is_rebuildable(
+        &self,
+        subject: &Subject,
+        placement: &Placement,
+        used: &[Option<u64>],
+    ) -> Result<bool, Error> {
+        let policy = subject.stream.policy;
+        let damaged = self.manifest.damage_of(subject.stream.id)?;
+        let slots = &placement.groups[subject.stream.group as usize].slots;
+        let is_well = |shard: &ShardIndex| {
+            used[slots[shard.as_usize()] as usize].is_some() && !damaged.contains(shard)
+        };
+        Ok(policy.shards().filter(is_well).count() >= policy.data_shards())
     }
 
     /// Changes the placement: durable, then in use. The next head tells it.

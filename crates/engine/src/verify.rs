@@ -175,7 +175,7 @@ impl Inner {
         for shard in subject.stream.policy.shards() {
             let (shards, name) = (shards.clone(), names[shard.as_usize()]);
             let check = async move { (shard, check_shard(&shards, shard, name, depth).await) };
-            checks.spawn_on(check, &self.lake.runtime);
+            checks.spawn_on(check, self.lake.runtime.handle());
         }
         let mut faults = Vec::new();
         self.lake.runtime.block_on(async {

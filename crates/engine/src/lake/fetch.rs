@@ -1,7 +1,10 @@
 //! Reading a container's shards: one node where it can be, any `p` of them where it must be.
 
 use super::{Lake, Node, shard_failure, within};
-use crate::error::{Error, Failures};
+use crate::{
+    error::{Error, Failures},
+    executor::Executor,
+};
 use bytes::Bytes;
 use prunedb_codec::{
     CodecVersion, CodedStream, OpenError, Opener, Piece, Rebuilder, ShardLayout, StreamParams,
@@ -17,7 +20,6 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    runtime::Handle,
     task::JoinSet,
     time::{Instant, timeout_at},
 };
@@ -130,7 +132,7 @@ impl Shards {
         std::mem::take(&mut self.0.trace.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn runtime(&self) -> &Handle {
+    fn runtime(&self) -> &Executor {
         &self.0.lake.runtime
     }
 
@@ -217,7 +219,7 @@ impl Shards {
                 let node = this.node(shard);
                 (shard, within(node.store.name(), node.store.stat(this.id(shard))).await)
             };
-            calls.spawn_on(call, self.runtime());
+            calls.spawn_on(call, self.runtime().handle());
         }
         self.runtime().block_on(async {
             let mut stats = BTreeMap::new();

@@ -119,7 +119,7 @@ impl<'a> Lanes<'a> {
                 moved.notify_one();
                 (position, result)
             };
-            lane.upload = Some(out.uploads.spawn_on(upload, &lake.runtime));
+            lane.upload = Some(out.uploads.spawn_on(upload, lake.runtime.handle()));
             lane.queue = Some(sender);
         }
         out

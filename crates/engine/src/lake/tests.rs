@@ -43,7 +43,14 @@ impl World {
         let secret = LakeSecret::new(Key::new([9; 32]));
         let connect = move |name: &str| Arc::new(by_name[name].clone()) as Arc<dyn ShardStore>;
         let groups = ring(policy, nodes).unwrap();
-        let lake = Lake::new(secret, Handle::current(), &names, groups, &connect, 0);
+        let lake = Lake::new(
+            secret,
+            tokio::runtime::Handle::current().into(),
+            &names,
+            groups,
+            &connect,
+            0,
+        );
         Self { lake: Arc::new(lake), slow, memory, policy }
     }
 

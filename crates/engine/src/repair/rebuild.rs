@@ -72,7 +72,7 @@ pub(super) async fn rebuild(
             lake.repairs.take(range_bytes * subject.stream.policy.data_shards() as u64).await;
             let (shards, order, range) = (shards.clone(), order.clone(), leaves.clone());
             let read = async move { shards.any(range, order, None, Hurry::None).await };
-            ahead.push_back((leaves, Ahead(lake.runtime.spawn(read))));
+            ahead.push_back((leaves, Ahead(lake.runtime.handle().spawn(read))));
         }
         let Some((leaves, mut read)) = ahead.pop_front() else { break };
         if lanes.open_count() == 0 {
