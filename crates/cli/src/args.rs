@@ -151,6 +151,8 @@ pub(crate) struct Up {
     A reader sees what the writer has offloaded, a second or so later. Its folder is a cache: it can be removed at any time."
 )]
 pub(crate) struct Serve {
+    #[command(subcommand)]
+    pub(crate) door: Option<Door>,
     /// Follow a lake that another one writes, read-only, in a folder of its own; any number of readers may
     #[arg(long)]
     pub(crate) reader: bool,
@@ -159,6 +161,28 @@ pub(crate) struct Serve {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:6379")]
     pub(crate) resp: SocketAddr,
+}
+
+/// What is served instead of redis clients.
+#[derive(Subcommand, Debug, Clone)]
+pub(crate) enum Door {
+    /// Give archived blocks to Bitcoin nodes by their peer protocol
+    #[command(after_help = "Examples:\n  prunedb serve bitcoin-p2p\n  \
+        bitcoin-cli addnode 127.0.0.1:8733 onetry && bitcoin-cli getblockfrompeer HASH PEER\n  \
+        bitcoind -connect=127.0.0.1:8733\n\n\
+        A pruned node gets blocks back by getblockfrompeer; a new one syncs up to the highest block that has a height here. \
+        Served are headers and blocks, nothing else; at most 64 nodes at once.")]
+    BitcoinP2p(BitcoinP2p),
+}
+
+#[derive(ClapArgs, Debug, Clone)]
+pub(crate) struct BitcoinP2p {
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8733")]
+    pub(crate) listen: SocketAddr,
+    /// Network [default: the one that is stored]
+    #[arg(long)]
+    pub(crate) network: Option<bitcoin::Network>,
 }
 
 #[derive(Subcommand, Debug, Clone)]

@@ -8,6 +8,7 @@
 
 mod archive;
 mod args;
+mod bitcoin_p2p;
 mod commands;
 mod config;
 mod control;
@@ -81,7 +82,10 @@ fn run(args: Args) -> anyhow::Result<u8> {
         Command::Node(args::Node::Status(ask)) => {
             commands::node_status::run(ask, &dir, &args.set, &runtime()?, &mut io)
         }
-        Command::Up(up) => commands::up::run(up.resp, &dir, &args.set, &runtime()?, &mut io),
+        Command::Up(up) => {
+            let doors = commands::up::Doors { resp: up.resp, bitcoin_p2p: None };
+            commands::up::run(&doors, &dir, &args.set, &runtime()?, &mut io)
+        }
         Command::Serve(serve) => commands::serve::run(serve, &dir, &args.set, &runtime()?, &mut io),
         Command::Recover(recover) => {
             commands::recover::run(recover, &dir, &args.set, &runtime()?, &mut io)

@@ -15,6 +15,7 @@ mod files;
 mod hash;
 mod import;
 mod network;
+pub mod p2p;
 mod query;
 mod tables;
 mod target;

@@ -9,7 +9,7 @@ use super::{
     tables::{FileRecord, Tables, TxLocation, VERSIONS_MAX},
 };
 use crate::archive::Archive;
-use std::str::FromStr;
+use std::{borrow::Cow, str::FromStr};
 
 /// Files asked for at once.
 const PAGE: usize = 256;
@@ -53,13 +53,71 @@ pub struct StoredBlock {
 #[derive(Debug)]
 pub struct History<'a, A: ?Sized> {
     archive: &'a A,
-    tables: Tables,
+    tables: Cow<'a, Tables>,
 }
 
 impl<'a, A: Archive + ?Sized> History<'a, A> {
     /// What is stored of a network.
     pub fn new(archive: &'a A, network: Network) -> Self {
-        Self { archive, tables: Tables::of(network) }
+        Self { archive, tables: Cow::Owned(Tables::of(network)) }
+    }
+
+    pub(crate) fn of(archive: &'a A, tables: &'a Tables) -> Self {
+        Self { archive, tables: Cow::Borrowed(tables) }
+    }
+
+    /// The header of the block at a height.
+    ///
+    /// # Errors
+    /// Those of the store, and a record that is none.
+    pub fn header(&self, height: u64) -> Result<Option<Header>, BitcoinError> {
+        let table = &self.tables.header;
+        let stored = self.archive.get(table, &height.to_be_bytes())?;
+        stored.map(|bytes| header(table, height, &bytes)).transpose()
+    }
+
+    /// Headers from a height on, as they are sent: 80 bytes each, until one is missing or there are `limit`.
+    ///
+    /// # Errors
+    /// Those of the store, and a record that is none.
+    pub fn headers(&self, from: u64, limit: usize) -> Result<Vec<[u8; 80]>, BitcoinError> {
+        let table = &self.tables.header;
+        let rows = self.archive.range(table, from, limit)?;
+        let rows = (from..).zip(rows).take_while(|(expected, (height, _))| expected == height);
+        rows.map(|(_, (height, bytes))| {
+            header(table, height, &bytes)?;
+            Ok(bytes.try_into().expect("it was a header"))
+        })
+        .collect()
+    }
+
+    /// The highest block that has a height. Costs a look at 64 places.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn tip(&self) -> Result<Option<u64>, BitcoinError> {
+        let next = |from| -> Result<_, BitcoinError> {
+            let rows = self.archive.range(&self.tables.header, from, 1)?;
+            Ok(rows.first().map(|&(height, _)| height))
+        };
+        let Some(mut tip) = next(0)? else { return Ok(None) };
+        let mut beyond = u64::MAX;
+        while tip + 1 < beyond {
+            let middle = tip + (beyond - tip) / 2;
+            match next(middle)? {
+                Some(height) => tip = height,
+                None => beyond = middle,
+            }
+        }
+        Ok(Some(tip))
+    }
+
+    /// The height of a block of the chain.
+    ///
+    /// # Errors
+    /// Those of the store, and a record that is none.
+    pub fn height(&self, hash: Hash) -> Result<Option<u64>, BitcoinError> {
+        stored_height(self.archive, &self.tables, hash)
     }
 
     /// A block, also one of an abandoned branch if it is asked for by its hash.
@@ -146,6 +204,12 @@ impl<'a, A: Archive + ?Sized> History<'a, A> {
         }
         Ok(files)
     }
+}
+
+fn header(table: &str, height: u64, bytes: &[u8]) -> Result<Header, BitcoinError> {
+    let fault = Fault::Form { bytes: bytes.len() as u64 };
+    let header = bytes.try_into().map_err(|_| BitcoinError::stored(table, height, fault))?;
+    Ok(Header::read(header))
 }
 
 /// A block that must be the one of its key.

@@ -4,7 +4,7 @@
 //! table (after bitcoin/<network>/)  kind      key                    value
 //! block                             sequence  height                 the block, as the node stores and sends it
 //! undo                              sequence  height                 its undo data, without the checksum
-//! hash                              sequence  height                 block hash
+//! header                            sequence  height                 its first 80 bytes, to be had without the block
 //! height                            keyed     block hash             height, u64 big-endian
 //! tx                                keyed     transaction id         TxLocation, below
 //! side-block                        keyed     block hash             a block without a height: of an abandoned branch, or
@@ -35,7 +35,7 @@ pub(crate) const VERSIONS_MAX: u64 = 1 << 16;
 pub struct Tables {
     pub block: String,
     pub undo: String,
-    pub hash: String,
+    pub header: String,
     pub height: String,
     pub tx: String,
     pub side_block: String,
@@ -52,7 +52,7 @@ impl Tables {
         Self {
             block: name("block"),
             undo: name("undo"),
-            hash: name("hash"),
+            header: name("header"),
             height: name("height"),
             tx: name("tx"),
             side_block: name("side-block"),

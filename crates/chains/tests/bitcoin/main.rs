@@ -5,5 +5,6 @@
 mod bad_input;
 mod common;
 mod corpus;
+mod p2p;
 mod round_trip;
 mod synthetic;

@@ -1,8 +1,12 @@
-//! `prunedb serve`: `up` for redis clients, of a writer or of a reader.
+//! `prunedb serve`: `up` with a door for others, of a writer or of a reader.
 
 use crate::{
-    args::Serve,
-    commands::{init::make_dir, join::Found, up},
+    args::{Door, Serve},
+    commands::{
+        init::make_dir,
+        join::Found,
+        up::{self, Doors},
+    },
     io::{Exit, Io},
     session::{self, start_nodes},
 };
@@ -24,7 +28,11 @@ pub(crate) fn run(
         let given = args.lake.secret.is_some() || !args.lake.nodes.is_empty();
         ensure!(!given, "--secret and --nodes are for a new reader: --reader");
     }
-    up::run(Some(args.resp), dir, flags, runtime, io)
+    let doors = match &args.door {
+        None => Doors { resp: Some(args.resp), bitcoin_p2p: None },
+        Some(Door::BitcoinP2p(door)) => Doors { resp: None, bitcoin_p2p: Some(door.clone()) },
+    };
+    up::run(&doors, dir, flags, runtime, io)
 }
 
 /// Makes a folder that has no configuration yet one of a reader.

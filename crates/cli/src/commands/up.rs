@@ -1,9 +1,10 @@
 //! `prunedb up` and `prunedb serve`: the database and its local nodes until Ctrl-C, the socket for other commands, and
-//! the door for redis clients.
+//! the doors for redis clients and for Bitcoin nodes.
 
 use crate::{
-    args::Args,
-    commands,
+    args::{Args, BitcoinP2p},
+    bitcoin_p2p::P2pServer,
+    commands::{self, bitcoin::network},
     config::Config,
     control::Server,
     io::{ERROR_CODE, Exit, Io},
@@ -20,8 +21,15 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
+/// Who is served besides other commands.
+#[derive(Debug)]
+pub(crate) struct Doors {
+    pub(crate) resp: Option<SocketAddr>,
+    pub(crate) bitcoin_p2p: Option<BitcoinP2p>,
+}
+
 pub(crate) fn run(
-    resp: Option<SocketAddr>,
+    doors: &Doors,
     dir: &Path,
     flags: &[String],
     runtime: &Runtime,
@@ -31,12 +39,18 @@ pub(crate) fn run(
     let session = Arc::new(Session::open(dir, config, runtime.handle(), true)?);
     let of_server = Arc::clone(&session);
     let server = Server::start(dir, Box::new(move |args, io| serve(args, &of_server, io)))?;
-    let clients = resp.map(|listen| {
+    let clients = doors.resp.map(|listen| {
         let started = RespServer::start(ServerConfig::new(listen), session.db.clone());
         runtime.block_on(started)
     });
     let clients = clients.transpose()?;
     let resp = clients.as_ref().map(|clients| clients.local_addr().to_string());
+    let bitcoin = doors.bitcoin_p2p.as_ref().map(|door| {
+        let network = network(&session.db, door.network)?;
+        P2pServer::start(door.listen, session.db.clone(), network)
+    });
+    let bitcoin = bitcoin.transpose()?;
+    let bitcoin_p2p = bitcoin.as_ref().map(|server| server.local_addr().to_string());
     // before anybody is told that it is ready
     let stopped = {
         let _inside = runtime.enter();
@@ -54,6 +68,7 @@ pub(crate) fn run(
             "nodes": nodes,
             "local_ports": ports,
             "resp": resp,
+            "bitcoin_p2p": bitcoin_p2p,
         }))?;
     } else {
         let lake = session.db.lake();
@@ -69,6 +84,9 @@ pub(crate) fn run(
         if let Some(resp) = resp {
             io.line(format_args!("redis clients at {resp}"))?;
         }
+        if let Some(address) = bitcoin_p2p {
+            io.line(format_args!("Bitcoin nodes at {address}"))?;
+        }
         io.line(format_args!("ready; Ctrl-C stops"))?;
     }
     io.sink.finish()?;
@@ -83,6 +101,9 @@ pub(crate) fn run(
     });
     if let Some(clients) = clients {
         runtime.block_on(clients.shutdown());
+    }
+    if let Some(bitcoin) = bitcoin {
+        bitcoin.stop();
     }
     server.stop();
     let session = Arc::into_inner(session).context("every command has ended")?;

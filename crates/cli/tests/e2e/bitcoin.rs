@@ -1,7 +1,19 @@
 //! Real files of a Bitcoin node: needs `PRUNEDB_CORPUS`.
 
-use crate::common::{Folder, corpus};
-use std::{collections::BTreeMap, fs, path::Path};
+use crate::common::{Folder, Running, corpus};
+use prunedb_chains::bitcoin::{
+    Block, Hash, Network,
+    p2p::{HEAD_BYTES, Head, write_message},
+    sha256d,
+};
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+    path::Path,
+    time::Duration,
+};
 
 fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
@@ -65,4 +77,79 @@ fn what_a_crash_left_is_refused_with_its_place_or_salvaged() {
     folder.json(&["export", "bitcoin", "--out", "out"]);
     assert!(files(&folder.path("out")) == files(&source));
     folder.run(&["import", "bitcoin", source_path, "--network", "mainnet"]).exits(2);
+}
+
+/// A connection to the served archive, as a node opens it.
+struct Node(TcpStream);
+
+impl Node {
+    fn connect(address: &str) -> Self {
+        let mut node = Self(TcpStream::connect(address).unwrap());
+        node.0.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        node.send("version", &[0; 100]);
+        assert_eq!((node.answer().0, node.answer().0), ("version".into(), "verack".into()));
+        node.send("verack", &[]);
+        node
+    }
+
+    fn send(&mut self, command: &str, payload: &[u8]) {
+        let mut message = Vec::new();
+        write_message(Network::Regtest, command, payload, &mut message);
+        self.0.write_all(&message).unwrap();
+    }
+
+    fn answer(&mut self) -> (String, Vec<u8>) {
+        let mut head = [0; HEAD_BYTES];
+        self.0.read_exact(&mut head).unwrap();
+        let name = String::from_utf8(head[4..16].to_vec()).unwrap();
+        let head = Head::read(&head, Network::Regtest).unwrap();
+        let mut payload = vec![0; head.payload_bytes];
+        self.0.read_exact(&mut payload).unwrap();
+        (name.trim_end_matches('\0').to_owned(), payload)
+    }
+}
+
+#[test]
+fn nodes_get_archived_blocks_by_the_peer_protocol() {
+    let Some(corpus) = corpus("nodes_get_archived_blocks") else { return };
+    let folder = Folder::with_local_nodes("4+2", 6);
+    let source = corpus.join("bitcoin/regtest-A/blocks");
+    folder.run(&["import", "bitcoin", source.to_str().unwrap()]).exits(0);
+    folder.run(&["evict"]).exits(0);
+    let args = ["serve", "bitcoin-p2p", "--listen", "127.0.0.1:0"];
+    let mut served = Running::start(folder.command(&args), "ready");
+    let said = served.said.clone();
+    let address = said.lines().find_map(|line| line.strip_prefix("Bitcoin nodes at ")).unwrap();
+
+    // syncs like a new node: all headers, then all blocks
+    let mut node = Node::connect(address);
+    let mut known = Network::Regtest.genesis();
+    let ask = [&70_016u32.to_le_bytes()[..], &[1], &known.0, &[0; 32]].concat();
+    node.send("getheaders", &ask);
+    let (command, headers) = node.answer();
+    assert_eq!((command.as_str(), &headers[..3]), ("headers", &[0xfd, 64, 1][..]));
+    let hashes: Vec<Hash> = headers[3..].chunks(81).map(|h| sha256d(&[&h[..80]])).collect();
+    assert_eq!(hashes.len(), 320);
+    let mut ask = vec![0xfd, 64, 1];
+    for hash in &hashes {
+        ask.extend((2u32 | 1 << 30).to_le_bytes());
+        ask.extend(hash.0);
+    }
+    node.send("getdata", &ask);
+    for hash in hashes {
+        let (command, block) = node.answer();
+        let block = Block::verified(&block, Network::Regtest).unwrap();
+        assert_eq!((command.as_str(), block.header.hash), ("block", hash));
+        assert_eq!(block.header.parent, known);
+        known = hash;
+    }
+
+    // who speaks something else is cut off without a word
+    let mut other = TcpStream::connect(address).unwrap();
+    other.write_all(&[0x42; 100]).unwrap();
+    let mut answer = Vec::new();
+    assert!(other.read_to_end(&mut answer).is_err() || answer.is_empty());
+    // open connections do not keep it from stopping
+    assert_eq!(served.interrupt(), 0);
+    assert_eq!(node.0.read(&mut [0; 1]).unwrap_or(0), 0);
 }

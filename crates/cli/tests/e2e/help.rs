@@ -10,6 +10,7 @@ const COMMANDS: &[&str] = &[
     "init",
     "up",
     "serve",
+    "serve bitcoin-p2p",
     "node run",
     "node status",
     "access",

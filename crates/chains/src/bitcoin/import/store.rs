@@ -2,10 +2,11 @@
 
 use super::{
     super::{
-        error::{BitcoinError, Fault},
+        block::Header,
+        error::BitcoinError,
         files::{FileKind, FileName, Piece, Records},
         hash::{Hash, sha256d},
-        query::{latest, stored_height},
+        query::{History, latest, stored_height},
         tables::{
             FileRecord, LAYOUT_CHUNK_BYTES, Segment, Tables, TxLocation, VERSIONS_MAX, layout_key,
         },
@@ -89,13 +90,8 @@ impl<A: Archive + ?Sized> Import<'_, A> {
             let Part::Record(BlockFacts { hash: found, height: Some(height), .. }) = part else {
                 continue;
             };
-            let Some(stored) = self.archive.get(&self.tables.hash, &height.to_be_bytes())? else {
-                continue;
-            };
-            let stored = stored[..].try_into().map(Hash).map_err(|_| {
-                let fault = Fault::Form { bytes: stored.len() as u64 };
-                BitcoinError::stored(&self.tables.hash, height, fault)
-            })?;
+            let stored = History::of(self.archive, &self.tables).header(*height)?;
+            let Some(Header { hash: stored, .. }) = stored else { continue };
             if stored != *found {
                 return Err(BitcoinError::Contradicts { height: *height, stored, found: *found });
             }
@@ -155,7 +151,7 @@ impl<A: Archive + ?Sized> Import<'_, A> {
         let at = height.to_be_bytes();
         let mut records = Vec::with_capacity(3 + transactions.len());
         records.push(Record::sequence(&tables.block, height, bytes));
-        records.push(Record::sequence(&tables.hash, height, &hash.0[..]));
+        records.push(Record::sequence(&tables.header, height, &bytes[..HEADER_BYTES]));
         records.push(Record::keyed(&tables.height, &hash.0[..], at.to_vec()));
         for (index, transaction) in transactions.iter().enumerate() {
             let txid = transaction.txid;

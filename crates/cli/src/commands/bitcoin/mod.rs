@@ -9,7 +9,7 @@ use prunedb_chains::bitcoin::{BitcoinError, Network};
 use prunedb_engine::Db;
 
 /// The network that is meant: the only one that is stored, unless one is asked for.
-fn network(db: &Db, asked: Option<Network>) -> anyhow::Result<Network> {
+pub(super) fn network(db: &Db, asked: Option<Network>) -> anyhow::Result<Network> {
     if let Some(network) = asked {
         return Ok(network);
     }
