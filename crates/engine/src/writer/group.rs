@@ -11,6 +11,9 @@ const STEP_BYTES: u64 = 64 << 10;
 /// So many at once: few calls of the system, and what was just encoded is still in the processor's second cache.
 const STEPS_BYTES_MIN: u64 = 256 << 10;
 
+/// What an exceptional put took beyond this goes back to the system.
+const KEPT_BYTES_MAX: usize = 8 << 20;
+
 /// Records as the container will have them, and what happens before and after them.
 #[derive(Default)]
 pub(super) struct Group {
@@ -69,6 +72,7 @@ impl Group {
     /// The first bytes are in the file.
     pub(super) fn pass_on(&mut self, bytes: usize) {
         self.bytes.drain(..bytes);
+        self.bytes.shrink_to(KEPT_BYTES_MAX);
         self.bytes_at += bytes as u64;
     }
 
