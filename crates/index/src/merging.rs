@@ -83,14 +83,16 @@ impl Index {
         let mut slot = lock(&self.merge);
         let loaded = self.load_filters(entries, |_| true)?;
         let mut step = MergeStep { entries: loaded, ..MergeStep::default() };
+        // more filters may wait
+        let idle = loaded == 0;
         loop {
             let merge = match slot.take() {
                 Some(merge) => merge,
                 None => match self.begin_merge()? {
                     Next::Merge(merge) => *merge,
-                    Next::Nothing => return Ok(MergeStep { idle: true, ..step }),
+                    Next::Nothing => return Ok(MergeStep { idle, ..step }),
                     Next::Lacking(lacking_bytes) => {
-                        return Ok(MergeStep { idle: true, lacking_bytes, ..step });
+                        return Ok(MergeStep { idle, lacking_bytes, ..step });
                     }
                 },
             };

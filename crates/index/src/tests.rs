@@ -273,6 +273,30 @@ fn long_sequences_with_and_without_gaps() {
 }
 
 #[test]
+fn filters_that_opening_leaves_are_loaded_step_by_step() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = || {
+        let disk = crash::DyingDisk::after(i64::MAX);
+        Index::open(disk, dir.path(), &Seed::new([9; 32]), Options::default()).unwrap()
+    };
+    let index = open();
+    for container in 0..2 {
+        (0..700_000).for_each(|i| index.insert_prefix(random(i) >> 16, at(container, 1)));
+        index.flush(container + 1).unwrap();
+    }
+    let filters = index.stats().filter_bytes;
+    assert!(filters > 2 << 20);
+    drop(index);
+    let index = open();
+    assert_eq!(index.stats().filter_bytes, 0);
+    let mut steps = 0;
+    while !index.merge_step(1).unwrap().idle {
+        steps += 1;
+    }
+    assert_eq!((steps, index.stats().filter_bytes), (2, filters));
+}
+
+#[test]
 fn a_merge_into_the_base_goes_on_after_a_restart() {
     // many batches, a checkpoint after each
     let options = Options { filter_bytes_free: 0, ..small() };
