@@ -68,6 +68,7 @@ impl Inner {
     ) -> Result<(Arc<Segment>, Place), NodeError> {
         let mut appender = lock(&self.appender);
         let (segment, offset) = self.active(&mut appender, extent_bytes(shard_bytes))?;
+        self.changing(&segment)?;
         let place = Place { id, offset, shard_bytes };
         let durable_through = lock(&self.state).durable_through();
         let mark = segment.mark;

@@ -1,26 +1,26 @@
 //! The node without a network: opening a folder, reading, deleting, fences and heads. Putting is in `upload`,
 //! where records go in `append`.
 //!
-//! Locks, always taken in this order: a lake's fence (read), the appender, the state. Disk I/O happens under the
+//! Locks, always taken in this order: a lake's fence (read), the appender, the changes, the state. Disk I/O happens under the
 //! fence and the appender, never under the state. A shard that a commit or a delete works on is *busy*: others wait
 //! for it, so that what the disk holds and what the index says cannot drift apart.
 
 use crate::{
-    Damage, Head, NodeConfig, NodeError, OpenError, OpenReport,
+    Head, NodeConfig, NodeError, OpenError, OpenReport,
     append::Appender,
     block::{BATCH_BLOCKS, BadBlock, Place},
     lakes::Lakes,
     layout::BLOCK_BYTES,
-    load::{self, Loader},
-    recover::{Walk, Walked, walk},
+    load,
     scrub::Scrub,
     segment::Segment,
+    snapshot::Changes,
     state::{Entry, State, lock},
     zdb::Store,
 };
 use bytes::Bytes;
 use prunedb_core::{Digest, LakeId, ShardId, Term};
-use prunedb_disk::{Disk, Lock, Open, create_dir_durable};
+use prunedb_disk::{Disk, Lock, create_dir_durable};
 use prunedb_proof::{Audit, GROUP_BYTES, Prover, SampleProof};
 use std::{
     ops::Bound,
@@ -30,6 +30,10 @@ use std::{
 
 // a batch of blocks is what a prover takes at once
 const _: () = assert!(BATCH_BLOCKS * BLOCK_BYTES == GROUP_BYTES);
+
+/// A new snapshot is taken when more segments have changed than this and this share of all.
+const CHANGED_MIN: usize = 64;
+const CHANGED_SHARE: usize = 16;
 
 /// A node on its folder. Cheap to clone; the folder is released when the last clone and upload are gone.
 #[derive(Clone, Debug)]
@@ -69,6 +73,7 @@ pub(crate) struct Inner {
     pub(crate) mark_seed: [u8; 32],
     pub(crate) lakes: Lakes,
     pub(crate) appender: Mutex<Appender>,
+    pub(crate) changes: Mutex<Changes>,
     pub(crate) state: Mutex<State>,
     pub(crate) zdb: Arc<Store>,
     pub(crate) scrub: Mutex<Scrub>,
@@ -129,6 +134,7 @@ impl Node {
             mark_seed,
             lakes,
             appender: Mutex::default(),
+            changes: Mutex::default(),
             state: Mutex::default(),
             freed: Condvar::new(),
             report: OpenReport::default(),
@@ -140,8 +146,8 @@ impl Node {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Notes on disk which commits are durable, so that the next start need not read the last ones whole. To be called
-    /// before a node is given up; without it the next start takes longer.
+    /// Notes on disk which commits are durable and where every shard is, so that the next start need not look at every record.
+    /// To be called before a node is given up; without it the next start takes longer.
     ///
     /// # Errors
     /// Those of the disk.
@@ -152,7 +158,19 @@ impl Node {
         self.pause_scrub();
         let durable_through = lock(&self.inner.state).durable_through();
         load::write_checkpoint(&*self.inner.disk, &self.inner.config.dir, durable_through)
-            .map_err(|e| NodeError::disk("write a checkpoint", e))
+            .map_err(|e| NodeError::disk("write a checkpoint", e))?;
+        let (disk, dir) = (&*self.inner.disk, &self.inner.config.dir);
+        match lock(&self.inner.changes).take(disk, dir, &self.inner.state) {
+            Ok(_) => Ok(()),
+            Err(e) => Err(NodeError::disk("write a snapshot", e)),
+        }
+    }
+
+    /// Whether a start after a crash would have much to look at.
+    pub(crate) fn has_changed_much(&self) -> bool {
+        let changed = lock(&self.inner.changes).count();
+        let segments = lock(&self.inner.state).segments.len();
+        changed.unwrap_or(segments) > CHANGED_MIN + segments / CHANGED_SHARE
     }
 
     /// What was found when the folder was opened.
@@ -254,13 +272,15 @@ impl Node {
     /// [`NodeError::Fenced`], [`NodeError::Poisoned`] and those of the disk; the shard is still there then.
     pub fn delete(&self, id: ShardId, term: Term) -> Result<bool, NodeError> {
         let _fence = self.inner.lakes.enter(id.lake, term)?;
-        let (_busy, mut state) = self.inner.busy(id);
+        let (_busy, state) = self.inner.busy(id);
         if let Some(&segment) = state.stale.get(&id) {
             return Err(NodeError::Poisoned { segment });
         }
-        let Some((entry, segment)) = state.find(id) else { return Ok(false) };
-        state.shards.remove(&id);
+        let Some((_, segment)) = state.find(id) else { return Ok(false) };
         drop(state);
+        self.inner.changing(&segment)?;
+        // it is there still: it is busy
+        let Some(entry) = lock(&self.inner.state).shards.remove(&id) else { return Ok(false) };
         let place = entry.place(id);
         match segment.mark_dropped(place).and_then(|()| segment.sync()) {
             Ok(()) => self.inner.dropped(&segment, place),
@@ -360,61 +380,10 @@ impl Inner {
         Ok(free.saturating_sub(self.config.reserve_bytes))
     }
 
-    /// Finds what the segments hold.
-    fn load(&mut self, report: &mut OpenReport) -> std::io::Result<()> {
-        let mut walks: Vec<(Arc<Segment>, Walk)> = Vec::new();
-        let mut next_number = 0;
-        for name in self.disk.list(&self.segments_dir)? {
-            let Some(number) = Segment::parse_file_name(&name) else { continue };
-            next_number = next_number.max(number.saturating_add(1));
-            let path = self.segments_dir.join(&name);
-            let file = self.disk.open(&path, Open::ReadWrite);
-            let walked = file.and_then(|file| Ok((walk(&*file, number, report)?, file)));
-            match walked {
-                Ok((Walked::Segment(walk), file)) => {
-                    walks.push((Arc::new(Segment::new(number, walk.mark, path, file)), walk));
-                }
-                // the trace of a crash while the segment was made
-                Ok((Walked::Empty, _)) => self.remove(&path),
-                Ok((Walked::Foreign, _)) => {}
-                Err(e) => {
-                    tracing::warn!(segment = number, error = %e, "cannot open a segment");
-                    report.damaged(Damage::Unreadable { segment: number });
-                }
-            }
-        }
-        let durable_through = load::read_checkpoint(&*self.disk, &self.config.dir);
-        let mut loader = Loader { durable_through, ..Loader::default() };
-        walks.iter().for_each(|(_, walk)| loader.note(walk));
-        for (segment, walk) in &mut walks {
-            loader.judge(segment, walk, report);
-        }
-        let mut active = None;
-        for (segment, walk) in &walks {
-            let tail = loader.settle(segment, walk, report);
-            active = walk.healthy.then(|| (Arc::clone(segment), tail));
-        }
-        for (id, (entry, _)) in &loader.shards {
-            // fences are durable before commits: this raises one only where its file was damaged
-            self.lakes.note(id.lake, entry.term);
-        }
-        let mut state = lock(&self.state);
-        state.shards = loader.shards.into_iter().map(|(id, (entry, _))| (id, entry)).collect();
-        state.used_bytes = loader.segments.values().map(|held| held.used_bytes).sum();
-        state.segments = loader.segments;
-        state.stale = loader.stale;
-        state.sequence = loader.sequence;
-        let active_number = active.as_ref().map(|(segment, _)| segment.number);
-        let numbers: Vec<u32> = state.segments.keys().copied().collect();
-        for number in numbers.into_iter().filter(|&number| Some(number) != active_number) {
-            if let Some(emptied) = state.take_empty(number) {
-                self.remove(&emptied.path);
-            }
-        }
-        report.segments = state.segments.len() as u64;
-        report.shards = state.shards.len() as u64;
-        drop(state);
-        *lock(&self.appender) = Appender { active, next_number };
-        Ok(())
+    /// To be called before anything in a segment is changed.
+    pub(crate) fn changing(&self, segment: &Segment) -> Result<(), NodeError> {
+        lock(&self.changes)
+            .note(segment.number)
+            .map_err(|e| NodeError::disk("list a segment as changed", e))
     }
 }

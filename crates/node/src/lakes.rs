@@ -124,11 +124,13 @@ impl Lakes {
         }
     }
 
-    /// A shard of this term is there: the fence was not below it.
-    pub(crate) fn note(&self, lake: LakeId, term: Term) {
+    /// Shards of these terms are there: the fences were not below them.
+    pub(crate) fn note(&self, shards: impl Iterator<Item = (LakeId, Term)>) {
         let mut fences = self.fences.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(fence) = fences.get_mut(&lake) {
-            fence.seen = fence.seen.max(term);
+        for (lake, term) in shards {
+            if let Some(fence) = fences.get_mut(&lake) {
+                fence.seen = fence.seen.max(term);
+            }
         }
     }
 

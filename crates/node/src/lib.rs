@@ -31,6 +31,8 @@ mod recover;
 mod scrub;
 mod segment;
 mod server;
+mod snapshot;
+mod start;
 mod state;
 mod upload;
 mod zdb;

@@ -16,13 +16,20 @@ use crate::{
 };
 use prunedb_core::{Digest, ShardId};
 use prunedb_disk::{Disk, File, read_all, write_atomic};
-use std::{collections::BTreeMap, io, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    io,
+    path::Path,
+    sync::Arc,
+};
 
 /// Builds the index from what the walks found.
 #[derive(Default)]
 pub(crate) struct Loader {
-    /// each shard, and the sequence number of its commit
-    pub(crate) shards: BTreeMap<ShardId, (Entry, u64)>,
+    /// the newest copy of each shard
+    pub(crate) shards: BTreeMap<ShardId, Entry>,
+    /// sequence numbers of their commits; those of a snapshot are not known, and not asked for
+    pub(crate) sequences: HashMap<ShardId, u64>,
     pub(crate) segments: BTreeMap<u32, SegmentUse>,
     /// shards with an older copy that cannot be dropped, and its segment
     pub(crate) stale: BTreeMap<ShardId, u32>,
@@ -78,9 +85,10 @@ impl Loader {
             };
             let mut entry = Entry::new(segment.number, place, term, name);
             entry.damaged = damaged;
-            let best = self.shards.entry(place.id).or_insert((entry, sequence));
-            if sequence > best.1 {
-                *best = (entry, sequence);
+            let best = self.sequences.get(&place.id);
+            if best.is_none_or(|best| sequence > *best) {
+                self.sequences.insert(place.id, sequence);
+                self.shards.insert(place.id, entry);
             }
         }
     }
@@ -94,7 +102,7 @@ impl Loader {
     ) -> u64 {
         let counts = |place: Place| {
             let best = self.shards.get(&place.id);
-            best.is_some_and(|(b, _)| {
+            best.is_some_and(|b| {
                 b.segment == segment.number && b.place(place.id).offset == place.offset
             })
         };

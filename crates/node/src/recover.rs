@@ -29,6 +29,8 @@ const DAMAGE_LISTED_MAX: usize = 1000;
 pub struct OpenReport {
     /// segments that are open
     pub segments: u64,
+    /// of these, looked at record by record: all others are as the last clean stop left them
+    pub segments_walked: u64,
     /// shards that count
     pub shards: u64,
     /// uploads that were never committed, and are dropped now

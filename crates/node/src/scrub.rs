@@ -7,12 +7,15 @@
 
 use crate::{
     Node,
-    block::BadBlock,
-    layout::{crc32c, u64_at},
+    block::{BadBlock, Place},
+    layout::{
+        HEADER_BYTES, Mark, RecordHeader, RecordTrailer, TRAILER_BYTES, crc32c, extent_bytes,
+        u64_at,
+    },
     state::lock,
 };
 use prunedb_core::ShardId;
-use prunedb_disk::{read_all, write_atomic};
+use prunedb_disk::{File, read_all, write_atomic};
 use std::{collections::VecDeque, ops::Bound, time::Duration};
 
 /// A round is planned to take this long; 30 days are promised.
@@ -83,8 +86,11 @@ impl Node {
             return None;
         };
         let found = lock(&self.inner.state).find(id).filter(|(now, _)| *now == entry);
-        let checked = found
-            .map_or(Ok(()), |(entry, segment)| entry.place(id).read_all(&*segment.file, |_| {}));
+        let checked = found.map_or(Ok(()), |(entry, segment)| {
+            let place = entry.place(id);
+            check_frame(&*segment.file, &segment.mark, place)?;
+            place.read_all(&*segment.file, |_| {})
+        });
         let damaged = match checked {
             Ok(()) => false,
             // deleted or replaced while it was read
@@ -152,6 +158,24 @@ impl Node {
             self.note_scrub(&mut scrub);
         }
     }
+}
+
+/// Checks what a start without a snapshot needs to find the shard: its record's header and trailer.
+fn check_frame(file: &dyn File, mark: &Mark, place: Place) -> Result<(), BadBlock> {
+    let bad = |source| BadBlock { offset: 0, source };
+    let (mut header, mut trailer) = ([0; HEADER_BYTES], [0; TRAILER_BYTES]);
+    let end = place.offset + extent_bytes(place.shard_bytes);
+    file.read_exact_at(&mut header, place.offset).map_err(|e| bad(Some(e)))?;
+    file.read_exact_at(&mut trailer, end - TRAILER_BYTES as u64).map_err(|e| bad(Some(e)))?;
+    let header = RecordHeader::from_bytes(&header);
+    let trailer = RecordTrailer::from_bytes(&trailer).map(|trailer| trailer.record);
+    let fits = |record: Option<RecordHeader>| {
+        record.is_some_and(|r| {
+            (r.mark, r.id, r.offset) == (*mark, place.id, place.offset)
+                && r.shard_bytes == place.shard_bytes
+        })
+    };
+    if fits(header) && fits(trailer) { Ok(()) } else { Err(bad(None)) }
 }
 
 const NOTE_MAGIC: &[u8; 8] = b"PDBSCRB\x02";

@@ -281,11 +281,19 @@ fn zdb_shared(node: &Node) -> zdb::session::Shared {
     }
 }
 
-/// Gives space back as long as there is some to give, one log at a time.
+/// Gives space back as long as there is some to give, one log at a time; takes a snapshot now and then.
 async fn compact(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
     loop {
         let store = Arc::clone(&shared.zdb.store);
         let Ok(more) = shared.disk(move || store.compact()).await else { return };
+        let node = shared.node.clone();
+        if node.has_changed_much() {
+            match shared.disk(move || node.checkpoint()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(e)) => tracing::warn!(error = %e, "no snapshot"),
+                Err(_) => return,
+            }
+        }
         let pause = if more { Duration::ZERO } else { COMPACT_PAUSE };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}

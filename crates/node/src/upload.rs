@@ -220,7 +220,8 @@ impl Upload {
         if let Some((old, segment)) = stored {
             let place = old.place(id);
             // were the mark lost, the old copy would come back once the new one is deleted
-            match segment.mark_dropped(place).and_then(|()| segment.sync()) {
+            let marked = node.changing(&segment).and_then(|()| segment.mark_dropped(place));
+            match marked.and_then(|()| segment.sync()) {
                 Ok(()) => node.dropped(&segment, place),
                 Err(e) => {
                     tracing::warn!(%id, error = %e, "cannot drop a replaced copy");

@@ -7,6 +7,7 @@ mod golden;
 mod model;
 mod recovery;
 mod scrub;
+mod snapshot;
 mod support;
 mod tcp;
 mod threads;
