@@ -79,6 +79,8 @@ pub(crate) enum Command {
     Verify(Verify),
     /// Rebuild the shards that are known to be missing or damaged
     Repair(Repair),
+    /// Give new containers another policy, and code those that are stored anew
+    Policy(ChangePolicy),
     /// Take the history that is safe here off a chain's node, or show what may go and the proof
     Prune(Prune),
     /// Rebuild the database from its lake, on an empty folder
@@ -203,10 +205,14 @@ pub(crate) enum Node {
         within 30 days."
     )]
     Status(NodeAsk),
-    /// Take a storage node into the lake: a spare one, and the first of a new placement group
-    #[command(after_help = "Example:\n  prunedb node add 10.0.0.25:9900\n  \
-        prunedb node add tls://10.0.0.25:9900/KEY")]
-    Add(NodeAddress),
+    /// Take a storage node into the lake: a spare one, and a holder of a new placement group
+    #[command(after_help = "Examples:\n  prunedb node add 10.0.0.25:9900\n  \
+        prunedb node add tls://10.0.0.25:9900/KEY\n  \
+        prunedb node add 10.0.0.25:9900 --operator alice --network as3303 --place zurich\n\n\
+        No more than q shards of a container lie in one failure domain, as far as there are enough of them: then the loss of a \
+        whole operator, network or place loses nothing. Nodes of which nothing is said are domains of their own. The domains of the \
+        first nodes stand in prunedb.toml (node_domains).")]
+    Add(NodeAdd),
     /// Copy everything that a node holds to others, give them its slots, and take it off the lake
     #[command(
         after_help = "Example:\n  prunedb node leave 10.0.0.7:9900\n\nThe node keeps its slots until every shard is \
@@ -234,6 +240,22 @@ pub(crate) struct NodeAddress {
     /// The node's address, as `prunedb status` shows it
     #[arg(value_name = "ADDRESS")]
     pub(crate) address: String,
+}
+
+#[derive(ClapArgs, Debug, Clone)]
+pub(crate) struct NodeAdd {
+    /// The node's address
+    #[arg(value_name = "ADDRESS")]
+    pub(crate) address: String,
+    /// Who runs it
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    pub(crate) operator: String,
+    /// The network it is in
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    pub(crate) network: String,
+    /// The place where it is
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    pub(crate) place: String,
 }
 
 #[derive(ClapArgs, Debug, Clone)]
@@ -632,6 +654,19 @@ pub(crate) struct Repair {
     /// First give the slots of unreachable nodes to spare ones
     #[arg(long)]
     pub(crate) move_away: bool,
+}
+
+#[derive(ClapArgs, Debug, Clone)]
+#[command(
+    after_help = "Example:\n  prunedb policy 20+80\n\nEach container is read from its shards, coded anew, read back from random ones of the \
+        new shards and compared; only then the manifest names them. The old shards are deleted some publications later, when \
+        readers have followed. It can be interrupted: what is done stays done, the same command goes on. Meanwhile the lake holds \
+        the shards of both policies."
+)]
+pub(crate) struct ChangePolicy {
+    /// p+q: any p shards of p+q give a container back, each on its own node
+    #[arg(value_name = "P+Q")]
+    pub(crate) policy: Policy,
 }
 
 #[derive(ClapArgs, Debug, Clone)]

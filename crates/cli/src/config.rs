@@ -8,7 +8,7 @@ use prunedb_core::{
     LakeId, Policy,
     units::{ByteSize, CONTAINER_BYTES_MAX},
 };
-use prunedb_engine::Options;
+use prunedb_engine::{NodeDomains, Options};
 use prunedb_local::local_address;
 use std::{
     collections::BTreeMap,
@@ -37,7 +37,7 @@ const fn key(name: &'static str, default: &'static str, help: &'static str) -> K
 }
 
 /// All keys, in the order in which they are shown.
-pub(crate) const KEYS: [Key; 19] = [
+pub(crate) const KEYS: [Key; 20] = [
     fixed("lake", "the lake's name, derived from its secret"),
     fixed("policy", "p+q: any p of p+q shards give a container back"),
     fixed("nodes", "the lake's storage nodes: HOST:PORT, zdb://..., file:///... or s3://..."),
@@ -60,6 +60,11 @@ pub(crate) const KEYS: [Key; 19] = [
         "node_lost_after_s",
         "3600",
         "seconds out of reach after which `prunedb up` takes a node for lost",
+    ),
+    key(
+        "node_domains",
+        "",
+        "what fails together: ADDRESS=OPERATOR/NETWORK/PLACE for each node where it is known",
     ),
     key("data_dir", "data", "folder of containers and caches"),
     key("metadata_dir", "metadata", "folder of manifest and index"),
@@ -153,6 +158,11 @@ impl Layers {
         Ok(())
     }
 
+    /// Whether something else than the default is in effect.
+    pub(crate) fn is_set(&self, name: &str) -> bool {
+        self.values.contains_key(name)
+    }
+
     /// A key's effective value and its source.
     pub(crate) fn get(&self, key: &Key) -> Option<(&str, Source)> {
         match self.values.get(key.name) {
@@ -238,6 +248,7 @@ pub(crate) struct Config {
     pub(crate) follow_interval: Duration,
     pub(crate) repair_bytes_per_s: u64,
     pub(crate) node_lost_after: Duration,
+    pub(crate) node_domains: BTreeMap<String, NodeDomains>,
     pub(crate) data_dir: PathBuf,
     pub(crate) metadata_dir: PathBuf,
     pub(crate) secret_file: PathBuf,
@@ -294,6 +305,8 @@ impl Config {
             follow_interval: Duration::from_millis(follow_ms),
             repair_bytes_per_s: size("repair_rate")?,
             node_lost_after: Duration::from_secs(layers.required("node_lost_after_s")?),
+            node_domains: domains_of(&layers.required::<String>("node_domains")?)
+                .with_context(|| format!("node_domains ({})", layers.source("node_domains")))?,
             data_dir: path("data_dir")?,
             metadata_dir: path("metadata_dir")?,
             secret_file: path("secret_file")?,
@@ -315,6 +328,7 @@ impl Config {
         options.follow_interval = self.follow_interval;
         options.repair_bytes_per_s = self.repair_bytes_per_s;
         options.node_lost_after = self.node_lost_after;
+        options.domains.clone_from(&self.node_domains);
         options.threads = self.threads;
         options
     }
@@ -337,6 +351,30 @@ fn nodes(layers: &Layers) -> anyhow::Result<Nodes> {
             Ok(Nodes::Remote(addresses))
         }
     }
+}
+
+/// Reads `ADDRESS=OPERATOR/NETWORK/PLACE,...`; parts that are not known are empty, or left out at the end.
+fn domains_of(text: &str) -> anyhow::Result<BTreeMap<String, NodeDomains>> {
+    let mut out = BTreeMap::new();
+    for entry in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
+        let expected = || format!("`{entry}` is not ADDRESS=OPERATOR/NETWORK/PLACE");
+        let (address, domains) = entry.rsplit_once('=').with_context(expected)?;
+        let mut parts = domains.split('/').map(|part| part.trim().to_owned());
+        let mut next = || parts.next().unwrap_or_default();
+        let domains = NodeDomains { operator: next(), network: next(), place: next() };
+        ensure!(parts.next().is_none() && !address.is_empty(), expected());
+        ensure!(out.insert(address.to_owned(), domains).is_none(), "node {address} is there twice");
+    }
+    Ok(out)
+}
+
+/// Domains as [`Config::new`] reads them.
+pub(crate) fn domains_text(domains: &BTreeMap<String, NodeDomains>) -> String {
+    let entry = |(address, domains): (&String, &NodeDomains)| {
+        let NodeDomains { operator, network, place } = domains;
+        format!("{address}={operator}/{network}/{place}")
+    };
+    domains.iter().map(entry).collect::<Vec<_>>().join(",")
 }
 
 /// The text of a new `prunedb.toml`: what `init` settled and what was set by flag, every other key as a comment.
@@ -371,9 +409,14 @@ fn toml_value(name: &str, value: &str) -> String {
     // a basic string: what JSON escapes, TOML escapes in the same way
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
     match name {
-        "nodes" => format!(
+        "nodes" | "node_domains" => format!(
             "[{}]",
-            value.split(',').map(|a| quoted(a.trim())).collect::<Vec<_>>().join(", ")
+            value
+                .split(',')
+                .filter(|a| !a.trim().is_empty())
+                .map(|a| quoted(a.trim()))
+                .collect::<Vec<_>>()
+                .join(", ")
         ),
         _ if value.bytes().all(|b| b.is_ascii_digit()) && value.parse::<i64>().is_ok() => {
             value.into()
@@ -417,6 +460,24 @@ mod tests {
     }
 
     #[test]
+    fn domains_of_nodes_are_written_as_they_are_read() {
+        let text = format!(
+            "{FILE}node_domains = [\"s3://b/p?x=y=alice/net/zurich\", \"a:1=bob//\", \"b:1=/net\"]"
+        );
+        let layers = Layers::from_file(&text).unwrap();
+        let config = Config::new(&layers, Path::new("/db")).unwrap();
+        let of = |address: &str| config.node_domains[address].clone();
+        assert_eq!(of("s3://b/p?x=y").place, "zurich");
+        assert_eq!(
+            (of("a:1").operator, of("a:1").network, of("b:1").network),
+            ("bob".into(), String::new(), "net".into())
+        );
+        assert_eq!(domains_of(&domains_text(&config.node_domains)).unwrap(), config.node_domains);
+        let again = Layers::from_file(&file_text(&layers)).unwrap();
+        assert_eq!(Config::new(&again, Path::new("/db")).unwrap(), config);
+    }
+
+    #[test]
     fn unknown_keys_and_bad_values_are_refused_by_name() {
         let error = |text: &str| {
             let config = Layers::from_file(text).and_then(|l| Config::new(&l, Path::new("/db")));
@@ -431,6 +492,10 @@ mod tests {
         assert!(error("policy = [1]").contains("a list of strings"));
         assert!(error("policy = \"2+1\"\nnodes = [\"a:1\", \"b\"]").contains("`b` is not a node"));
         assert!(error("policy = \"2+1\"\nnodes = [\"a:1\", \"a:1\"]").contains("twice"));
+        let domains = |text: &str| error(&format!("{FILE}node_domains = [{text}]"));
+        assert!(domains("\"a:1\"").contains("`a:1` is not ADDRESS=OPERATOR/NETWORK/PLACE"));
+        assert!(domains("\"a:1=x/y/z/z\"").contains("is not ADDRESS="));
+        assert!(domains("\"a:1=x\", \"a:1=y\"").contains("twice"));
         let big = format!("{FILE}container_bytes = \"200MB\"");
         assert!(error(&big).contains("not between 1 MB and 100 MB"));
         let mut layers = Layers::from_file(FILE).unwrap();

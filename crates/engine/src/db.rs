@@ -11,7 +11,7 @@ use crate::{
     local::{self, FrameOrder, Kind, LocalFiles},
     manifest::Manifest,
     options::Options,
-    placement::ring,
+    placement::found,
     progress::{OnProgress, Progress},
     queue::Queue,
     reader::Follower,
@@ -151,7 +151,9 @@ impl Db {
         if let Some(address) = nodes.iter().find(|address| !seen.insert(*address)) {
             return Err(Error::RepeatedNode { address: address.clone() });
         }
-        let groups = ring(options.policy, nodes.len())?;
+        let domains =
+            nodes.iter().map(|node| options.domains.get(node).cloned().unwrap_or_default());
+        let groups = found(lake, options.policy, domains.collect())?;
         let body = HeadBody {
             next_data: 0,
             next_manifest: 0,
@@ -426,7 +428,15 @@ impl Inner {
         }
         let repair_rate = options.repair_bytes_per_s;
         let (nodes, groups) = (&state.body.nodes, state.body.groups.clone());
-        let lake = Arc::new(Lake::new(secret, runtime, nodes, groups, connect, repair_rate));
+        let lake = Arc::new(Lake::new(
+            secret,
+            runtime,
+            nodes,
+            groups,
+            &options.domains,
+            connect,
+            repair_rate,
+        ));
         let files = Arc::new(LocalFiles::open(Arc::clone(&disk), &options.data_dir, lake.id)?);
         let index = Arc::new(open_index(&disk, dir, &lake, &manifest)?);
         let queue = Arc::new(Queue::new(options.offload_queue));

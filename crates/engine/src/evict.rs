@@ -173,7 +173,7 @@ impl Inner {
     }
 
     /// All shards in a random order, those known to be bad or out of reach last.
-    fn random_order(&self, shards: &Shards) -> Result<Vec<ShardIndex>, Error> {
+    pub(crate) fn random_order(&self, shards: &Shards) -> Result<Vec<ShardIndex>, Error> {
         let mut order = shards.order(&[]);
         let random: [u8; 255] = self.lake.runtime.random()?;
         order.sort_by_key(|s| (shards.is_unlikely(*s), random[s.as_usize()]));

@@ -3,6 +3,7 @@
 use crate::{
     db::{Db, Inner},
     error::Error,
+    placement::NodeDomains,
     status::NodeStatus,
 };
 use prunedb_core::{ContainerId, Policy, ShardIndex};
@@ -12,6 +13,8 @@ use prunedb_core::{ContainerId, Policy, ShardIndex};
 pub struct Holders {
     /// the nodes, and how each is now
     pub nodes: Vec<NodeStatus>,
+    /// what fails together with each of them
+    pub domains: Vec<NodeDomains>,
     /// for each group the nodes of its slots, by position among the nodes
     pub groups: Vec<Vec<usize>>,
     /// every container in the lake: data, index, manifest
@@ -60,7 +63,9 @@ impl Inner {
             });
         }
         let slots = |slots: &[u32]| slots.iter().map(|&slot| slot as usize).collect();
-        let groups = self.lake.placement().groups.iter().map(|group| slots(&group.slots)).collect();
-        Ok(Holders { nodes: self.node_statuses(), groups, containers })
+        let placement = self.lake.placement();
+        let groups = placement.groups.iter().map(|group| slots(&group.slots)).collect();
+        let domains = placement.nodes.iter().map(|node| node.domains.clone()).collect();
+        Ok(Holders { nodes: self.node_statuses(), domains, groups, containers })
     }
 }

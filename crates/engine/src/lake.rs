@@ -18,6 +18,7 @@ pub(crate) use upload::{Uploaded, upload};
 use crate::{
     error::{Error, Failure, Failures},
     executor::Executor,
+    placement::NodeDomains,
 };
 use health::{Health, Sketch};
 use prunedb_codec::LakeSecret;
@@ -26,7 +27,7 @@ use prunedb_erasure::ReedSolomon;
 use prunedb_format::head::{Group, HeadBody, HeadPrefix};
 use prunedb_store::{ShardStore, StoreError};
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
@@ -72,6 +73,8 @@ pub(crate) struct Node {
     /// as the head names it
     pub(crate) address: String,
     pub(crate) store: Arc<dyn ShardStore>,
+    /// what fails together with it
+    pub(crate) domains: NodeDomains,
     health: Arc<Health>,
 }
 
@@ -81,10 +84,15 @@ impl Lake {
         runtime: Executor,
         addresses: &[String],
         groups: Vec<Group>,
+        domains: &BTreeMap<String, NodeDomains>,
         connect: &Connect,
         repair_bytes_per_s: u64,
     ) -> Self {
-        let nodes = addresses.iter().map(|a| Node::new(a, connect(a))).collect();
+        let nodes = addresses.iter().map(|address| {
+            let domains = domains.get(address).cloned().unwrap_or_default();
+            Node::in_domains(address, connect(address), domains)
+        });
+        let nodes = nodes.collect();
         Self {
             id: secret.lake_id(),
             secret,
@@ -282,7 +290,16 @@ impl Lake {
 impl Node {
     /// A node of which nothing is known.
     pub(crate) fn new(address: impl Into<String>, store: Arc<dyn ShardStore>) -> Self {
-        Self { address: address.into(), store, health: Arc::default() }
+        Self::in_domains(address, store, NodeDomains::default())
+    }
+
+    /// The same, where it is known what fails together with it.
+    pub(crate) fn in_domains(
+        address: impl Into<String>,
+        store: Arc<dyn ShardStore>,
+        domains: NodeDomains,
+    ) -> Self {
+        Self { address: address.into(), store, domains, health: Arc::default() }
     }
 }
 

@@ -224,6 +224,24 @@ impl Manifest {
         self.add_edits(&edits, missing, |_| {})
     }
 
+    /// Names other shards of a container that is in the lake, those that were read back, and retires the old ones; `missing`
+    /// shards of the new ones are to be repaired.
+    pub(crate) fn replace(
+        &self,
+        entry: ContainerEntry,
+        old: Retired,
+        missing: &[(ContainerId, ShardIndex)],
+    ) -> Result<(), Error> {
+        let _serial = self.change.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = entry.stream.id;
+        // what was wrong with the old shards says nothing of the new ones
+        let known: Vec<_> = self.damage_of(id)?.into_iter().map(|shard| (id, shard)).collect();
+        self.add(&[Edit::Container(Box::new(entry))], missing, &[old], |_| {})?;
+        let gone = known.into_iter().filter(|shard| !missing.contains(shard));
+        self.change_damage(gone, false)?;
+        self.store.write(&Batch { read_back: Some(id), ..Batch::default() })
+    }
+
     /// Applies edits of the lake's manifest (recovery), all of them or none; the caller keeps their order.
     pub(crate) fn apply(&self, edits: &[Edit]) -> Result<(), Error> {
         let _serial = self.change.lock().unwrap_or_else(PoisonError::into_inner);
@@ -244,6 +262,16 @@ impl Manifest {
         &self,
         edits: &[Edit],
         damage: &[(ContainerId, ShardIndex)],
+        change: impl FnOnce(&mut State),
+    ) -> Result<(), Error> {
+        self.add(edits, damage, &[], change)
+    }
+
+    fn add(
+        &self,
+        edits: &[Edit],
+        damage: &[(ContainerId, ShardIndex)],
+        retired: &[Retired],
         change: impl FnOnce(&mut State),
     ) -> Result<(), Error> {
         let mut state = self.state();
@@ -283,6 +311,7 @@ impl Manifest {
             body,
             edits: Some((first_edit, edits)),
             damage: Some((damage, true)),
+            retired: Some((retired, &[])),
             ..Batch::default()
         })?;
         self.set(state);

@@ -8,7 +8,7 @@ use crate::{
     db::{Db, Inner},
     error::Error,
     lake::{Lanes, Manner, Message, Node, Shards, Target, within},
-    placement::{Move, apply, group_with_last, held, moves},
+    placement::{Move, NodeDomains, apply, candidates, held, moves, one_more},
     progress::{Job, OnProgress},
     verify::Subject,
 };
@@ -34,12 +34,17 @@ pub struct Left {
 }
 
 impl Db {
-    /// Takes a node into the lake: a spare one for the groups there are, and the first of a new group.
+    /// Takes a node into the lake: a spare one for the groups there are, and a holder of a new group.
     ///
     /// # Errors
     /// [`Error::RepeatedNode`], [`Error::Store`] where it does not answer, and those of publishing.
-    pub fn add_node(&self, address: &str, store: Arc<dyn ShardStore>) -> Result<(), Error> {
-        self.inner.add_node(address, store)?;
+    pub fn add_node(
+        &self,
+        address: &str,
+        store: Arc<dyn ShardStore>,
+        domains: NodeDomains,
+    ) -> Result<(), Error> {
+        self.inner.add_node(address, store, domains)?;
         self.inner.publish()
     }
 
@@ -57,7 +62,12 @@ impl Db {
 }
 
 impl Inner {
-    fn add_node(&self, address: &str, store: Arc<dyn ShardStore>) -> Result<(), Error> {
+    fn add_node(
+        &self,
+        address: &str,
+        store: Arc<dyn ShardStore>,
+        domains: NodeDomains,
+    ) -> Result<(), Error> {
         let _no_moves = self.repairs.lock().unwrap_or_else(PoisonError::into_inner);
         let _one = self.lake_writes.lock().unwrap_or_else(PoisonError::into_inner);
         let mut placement = (*self.lake.placement()).clone();
@@ -67,9 +77,10 @@ impl Inner {
         let term = self.term()?;
         let fenced = within(address, store.fence(self.lake.id, term));
         self.lake.runtime.block_on(fenced)?;
-        placement.nodes.push(Node::new(address, store));
+        placement.nodes.push(Node::in_domains(address, store, domains));
         let policy = self.manifest.state().body.policy;
-        let group = group_with_last(&placement.groups, policy, placement.nodes.len());
+        let candidates = candidates(&placement.nodes, &self.space_of(&placement.nodes));
+        let group = one_more(self.lake.id, &placement.groups, policy, &candidates);
         placement.groups.extend(group);
         self.change_placement(placement)
     }
@@ -80,8 +91,10 @@ impl Inner {
         let position = placement.nodes.iter().position(|node| node.address == address);
         let position = position.ok_or_else(|| Error::UnknownNode { address: address.into() })?;
         let leaver = u32::try_from(position).expect("nodes are counted in u32");
+        let candidates = candidates(&placement.nodes, &self.space());
+        let leaves = |node| node == leaver;
         let (moved, stuck) =
-            moves(&placement.groups, |node| node == leaver, &self.space(), |_, _| true);
+            moves(self.lake.id, &placement.groups, leaves, &candidates, |_, _| true);
         if stuck > 0 {
             let slots = held(&placement.groups, leaver);
             return Err(Error::NoSpareNode { address: address.into(), slots });

@@ -40,7 +40,7 @@ pub struct Offloaded {
 }
 
 /// The lake key generation of new containers: rotation comes with its own command.
-const GENERATION: Generation = Generation(0);
+pub(crate) const GENERATION: Generation = Generation(0);
 
 /// A container's bytes in its local file.
 struct LocalContainer(Arc<dyn File>);

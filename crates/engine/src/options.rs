@@ -1,7 +1,8 @@
 //! How a database runs. None of it changes stored bytes but the policy and the container size.
 
+use crate::placement::NodeDomains;
 use prunedb_core::{Policy, units::CONTAINER_BYTES_MAX};
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 /// Settings of a database; the command line fills them from `prunedb.toml`.
 #[derive(Debug, Clone)]
@@ -32,6 +33,8 @@ pub struct Options {
     pub repair_bytes_per_s: u64,
     /// a node that was out of reach for so long is taken for lost, and its slots move where a policy asks for it
     pub node_lost_after: Duration,
+    /// what fails together with a node, by its address: new groups and moved slots heed it
+    pub domains: BTreeMap<String, NodeDomains>,
     /// how often a reader looks for a newer head
     pub follow_interval: Duration,
     /// threads that compress
@@ -61,6 +64,7 @@ impl Options {
             offload_queue: 4,
             repair_bytes_per_s: 0,
             node_lost_after: Duration::from_secs(3600),
+            domains: BTreeMap::new(),
             follow_interval: Duration::from_secs(1),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
         }

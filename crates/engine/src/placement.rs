@@ -1,47 +1,131 @@
-//! Who holds which slot, until elections do. A new lake has one group for each node, each the nodes in a ring from another
-//! start, so with 24 nodes at 16+4 every node holds 20 of the 24 groups, data and parity shards evenly. A node that joins
-//! gets a group of its own, and is a spare one for the others. Slots move only from a node that is lost or leaves.
+//! Who holds which slot: crate `placement`'s election, over the nodes of a lake.
+//!
+//! A new lake has one group for each node, so that every node holds equally many slots. No more than `q` slots of a group
+//! are in one failure domain (operator, network, place), as far as there are enough of them. A node that joins gets a slot of
+//! a new group. Slots move only from a node that is lost or leaves, and only as many as it has.
 
-use crate::error::Error;
-use prunedb_core::{Policy, ShardIndex};
+use crate::{error::Error, lake::Node};
+use prunedb_core::{LakeId, Policy, ShardIndex};
 use prunedb_format::head::Group;
+use prunedb_placement::{Election, Group as Seats, Limits, Member, NodeId};
+use prunedb_store::StoreSpace;
+use std::collections::BTreeMap;
 
-/// The groups of a new lake with that many nodes.
+/// What fails together with a node: who runs it, its network, its place. Empty: not known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NodeDomains {
+    /// who runs it
+    pub operator: String,
+    /// the network it is in
+    pub network: String,
+    /// the place where it is
+    pub place: String,
+}
+
+impl NodeDomains {
+    fn names(&self) -> [&str; prunedb_placement::DOMAIN_KINDS] {
+        [&self.operator, &self.network, &self.place]
+    }
+
+    /// Whether one of them has this name.
+    pub fn is_in(&self, name: &str) -> bool {
+        !name.is_empty() && self.names().contains(&name)
+    }
+}
+
+/// A node that may hold slots.
+#[derive(Debug, Clone)]
+pub(crate) struct Candidate {
+    pub(crate) domains: NodeDomains,
+    /// its share of new slots, in proportion to the others'
+    pub(crate) weight: u64,
+    /// it answers, and has room
+    pub(crate) takes_new: bool,
+}
+
+/// The nodes as candidates, by what they say of their space; who does not answer keeps what it has.
+pub(crate) fn candidates(nodes: &[Node], space: &[Option<StoreSpace>]) -> Vec<Candidate> {
+    let candidate = |(node, space): (&Node, &Option<StoreSpace>)| {
+        let has_room = |space: &StoreSpace| space.used_bytes < space.capacity_bytes;
+        Candidate {
+            domains: node.domains.clone(),
+            weight: space.map_or(0, |space| space.capacity_bytes >> 30),
+            takes_new: space.as_ref().is_some_and(has_room),
+        }
+    };
+    nodes.iter().zip(space).map(candidate).collect()
+}
+
+/// At most `q` slots of a group in one domain of each kind: losing it loses nothing.
+const LIMITS: Limits = Limits {
+    slots_per_domain: [u8::MAX; prunedb_placement::DOMAIN_KINDS],
+    margin: 0,
+    strict: false,
+};
+
+/// The groups of a new lake.
 ///
 /// # Errors
 /// [`Error::TooFewNodes`] where a shard would have no node of its own.
-pub(crate) fn ring(policy: Policy, nodes: usize) -> Result<Vec<Group>, Error> {
-    let needed = policy.total_shards();
-    if nodes < needed {
-        return Err(Error::TooFewNodes { policy, needed, given: nodes });
+pub(crate) fn found(
+    lake: LakeId,
+    policy: Policy,
+    domains: Vec<NodeDomains>,
+) -> Result<Vec<Group>, Error> {
+    let (needed, given) = (policy.total_shards(), domains.len());
+    if given < needed {
+        return Err(Error::TooFewNodes { policy, needed, given });
     }
-    let slot = |n: usize| u32::try_from(n % nodes).expect("nodes are counted in u32");
-    Ok((0..nodes)
-        .map(|start| Group { policy, slots: (0..needed).map(|i| slot(start + i)).collect() })
-        .collect())
+    let candidate = |domains| Candidate { domains, weight: 1, takes_new: true };
+    let candidates: Vec<Candidate> = domains.into_iter().map(candidate).collect();
+    let mut seats = vec![Seats::vacant(policy); given];
+    elect(lake, &candidates, &mut seats);
+    Ok(seats.iter().filter_map(held_by_all).collect())
+}
+
+/// A new group of a policy, for containers to come; `None` where there are too few nodes that take slots.
+pub(crate) fn one_more(
+    lake: LakeId,
+    groups: &[Group],
+    policy: Policy,
+    candidates: &[Candidate],
+) -> Option<Group> {
+    let mut seats: Vec<Seats> = groups.iter().map(seats_of).collect();
+    seats.push(Seats::vacant(policy));
+    elect(lake, candidates, &mut seats);
+    held_by_all(seats.last()?)
 }
 
 /// The group of a new container: those of the policy take turns.
 pub(crate) fn group_of(groups: &[Group], policy: Policy, number: u32) -> u32 {
-    turn(groups, policy, number).next().unwrap_or(0)
-}
-
-/// The groups of a policy, from the one whose turn it is.
-fn turn(groups: &[Group], policy: Policy, number: u32) -> impl Iterator<Item = u32> {
     let of_policy: Vec<u32> =
         (0u32..).zip(groups).filter(|(_, g)| g.policy == policy).map(|(i, _)| i).collect();
-    let first = if of_policy.is_empty() { 0 } else { number as usize % of_policy.len() };
-    let count = of_policy.len();
-    of_policy.into_iter().cycle().skip(first).take(count)
+    of_policy.get(number as usize % of_policy.len().max(1)).copied().unwrap_or(0)
 }
 
-/// The group of a node that joined as the last one: it, and those that hold the fewest slots.
-pub(crate) fn group_with_last(groups: &[Group], policy: Policy, nodes: usize) -> Option<Group> {
-    let last = u32::try_from(nodes.checked_sub(1)?).ok()?;
-    let mut others: Vec<u32> = (0..last).collect();
-    others.sort_by_key(|node| (held(groups, *node), *node));
-    let slots: Vec<u32> = std::iter::once(last).chain(others).take(policy.total_shards()).collect();
-    (slots.len() == policy.total_shards()).then_some(Group { policy, slots })
+/// A group of a policy whose slots share no node with those of the same number in an old group: those whose turn it is come
+/// first; one of them, turned round, is added where there is none.
+pub(crate) fn beside(groups: &mut Vec<Group>, old: u32, policy: Policy, number: u32) -> u32 {
+    let old = groups[old as usize].slots.clone();
+    let is_beside = |slots: &[u32]| slots.iter().zip(&old).all(|(new, old)| new != old);
+    let of_policy: Vec<u32> =
+        (0u32..).zip(&*groups).filter(|(_, g)| g.policy == policy).map(|(i, _)| i).collect();
+    let first = number as usize % of_policy.len().max(1);
+    let in_turn = || of_policy.iter().cycle().skip(first).take(of_policy.len());
+    if let Some(&group) = in_turn().find(|&&group| is_beside(&groups[group as usize].slots)) {
+        return group;
+    }
+    let turned = in_turn().find_map(|&group| {
+        let slots = &groups[group as usize].slots;
+        (1..slots.len()).find_map(|by| {
+            let turned = [&slots[by..], &slots[..by]].concat();
+            is_beside(&turned).then_some(turned)
+        })
+    });
+    // all turns of all groups collide: what is written over is noted as missing, and repaired
+    let Some(slots) = turned else { return group_of(groups, policy, number) };
+    groups.push(Group { policy, slots });
+    u32::try_from(groups.len() - 1).expect("groups are counted in u32")
 }
 
 /// Slots of a node in all groups.
@@ -64,39 +148,80 @@ pub(crate) fn apply(moved: &[Move], groups: &mut [Group]) {
     }
 }
 
-/// Where the slots of some nodes go: each to the emptiest node that may take it and holds none of its group. What has no
-/// such node stays. `used` is what each node holds in bytes, `None` where it may take nothing; `moves` says whether a
-/// group's lost slots (so many) move at all.
+/// Where the slots of some nodes go, and how many have nowhere to go: those stay. `moves` says whether a group's lost
+/// slots (so many) move at all.
 pub(crate) fn moves(
+    lake: LakeId,
     groups: &[Group],
     leaves: impl Fn(u32) -> bool,
-    used: &[Option<u64>],
+    candidates: &[Candidate],
     moves: impl Fn(Policy, usize) -> bool,
 ) -> (Vec<Move>, usize) {
-    let mut gained = vec![0u64; used.len()];
-    let (mut out, mut stuck) = (Vec::new(), 0);
-    for (number, group) in (0u32..).zip(groups) {
+    let candidates: Vec<Candidate> = (0..)
+        .zip(candidates)
+        .map(|(node, c)| Candidate { takes_new: c.takes_new && !leaves(node), ..c.clone() })
+        .collect();
+    let mut seats: Vec<Seats> = groups.iter().map(seats_of).collect();
+    let mut vacated = Vec::new();
+    for (number, (group, seats)) in (0u32..).zip(groups.iter().zip(&mut seats)) {
         let lost: Vec<ShardIndex> =
             group.policy.shards().filter(|s| leaves(group.slots[s.as_usize()])).collect();
-        if lost.is_empty() || !moves(group.policy, lost.len()) {
-            continue;
-        }
-        let mut slots = group.slots.clone();
-        for shard in lost {
-            let spare = (0u32..)
-                .zip(used)
-                .filter(|(node, used)| used.is_some() && !leaves(*node) && !slots.contains(node))
-                .min_by_key(|(node, used)| (gained[*node as usize], **used));
-            let Some((to, _)) = spare else {
-                stuck += 1;
-                continue;
-            };
-            slots[shard.as_usize()] = to;
-            gained[to as usize] += 1;
-            out.push(Move { group: number, shard, to });
+        if !lost.is_empty() && moves(group.policy, lost.len()) {
+            lost.iter().for_each(|shard| seats.set(shard.as_usize(), None));
+            vacated.extend(lost.into_iter().map(|shard| (number, shard)));
         }
     }
-    (out, stuck)
+    elect(lake, &candidates, &mut seats);
+    let to = |&(group, shard): &(u32, ShardIndex)| {
+        let holder = seats[group as usize].slots()[shard.as_usize()]?;
+        Some(Move { group, shard, to: holder.0 })
+    };
+    let moved: Vec<Move> = vacated.iter().filter_map(to).collect();
+    let stuck = vacated.len() - moved.len();
+    (moved, stuck)
+}
+
+/// Fills every vacant slot that somebody may take; nothing else moves.
+fn elect(lake: LakeId, candidates: &[Candidate], seats: &mut [Seats]) {
+    // domains by name: any number will do, as long as equal names have equal ones
+    let mut numbers: [BTreeMap<&str, u32>; prunedb_placement::DOMAIN_KINDS] = Default::default();
+    let members: Vec<Member> = (0..)
+        .zip(candidates)
+        .map(|(node, candidate)| {
+            let names = candidate.domains.names();
+            let mut domains = [0; prunedb_placement::DOMAIN_KINDS];
+            for ((domain, name), numbers) in domains.iter_mut().zip(names).zip(&mut numbers) {
+                let next = u32::try_from(numbers.len() + 1).expect("nodes are counted in u32");
+                *domain = if name.is_empty() { 0 } else { *numbers.entry(name).or_insert(next) };
+            }
+            let (weight, takes_new) = (candidate.weight.max(1), candidate.takes_new);
+            Member { node: NodeId(node), weight, domains, takes_new }
+        })
+        .collect();
+    let election = Election {
+        seed: blake3::derive_key("prunedb v1 placement", &lake.0),
+        members: &members,
+        limits: LIMITS,
+        rebalance_slots: 0,
+    };
+    let outcome = election.elect(seats).expect("members are in the order of their numbers");
+    if outcome.strained > 0 {
+        tracing::warn!(
+            slots = outcome.strained,
+            "too few failure domains: the loss of one may lose containers"
+        );
+    }
+}
+
+fn seats_of(group: &Group) -> Seats {
+    let slots = group.slots.iter().map(|&node| Some(NodeId(node))).collect();
+    Seats::new(group.policy, slots).expect("a group has a slot for each shard")
+}
+
+/// The group as it is stored; `None` where a slot is vacant.
+fn held_by_all(seats: &Seats) -> Option<Group> {
+    let slots = seats.slots().iter().map(|slot| slot.map(|node| node.0));
+    Some(Group { policy: seats.policy(), slots: slots.collect::<Option<_>>()? })
 }
 
 #[cfg(test)]
@@ -104,48 +229,118 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
+    const LAKE: LakeId = LakeId([7; 16]);
+
     fn policy(policy: &str) -> Policy {
         policy.parse().unwrap()
     }
 
+    fn groups(p: &str, nodes: usize) -> Vec<Group> {
+        found(LAKE, policy(p), vec![NodeDomains::default(); nodes]).unwrap()
+    }
+
+    fn candidates(nodes: usize) -> Vec<Candidate> {
+        vec![Candidate { domains: NodeDomains::default(), weight: 1, takes_new: true }; nodes]
+    }
+
+    fn at(place: usize) -> NodeDomains {
+        NodeDomains { place: format!("place {place}"), ..NodeDomains::default() }
+    }
+
     #[test]
     fn every_node_holds_one_slot_at_most_and_all_hold_equally_many() {
-        let groups = ring(policy("16+4"), 24).unwrap();
+        let groups = groups("16+4", 24);
         for group in &groups {
             assert_eq!(group.slots.iter().collect::<BTreeSet<_>>().len(), 20);
         }
         assert!((0..24).all(|node| held(&groups, node) == 20));
-        let few = ring(policy("16+4"), 19);
+        let few = found(LAKE, policy("16+4"), vec![NodeDomains::default(); 19]);
         assert!(matches!(few, Err(Error::TooFewNodes { needed: 20, given: 19, .. })));
     }
 
     #[test]
     fn containers_take_turns_among_the_groups_of_their_policy() {
-        let mut groups = ring(policy("4+2"), 8).unwrap();
-        groups.extend(ring(policy("2+1"), 8).unwrap());
-        let of = |p, number| group_of(&groups, policy(p), number);
+        let mut all = groups("4+2", 8);
+        all.extend(groups("2+1", 8));
+        let of = |p, number| group_of(&all, policy(p), number);
         assert_eq!((of("4+2", 0), of("4+2", 9), of("2+1", 0), of("2+1", 15)), (0, 1, 8, 15));
     }
 
     #[test]
+    fn no_domain_has_more_slots_than_a_policy_can_lose() {
+        // five places of four nodes each: 4+2 in any one place at most twice
+        let domains: Vec<NodeDomains> = (0..20).map(|node| at(node % 5)).collect();
+        let groups = found(LAKE, policy("4+2"), domains.clone()).unwrap();
+        let in_place = |group: &Group, place| {
+            group.slots.iter().filter(|&&node| domains[node as usize] == at(place)).count()
+        };
+        assert!(groups.iter().all(|group| (0..5).all(|place| in_place(group, place) <= 2)));
+        // a place is lost: its slots go elsewhere, within the limit
+        let mut candidates = candidates(20);
+        candidates.iter_mut().zip(&domains).for_each(|(c, d)| c.domains = d.clone());
+        let (moved, stuck) = moves(LAKE, &groups, |node| node % 5 == 3, &candidates, |_, _| true);
+        assert_eq!(stuck, 0);
+        let mut after = groups.clone();
+        apply(&moved, &mut after);
+        assert!(after.iter().all(|group| (0..5).all(|place| in_place(group, place) <= 2)));
+        assert!(after.iter().all(|group| in_place(group, 3) == 0));
+        let changed = after
+            .iter()
+            .zip(&groups)
+            .map(|(a, b)| a.slots.iter().zip(&b.slots).filter(|(a, b)| a != b).count());
+        assert_eq!(changed.sum::<usize>(), moved.len(), "nothing else moves");
+    }
+
+    #[test]
     fn lost_slots_go_to_spare_nodes_evenly_and_what_has_none_stays() {
-        let groups = ring(policy("4+2"), 8).unwrap();
-        let used = [Some(5); 8].map(Some).map(Option::flatten);
-        let (found, stuck) = moves(&groups, |node| node == 3, &used, |_, _| true);
+        let groups = groups("4+2", 8);
+        let (found, stuck) = moves(LAKE, &groups, |node| node == 3, &candidates(8), |_, _| true);
         assert_eq!((found.len(), stuck), (6, 0));
         for m in &found {
             assert_eq!(groups[m.group as usize].slots[m.shard.as_usize()], 3);
             assert!(!groups[m.group as usize].slots.contains(&m.to));
         }
         assert!(found.iter().map(|m| m.to).collect::<BTreeSet<_>>().len() >= 4, "{found:?}");
-        // three of eight are lost: five are left for six slots
-        let (_, stuck) = moves(&groups, |node| node < 3, &used, |_, _| true);
-        assert!(stuck > 0);
-        let (none, stuck) = moves(&groups, |node| node == 3, &used, |_, lost| lost >= 2);
-        assert_eq!((none.len(), stuck), (0, 0));
-        // a node that joins is the spare one
-        let group = group_with_last(&groups, policy("4+2"), 9).unwrap();
+        // a node that takes nothing gets nothing
+        let mut some = candidates(8);
+        some[5].takes_new = false;
+        let (found, _) = moves(LAKE, &groups, |node| node == 3, &some, |_, _| true);
+        assert!(found.iter().all(|m| m.to != 5));
+        // no node is spare
+        let (found, stuck) = moves(
+            LAKE,
+            &groups[..1],
+            |node| groups[0].slots.contains(&node),
+            &candidates(8),
+            |_, _| true,
+        );
+        assert_eq!((found.len(), stuck), (2, 4));
+        // a policy that waits
+        let (found, stuck) =
+            moves(LAKE, &groups, |node| node == 3, &candidates(8), |_, lost| lost > 1);
+        assert!(found.is_empty() && stuck == 0);
+    }
+
+    #[test]
+    fn a_group_beside_another_shares_no_slot_with_it() {
+        let mut all = groups("4+2", 6);
+        all.extend(groups("2+2", 6));
+        for old in 0..6 {
+            for number in 0..6 {
+                let group = beside(&mut all, old, policy("2+2"), number);
+                assert_eq!(all[group as usize].policy, policy("2+2"));
+                let (old, new) = (&all[old as usize].slots, &all[group as usize].slots);
+                assert!(old.iter().zip(new).all(|(old, new)| old != new), "{old:?} {new:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_node_that_joins_holds_a_slot_of_the_new_group() {
+        let groups = groups("4+2", 8);
+        let group = one_more(LAKE, &groups, policy("4+2"), &candidates(9)).unwrap();
+        assert!(group.slots.contains(&8));
         assert_eq!(group.slots.iter().collect::<BTreeSet<_>>().len(), 6);
-        assert!(group.slots.contains(&8) && group_with_last(&groups, policy("4+2"), 5).is_none());
+        assert_eq!(one_more(LAKE, &[], policy("4+2"), &candidates(5)), None);
     }
 }

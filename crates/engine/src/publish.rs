@@ -160,8 +160,18 @@ impl Inner {
         for retired in &due {
             let container = retired.id;
             let slots = self.lake.slots(container, retired.group, retired.policy)?;
+            // coded anew: a slot that moved may have the new shard of the same number
+            let now = self.manifest.container(container)?;
+            let names = now.as_ref().map_or(&[][..], |now| &now.entry.names);
             for (index, node) in retired.policy.shards().zip(slots) {
                 let id = ShardId { lake: self.lake.id, container, index };
+                if let Some(name) = names.get(index.as_usize()) {
+                    let stat = crate::lake::within(node.store.name(), node.store.stat(id));
+                    let stat = self.lake.runtime.block_on(stat);
+                    if !matches!(stat, Ok(Some(stat)) if stat.name != *name) {
+                        continue;
+                    }
+                }
                 let call = crate::lake::within(node.store.name(), node.store.delete(id, term));
                 if let Err(e) = self.lake.runtime.block_on(call) {
                     tracing::debug!(%id, error = %e, "a retired shard was not deleted");
@@ -169,8 +179,13 @@ impl Inner {
             }
         }
         let ids: BTreeSet<ContainerId> = due.iter().map(|r| r.id).collect();
-        let damage = self.manifest.damage()?.into_iter().filter(|(id, _)| ids.contains(id));
-        self.manifest.set_damage(damage, false)?;
+        let mut gone = Vec::new();
+        for (id, shard) in self.manifest.damage()? {
+            if ids.contains(&id) && self.subject(id)?.is_none() {
+                gone.push((id, shard));
+            }
+        }
+        self.manifest.set_damage(gone, false)?;
         let ids: Vec<ContainerId> = ids.into_iter().collect();
         self.manifest.remove_retired(&ids)
     }

@@ -295,6 +295,10 @@ impl Inner {
             let ContainerId { kind: ContainerKind::Data, number } = entry.stream.id else {
                 continue;
             };
+            // coded anew: its records are where they were
+            if self.manifest.is_offloaded(number)? {
+                continue;
+            }
             let container = Container::new((**entry).clone())
                 .map_err(|reason| Error::Codec { container: entry.stream.id, reason })?;
             insert_footer(&self.index, number, &self.lake_footer(&Arc::new(container))?);

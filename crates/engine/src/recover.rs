@@ -79,6 +79,7 @@ impl Db {
             runtime.clone(),
             &body.nodes,
             body.groups.clone(),
+            &options.domains,
             connect,
             0,
         );

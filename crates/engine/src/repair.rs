@@ -11,12 +11,12 @@ use crate::{
     db::{Db, Inner},
     error::{Error, Failures},
     lake::{Node, Placement, Shards, shard_failure, within},
-    placement::{apply, moves},
+    placement::{apply, candidates, moves},
     progress::{Job, OnProgress, Progress},
     verify::{Subject, shards_bytes},
 };
 use prunedb_core::{ContainerId, Policy, ShardIndex};
-use prunedb_store::StoreError;
+use prunedb_store::{StoreError, StoreSpace};
 use rebuild::rebuild;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -91,10 +91,14 @@ impl Db {
 }
 
 impl Inner {
-    /// What each node holds; `None` where it does not answer.
-    pub(crate) fn space(&self) -> Vec<Option<u64>> {
-        let answers = self.lake.all(|store| Box::pin(async move { store.space().await }));
-        answers.into_iter().map(|answer| answer.ok().map(|space| space.used_bytes)).collect()
+    /// How full each node is; `None` where it does not answer.
+    pub(crate) fn space(&self) -> Vec<Option<StoreSpace>> {
+        self.space_of(&self.lake.placement().nodes)
+    }
+
+    pub(crate) fn space_of(&self, nodes: &[Node]) -> Vec<Option<StoreSpace>> {
+        let answers = self.lake.each(nodes, |store| Box::pin(async move { store.space().await }));
+        answers.into_iter().map(Result::ok).collect()
     }
 
     /// Moves slots (how many, and how many could not), then rebuilds what is known to be missing.
@@ -266,12 +270,15 @@ impl Inner {
     pub(crate) fn move_slots(
         &self,
         lost: impl Fn(u32) -> bool,
-        used: &[Option<u64>],
+        space: &[Option<StoreSpace>],
         when: impl Fn(Policy, usize) -> bool,
     ) -> Result<(u64, u64), Error> {
         let _one = self.lake_writes.lock().unwrap_or_else(PoisonError::into_inner);
         let placement = self.lake.placement();
-        let (mut moved, stuck) = moves(&placement.groups, lost, used, when);
+        let (mut moved, stuck) = {
+            let candidates = candidates(&placement.nodes, space);
+            moves(self.lake.id, &placement.groups, lost, &candidates, when)
+        };
         let mut stuck = stuck as u64;
         let mut missing: Vec<(u32, ContainerId, ShardIndex)> = Vec::new();
         let mut stay: BTreeSet<u32> = BTreeSet::new();
@@ -282,7 +289,7 @@ impl Inner {
                 let of_group = moved.iter().filter(|m| m.group == group).map(|m| m.shard);
                 let before = missing.len();
                 missing.extend(of_group.map(|shard| (group, id, shard)));
-                if missing.len() > before && !self.is_rebuildable(&subject, &placement, used)? {
+                if missing.len() > before && !self.is_rebuildable(&subject, &placement, space)? {
                     stay.insert(group);
                 }
             }
@@ -304,13 +311,13 @@ impl Inner {
         &self,
         subject: &Subject,
         placement: &Placement,
-        used: &[Option<u64>],
+        space: &[Option<StoreSpace>],
     ) -> Result<bool, Error> {
         let policy = subject.stream.policy;
         let damaged = self.manifest.damage_of(subject.stream.id)?;
         let slots = &placement.groups[subject.stream.group as usize].slots;
         let is_well = |shard: &ShardIndex| {
-            used[slots[shard.as_usize()] as usize].is_some() && !damaged.contains(shard)
+            space[slots[shard.as_usize()] as usize].is_some() && !damaged.contains(shard)
         };
         Ok(policy.shards().filter(is_well).count() >= policy.data_shards())
     }

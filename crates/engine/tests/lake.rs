@@ -6,7 +6,7 @@ mod common;
 
 use common::{World, check, fill, quiet, value};
 use prunedb_core::{ContainerId, ShardId, ShardIndex};
-use prunedb_engine::{ContainerPlace, Db, Depth, Error, FaultKind, TableKind};
+use prunedb_engine::{ContainerPlace, Db, Depth, Error, FaultKind, NodeDomains, TableKind};
 use prunedb_store::{MemoryStore, ShardStore};
 use std::sync::Arc;
 
@@ -59,27 +59,33 @@ fn any_q_nodes_may_be_gone() {
 fn more_than_q_lost_names_container_shards_and_nodes() {
     let (world, db) = offloaded();
     let sequence = db.table("test/sequence").unwrap();
-    world.set_offline(&[0, 1, 2, 3, 4], true);
+    let all = db.holders().unwrap();
+    let first = all.containers.iter().find(|c| c.id == ContainerId::data(0)).unwrap();
+    let lost = &all.groups[first.group][..5];
+    world.set_offline(lost, true);
     let error = db.get(&sequence, &0u64.to_be_bytes()).unwrap_err();
     assert!(
         matches!(&error, Error::Lost { container, needed: 4, .. } if *container == ContainerId::data(0)),
         "{error}"
     );
     let text = error.to_string();
-    assert!(text.contains("d0") && text.contains("shard 1 on node-01"), "{text}");
+    assert!(
+        text.contains("d0") && text.contains(&format!("shard 1 on node-{:02}", lost[1])),
+        "{text}"
+    );
     // a database opens all the same
     drop(db);
     let db = world.open().unwrap();
     // pages of an index without local files are lost, too
-    world.set_offline(&[0, 1, 2, 3, 4], false);
+    world.set_offline(lost, false);
     assert!(db.evict_index().unwrap() > 0);
-    world.set_offline(&[0, 1, 2, 3, 4], true);
+    world.set_offline(lost, true);
     drop(db);
     let db = world.open().unwrap();
     let error = db.get(&sequence, &0u64.to_be_bytes()).unwrap_err();
-    let lost =
+    let is_index =
         matches!(&error, Error::Lost { container, .. } if container.to_string().starts_with('i'));
-    assert!(lost, "{error}");
+    assert!(is_index, "{error}");
 }
 
 #[test]
@@ -445,8 +451,8 @@ fn a_node_that_leaves_hands_its_shards_over_and_one_that_joins_takes_them() {
     assert!(matches!(db.leave("node-77", &mut quiet()), Err(Error::UnknownNode { .. })));
     let joined = MemoryStore::new("node-06");
     world.stores.insert("node-06".into(), joined.clone());
-    db.add_node("node-06", Arc::new(joined.clone())).unwrap();
-    let again = db.add_node("node-06", Arc::new(joined));
+    db.add_node("node-06", Arc::new(joined.clone()), NodeDomains::default()).unwrap();
+    let again = db.add_node("node-06", Arc::new(joined), NodeDomains::default());
     assert!(matches!(again, Err(Error::RepeatedNode { .. })));
 
     // one shard of the leaving node is damaged, unnoticed: it is rebuilt

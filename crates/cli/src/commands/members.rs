@@ -1,25 +1,37 @@
 //! `prunedb node add` and `prunedb node leave`: who holds the lake.
 
 use crate::{
-    args::NodeAddress,
-    config::{Layers, Nodes, Source},
+    args::{NodeAdd, NodeAddress},
+    config::{Config, Layers, Nodes, Source, domains_text},
     io::{Exit, Io},
     session::{CONFIG_FILE, Session},
     text::{count, size},
 };
 use anyhow::{Context, ensure};
+use prunedb_engine::NodeDomains;
 use prunedb_store::NodeOptions;
 use serde_json::json;
 
-pub(super) fn add(args: &NodeAddress, session: &Session, io: &mut Io) -> anyhow::Result<Exit> {
+pub(super) fn add(args: &NodeAdd, session: &Session, io: &mut Io) -> anyhow::Result<Exit> {
     ensure!(
         matches!(session.config.nodes, Nodes::Remote(_)),
         "this lake lies on local nodes: their number was settled by `prunedb init --local`"
     );
     let credentials = Some(&session.credentials);
     let store = prunedb_store::connect_as(&args.address, NodeOptions::default(), credentials)?;
-    session.db.add_node(&args.address, store)?;
-    write_nodes(session)?;
+    for name in [&args.operator, &args.network, &args.place] {
+        ensure!(
+            !name.contains([',', '/', '=']),
+            "`{name}`: a domain's name has no `,`, `/` or `=`"
+        );
+    }
+    let domains = NodeDomains {
+        operator: args.operator.clone(),
+        network: args.network.clone(),
+        place: args.place.clone(),
+    };
+    session.db.add_node(&args.address, store, domains.clone())?;
+    write_nodes(session, Some((&args.address, domains)))?;
     let nodes = session.db.status()?.nodes.len() as u64;
     if io.json {
         io.json(&json!({ "added": args.address, "nodes": nodes }))?;
@@ -35,7 +47,7 @@ pub(super) fn leave(args: &NodeAddress, session: &Session, io: &mut Io) -> anyho
         "this lake lies on local nodes: their number was settled by `prunedb init --local`"
     );
     let left = session.db.leave(&args.address, &mut |p| io.progress(p))?;
-    write_nodes(session)?;
+    write_nodes(session, None)?;
     if io.json {
         io.json(&json!({
             "left": args.address,
@@ -57,13 +69,32 @@ pub(super) fn leave(args: &NodeAddress, session: &Session, io: &mut Io) -> anyho
     Ok(Exit::Done)
 }
 
-/// Puts the lake's nodes into the configuration file: `recover` begins with them.
-fn write_nodes(session: &Session) -> anyhow::Result<()> {
+/// Puts the lake's nodes into the configuration file, with their domains: `recover` begins with them.
+fn write_nodes(session: &Session, joined: Option<(&str, NodeDomains)>) -> anyhow::Result<()> {
+    let nodes: Vec<String> =
+        session.db.status()?.nodes.into_iter().map(|node| node.address).collect();
+    change_config(session, |layers| {
+        let mut domains = Config::new(layers, &session.dir)?.node_domains;
+        if let Some((address, joined)) = joined.filter(|(_, d)| *d != NodeDomains::default()) {
+            domains.insert(address.to_owned(), joined);
+        }
+        domains.retain(|address, _| nodes.contains(address));
+        if !domains.is_empty() || layers.is_set("node_domains") {
+            layers.set("node_domains", domains_text(&domains), Source::File)?;
+        }
+        layers.set("nodes", nodes.join(","), Source::File)
+    })
+}
+
+/// Changes what stands in the folder's configuration file.
+pub(super) fn change_config(
+    session: &Session,
+    change: impl FnOnce(&mut Layers) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let path = session.dir.join(CONFIG_FILE);
     let text = std::fs::read_to_string(&path)
         .with_context(|| format!("cannot read {}", path.display()))?;
     let mut layers = Layers::from_file(&text).with_context(|| path.display().to_string())?;
-    let nodes = session.db.status()?.nodes.into_iter().map(|node| node.address);
-    layers.set("nodes", nodes.collect::<Vec<_>>().join(","), Source::File)?;
+    change(&mut layers)?;
     super::init::write_config(&session.dir, &layers)
 }

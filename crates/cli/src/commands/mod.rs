@@ -22,6 +22,7 @@ mod members;
 pub(crate) mod node;
 pub(crate) mod node_status;
 pub(crate) mod plan;
+mod policy;
 pub(crate) mod prove;
 mod prune;
 pub(crate) mod recover;
@@ -63,6 +64,7 @@ pub(crate) fn run(command: &Command, session: &Session, io: &mut Io) -> anyhow::
         Command::Evict(args) => maintain::evict(args, session, io),
         Command::Verify(args) => maintain::verify(args, session, io),
         Command::Repair(args) => maintain::repair(args, session, io),
+        Command::Policy(args) => policy::run(args, session, io),
         Command::Node(Node::Add(args)) => members::add(args, session, io),
         Command::Node(Node::Leave(args)) => members::leave(args, session, io),
         Command::Prune(args) => prune::run(args, session, io),

@@ -25,8 +25,9 @@ pub(crate) struct WhatIf {
     /// Lose this many nodes more, whichever are worst for each container
     #[arg(long, value_name = "COUNT", required_unless_present = "lose_domain")]
     lose: Option<usize>,
-    /// Lose every node whose address is this or begins with it: a host, a subnet such as 10.0.3, or one node; may be repeated
-    #[arg(long, value_name = "ADDRESS", conflicts_with = "lose")]
+    /// Lose every node of an operator, network or place, or whose address is this or begins with it: a host, a subnet such as
+    /// 10.0.3, or one node; may be repeated
+    #[arg(long, value_name = "DOMAIN", conflicts_with = "lose")]
     lose_domain: Vec<String>,
 }
 
@@ -42,12 +43,14 @@ pub(super) fn run(args: &WhatIf, session: &Session, io: &mut Io) -> anyhow::Resu
     let down = down(&holders);
     let mut gone = down.clone();
     for domain in &args.lose_domain {
-        let of_domain =
-            (0..holders.nodes.len()).filter(|&n| is_in(&holders.nodes[n].address, domain));
-        let of_domain: Vec<usize> = of_domain.collect();
+        let is_of_domain = |&n: &usize| {
+            is_in(&holders.nodes[n].address, domain) || holders.domains[n].is_in(domain)
+        };
+        let of_domain: Vec<usize> = (0..holders.nodes.len()).filter(is_of_domain).collect();
         ensure!(
             !of_domain.is_empty(),
-            "no node's address is `{domain}` or begins with it: see `prunedb status`"
+            "no node's address is `{domain}` or begins with it, and no node is in such a domain: see `prunedb status` and \
+            node_domains in prunedb.toml"
         );
         gone.extend(of_domain);
     }

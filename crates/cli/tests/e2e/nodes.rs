@@ -133,6 +133,7 @@ fn a_database_comes_back_from_its_lake_and_the_old_writer_is_refused() {
     new.run(&["recover", "--secret", secret]).fails(&["holds a database already"]);
 
     // the new one writes: the old one no longer can
+    nodes.restart(0);
     new.run(&["kv", "put", "--table", "t", "new", "v"]).exits(0);
     new.run(&["evict"]).exits(0);
     old.run(&["kv", "put", "--table", "t", "old", "v"]).exits(0);
@@ -140,7 +141,7 @@ fn a_database_comes_back_from_its_lake_and_the_old_writer_is_refused() {
     for _ in 0..3 {
         old.run(&["evict"]).fails(&["another writer has taken the lake over", "prunedb recover"]);
     }
-    new.run(&["verify", "--deep"]).exits(1); // the node that was killed, and nothing else
+    new.run(&["verify", "--deep"]).exits(0);
     assert_eq!(new.run(&["kv", "get", "--table", "t", "new"]).exits(0).stdout, b"v");
 }
 
@@ -176,6 +177,33 @@ fn a_node_refuses_a_folder_in_use() {
 }
 
 #[test]
+fn a_policy_changes_and_holds_for_what_was_stored() {
+    let mut nodes = Nodes::start(5);
+    let folder = Folder::new();
+    folder.run(&["init", "--policy", "2+1", "--nodes", &nodes.list()]).exits(0);
+    for number in 0..3u8 {
+        let put = ["kv", "put", "--table", "t", &number.to_string(), "-"];
+        folder.run_with_stdin(&put, &[number; 50_000]).exits(0);
+        folder.run(&["evict"]).exits(0);
+    }
+    folder.run(&["policy", "4+2"]).fails(&["4+2 needs 6 nodes"]);
+    let changed = folder.json(&["policy", "2+3"]);
+    assert_eq!((&changed["containers"], &changed["waiting"]), (&3.into(), &0.into()));
+    assert_eq!(folder.json(&["policy", "2+3"])["containers"], 0);
+    assert_eq!(folder.status()["policy"], "2+3");
+    let text = fs::read_to_string(folder.dir().join("prunedb.toml")).unwrap();
+    assert!(text.contains("policy = \"2+3\""), "{text}");
+    assert_eq!(folder.json(&["verify", "--deep"])["healthy"], true);
+    for lost in [0, 2, 4] {
+        nodes.running[lost].kill();
+    }
+    for number in 0..3u8 {
+        let got = folder.run(&["kv", "get", "--table", "t", &number.to_string()]).exits(0);
+        assert_eq!(got.stdout, [number; 50_000]);
+    }
+}
+
+#[test]
 fn a_node_joins_and_another_leaves() {
     let nodes = Nodes::start(4);
     let folder = Folder::new();
@@ -189,8 +217,11 @@ fn a_node_joins_and_another_leaves() {
     let (leaver, joiner) = (&nodes.addresses[1], &nodes.addresses[3]);
     folder.run(&["node", "leave", leaver]).fails(&[leaver, "cannot leave", "add a node first"]);
     folder.run(&["node", "add", "nonsense"]).fails(&["`nonsense` is not a node"]);
-    folder.run(&["node", "add", joiner]).exits(0);
+    folder.run(&["node", "add", joiner, "--place", "a/b"]).fails(&["has no `,`, `/` or `=`"]);
+    folder.run(&["node", "add", joiner, "--place", "zurich"]).exits(0);
     folder.run(&["node", "add", joiner]).fails(&["is given twice"]);
+    let lost = folder.run(&["what-if", "--lose-domain", "zurich", "--json"]).json();
+    assert_eq!(lost["nodes_gone"], serde_json::json!([joiner]));
     let left = folder.json(&["node", "leave", leaver]);
     assert!(left["copied_shards"].as_u64() >= Some(3), "{left}");
     let mut nodes = nodes;
@@ -198,6 +229,7 @@ fn a_node_joins_and_another_leaves() {
     assert_eq!(folder.json(&["verify", "--deep"])["healthy"], true);
     let text = fs::read_to_string(folder.dir().join("prunedb.toml")).unwrap();
     assert!(text.contains(&nodes.addresses[3]) && !text.contains(&nodes.addresses[1]), "{text}");
+    assert!(text.contains(&format!("{}=//zurich", nodes.addresses[3])), "{text}");
     for number in 0..3u8 {
         let got = folder.run(&["kv", "get", "--table", "t", &number.to_string()]).exits(0);
         assert_eq!(got.stdout, [number; 50_000]);

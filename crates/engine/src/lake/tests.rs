@@ -1,7 +1,6 @@
 //! Slow, hanging and far nodes, on a clock that only moves while everybody waits: figures are exact and repeatable.
 
 use super::{upload::run, *};
-use crate::placement::ring;
 use prunedb_codec::{CodecVersion, CodedStream, Encoder, Key, MemorySpool, StreamParams};
 use prunedb_core::{Generation, ShardId};
 use prunedb_format::manifest::StreamEntry;
@@ -33,6 +32,7 @@ fn ms(ms: u64) -> Duration {
 impl World {
     fn new(policy: &str, nodes: usize) -> Self {
         let policy: Policy = policy.parse().unwrap();
+        let node_count = u32::try_from(nodes).unwrap();
         let names: Vec<String> = (0..nodes).map(|n| format!("node-{n:03}")).collect();
         let memory: Vec<MemoryStore> =
             names.iter().map(|name| MemoryStore::new(name.clone())).collect();
@@ -42,12 +42,19 @@ impl World {
             names.iter().cloned().zip(slow.iter().cloned()).collect();
         let secret = LakeSecret::new(Key::new([9; 32]));
         let connect = move |name: &str| Arc::new(by_name[name].clone()) as Arc<dyn ShardStore>;
-        let groups = ring(policy, nodes).unwrap();
+        let slots = u32::try_from(policy.total_shards()).unwrap();
+        let groups = (0..2)
+            .map(|first| Group {
+                policy,
+                slots: (first..first + slots).map(|n| n % node_count).collect(),
+            })
+            .collect();
         let lake = Lake::new(
             secret,
             tokio::runtime::Handle::current().into(),
             &names,
             groups,
+            &BTreeMap::new(),
             &connect,
             0,
         );
