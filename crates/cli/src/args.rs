@@ -75,7 +75,9 @@ pub(crate) enum Command {
     Explain(Explain),
     /// Drop every local copy of what is safe in the lake (offloads and reads it back first)
     Evict(Evict),
-    /// Check every shard on every node
+    /// Show which heights of each chain are stored, missing, at risk, or may be deleted elsewhere
+    Coverage(crate::commands::coverage::Coverage),
+    /// Check every shard on every node; or what is stored of a chain, by the chain's own hashes and signatures
     Verify(Verify),
     /// Rebuild the shards that are known to be missing or damaged
     Repair(Repair),
@@ -630,10 +632,23 @@ pub(crate) struct Evict {
 
 #[derive(ClapArgs, Debug, Clone)]
 #[command(
-    after_help = "Exits with 1 if a shard is missing or damaged (`prunedb repair` rebuilds it) or its node does not answer, with 2 \
-    if more than q shards of a container are out of reach."
+    after_help = "Examples:\n  prunedb verify\n  prunedb verify casper --range 100..199\n  prunedb verify ethereum --range 8192.. --level roots\n\n\
+    Exits with 1 if a shard is missing or damaged (`prunedb repair` rebuilds it) or its node does not answer, with 2 \
+    if more than q shards of a container are out of reach. Of a chain: with 1 if a block is damaged or a height is missing; what is verified at each level is in docs/chains."
 )]
 pub(crate) struct Verify {
+    /// Read back what is stored of this chain, block by block, instead of checking shards
+    #[arg(value_name = "CHAIN", conflicts_with_all = ["deep", "samples"])]
+    pub(crate) chain: Option<crate::commands::verify_chain::Chain>,
+    /// Heights to verify, both included: A..B, A.. or ..B [default: all]
+    #[arg(long, value_name = "A..B", requires = "chain", value_parser = crate::commands::verify_chain::parse_range)]
+    pub(crate) range: Option<std::ops::RangeInclusive<u64>>,
+    /// What is checked of each block: hashes, roots, signatures; each with those before
+    #[arg(long, value_name = "LEVEL", requires = "chain", default_value_t = prunedb_chains::contract::Level::Signatures)]
+    pub(crate) level: prunedb_chains::contract::Level,
+    /// Network of the chain [default: the one that is stored]
+    #[arg(long, value_name = "NAME", requires = "chain")]
+    pub(crate) network: Option<String>,
     /// Read every byte of every shard and hash it, instead of asking each node what it has
     #[arg(long)]
     pub(crate) deep: bool,

@@ -87,7 +87,8 @@ pub fn verify_range<A: Archive + ?Sized, V: ChainVerifier>(
         }))
     })
     .map(|whole| {
-        if whole && report.next <= last {
+        // behind the last block of an open range nothing is missing
+        if whole && report.next <= last && last != u64::MAX {
             report.gap_before(last.saturating_add(1));
         }
         report

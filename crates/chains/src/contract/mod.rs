@@ -15,8 +15,9 @@
 //! no block of one can stand where one of another belongs. Heights may be missing, in the source and in the store: that is a gap,
 //! and reported. What a block promises about its neighbours must hold for all that are there.
 //!
-//! `docs/chains/adding-a-chain.md` says how to write an adapter.
+//! [`conformance`] has the tests that every adapter runs; `docs/chains/adding-a-chain.md` says how to write one.
 
+pub mod conformance;
 mod export;
 mod import;
 mod stored;

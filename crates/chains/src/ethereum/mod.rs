@@ -46,6 +46,7 @@ mod tables;
 mod transaction;
 mod trie;
 mod uint;
+mod verifier;
 
 pub use accumulator::EPOCH_BLOCKS;
 pub use block::{Block, Header};
@@ -65,3 +66,4 @@ pub use tables::{Era1Record, ORIGINAL_CHUNK_BYTES, Tables, TxLocation};
 pub use transaction::{AccessListEntry, Authorization, Transaction, TxFields};
 pub use trie::{EMPTY_ROOT, ordered_root};
 pub use uint::U256;
+pub use verifier::EthereumVerifier;

@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod common;
+mod conformance;
 mod corpus;
 mod link;
 mod query;

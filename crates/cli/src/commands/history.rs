@@ -68,6 +68,12 @@ impl Safety {
         Ok(Self { containers: session.db.containers()?, verified })
     }
 
+    /// Shards of a container that are missing, damaged or out of reach.
+    pub(super) fn faults(&self, position: usize) -> u64 {
+        let id = self.containers[position].id;
+        self.verified.faults.iter().filter(|fault| fault.container == id).count() as u64
+    }
+
     /// Why what is in a container must stay elsewhere, too; nothing: it is safe.
     pub(super) fn reasons(&self, position: usize) -> Vec<String> {
         let container = &self.containers[position];
@@ -78,9 +84,9 @@ impl Safety {
         if !container.read_back {
             reasons.push("it was not read back from its shards yet (`prunedb evict` does)".into());
         }
-        let faults = self.verified.faults.iter().filter(|f| f.container == container.id).count();
+        let faults = self.faults(position);
         if faults > 0 {
-            let shards = count(faults as u64, "shard");
+            let shards = count(faults, "shard");
             reasons.push(format!("{shards} missing or damaged (`prunedb repair`)"));
         }
         let after = &self.containers[position + 1..];

@@ -1,5 +1,6 @@
 //! `prunedb evict`, `verify` and `repair`.
 
+use super::verify_chain;
 use crate::{
     args,
     io::{Exit, Io},
@@ -55,6 +56,9 @@ pub(super) fn depth(deep: bool, samples: Option<u16>) -> Depth {
 }
 
 pub(super) fn verify(args: &args::Verify, session: &Session, io: &mut Io) -> anyhow::Result<Exit> {
+    if let Some(chain) = args.chain {
+        return verify_chain::run(chain, args, session, io);
+    }
     let verified = session.db.verify(depth(args.deep, args.samples), &mut |p| io.progress(p))?;
     let unreachable = verified.faults.iter().filter(|f| f.kind == FaultKind::Unreachable).count();
     let unreachable = unreachable as u64;

@@ -8,6 +8,7 @@ pub(crate) mod bench;
 mod bitcoin;
 pub(crate) mod casper;
 pub(crate) mod config;
+pub(crate) mod coverage;
 mod ethereum;
 mod explain;
 mod export;
@@ -29,6 +30,7 @@ pub(crate) mod recover;
 pub(crate) mod serve;
 mod status;
 pub(crate) mod up;
+pub(crate) mod verify_chain;
 pub(crate) mod what_if;
 
 pub(crate) use import::{find_files, import_files};
@@ -62,6 +64,7 @@ pub(crate) fn run(command: &Command, session: &Session, io: &mut Io) -> anyhow::
         Command::Status(args) => status::run(args, session, io),
         Command::Explain(args) => explain::run(args, session, io),
         Command::Evict(args) => maintain::evict(args, session, io),
+        Command::Coverage(args) => coverage::run(args, session, io),
         Command::Verify(args) => maintain::verify(args, session, io),
         Command::Repair(args) => maintain::repair(args, session, io),
         Command::Policy(args) => policy::run(args, session, io),

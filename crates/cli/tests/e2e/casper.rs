@@ -236,3 +236,46 @@ fn lock(path: &Path) -> fs::File {
     rustix::fs::fcntl_lock(&file, rustix::fs::FlockOperation::LockShared).unwrap();
     file
 }
+
+#[test]
+fn coverage_and_verification_of_what_is_stored() {
+    let test = "coverage_and_verification_of_what_is_stored";
+    let folder = Folder::with_local_nodes("4+2", 8);
+    if node_file(&folder, test).is_none() {
+        return;
+    }
+    folder.run(&["coverage"]).exits(1);
+    for (from, to) in [("0", "49"), ("100", "209")] {
+        let range = ["import", "casper", "storage.lmdb", "--from-height", from, "--to-height", to];
+        folder.run(&range).exits(0);
+    }
+    folder.run(&["evict"]).exits(0);
+    let coverage = |code| folder.run(&["coverage", "casper", "--json"]).exits(code).json();
+    let range = |first: u64, last: u64, state: &str| serde_json::json!({ "first": first, "last": last, "state": state });
+    // the last container has none after it that is closed
+    let expected = [range(0, 49, "prunable"), range(50, 99, "missing"), range(100, 209, "present")];
+    assert_eq!(coverage(1)["histories"][0]["ranges"], serde_json::json!(expected));
+    let text = folder.run(&["coverage"]).exits(1).text();
+    assert!(
+        text.contains("casper casper-a\n  ####") && text.contains("50-99 missing (50 blocks)"),
+        "{text}"
+    );
+
+    let verify = |args: &[&str], code| {
+        folder.run(&[&["verify", "casper", "--json"], args].concat()).exits(code).json()
+    };
+    let whole = verify(&["--range", "100..209"], 0);
+    assert_eq!((whole["blocks"].as_u64(), whole["next"].as_u64()), (Some(110), Some(210)));
+    assert_eq!(whole["signatures"].as_u64(), Some(whole["transactions"].as_u64().unwrap() + 330));
+    let holes = verify(&["--level", "hashes"], 1);
+    assert_eq!(holes["gaps"], serde_json::json!([[50, 99]]));
+    folder.run(&["verify", "casper", "--range", "9..1"]).exits(2);
+
+    folder.run(&["import", "casper", "storage.lmdb"]).exits(0);
+    let covered = coverage(0);
+    assert_eq!(covered["histories"][0]["ranges"].as_array().unwrap().last().unwrap()["last"], 209);
+    flip_node(&folder.dir(), 2);
+    folder.run(&["evict"]).exits(0);
+    folder.run(&["verify", "--deep"]).exits(1);
+    assert_eq!(verify(&[], 0)["blocks"].as_u64(), Some(210), "any p of p+q shards are enough");
+}

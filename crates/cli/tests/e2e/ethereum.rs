@@ -162,3 +162,19 @@ fn what_may_be_pruned_is_proven_and_nothing_else() {
     assert!(reasons(1).contains("not closed"), "{}", reasons(1));
     folder.run(&["prune"]).fails(&["registry", "--dry-run"]);
 }
+
+#[test]
+fn stored_blocks_are_verified_by_their_own_hashes() {
+    let folder = Folder::with_local_nodes("2+1", 3);
+    let (name, bytes) = era1(0, 60, 5);
+    folder.file(&name, &bytes);
+    folder.run(&["import", "ethereum", &name]).exits(0);
+    let verified = folder.json(&["verify", "ethereum", "--range", "10..59"]);
+    assert_eq!(
+        (verified["blocks"].as_u64(), verified["blocks_partial"].as_u64()),
+        (Some(50), Some(0))
+    );
+    let beyond = folder.run(&["verify", "ethereum", "--range", "50..69", "--json"]).exits(1).json();
+    assert_eq!(beyond["gaps"], serde_json::json!([[60, 69]]));
+    assert_eq!(folder.json(&["coverage", "ethereum"])["histories"][0]["ranges"][0]["last"], 59);
+}

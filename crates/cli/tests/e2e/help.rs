@@ -42,6 +42,7 @@ const COMMANDS: &[&str] = &[
     "explain",
     "evict",
     "verify",
+    "coverage",
     "repair",
     "prune",
     "recover",

@@ -1,0 +1,249 @@
+//! `prunedb coverage [CHAIN]`: which heights are here, which are missing, at risk, or may go elsewhere.
+
+use super::{
+    history::{Heights, History, Safety, heights, histories},
+    maintain::depth,
+};
+use crate::{
+    io::{Exit, Io},
+    session::Session,
+    text::count,
+};
+use clap::Args;
+use prunedb_engine::{ContainerPlace, Db};
+use serde_json::{Value, json};
+
+/// Characters of the bar.
+const BAR: u64 = 60;
+/// Records read at a time, where a container has gaps.
+const PAGE: usize = 256;
+
+/// Which chains.
+#[derive(Args, Debug, Clone)]
+#[command(after_help = "Examples:\n  prunedb coverage\n  prunedb coverage casper --json\n\n\
+    In the bar, left to right by height: `#` in the lake, all shards there; `+` here, and not to be deleted elsewhere yet; \
+    `!` with missing or damaged shards; `.` not stored.\n\
+    A range is prunable when its container is in the lake, was read back and compared, all its shards are there now, and the container after it is closed.\n\
+    Exits with 1 if something is missing between the first and the last height, or at risk.")]
+pub(crate) struct Coverage {
+    /// Chain: ethereum or casper [default: all that are stored]
+    #[arg(value_name = "CHAIN")]
+    chain: Option<String>,
+    /// Network [default: all that are stored]
+    #[arg(long, value_name = "NAME")]
+    network: Option<String>,
+}
+
+/// A run of heights of which the same holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Range {
+    first: u64,
+    last: u64,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// may be deleted elsewhere
+    Prunable,
+    /// here, and must stay elsewhere, too
+    Present,
+    /// shards of it are missing or damaged
+    Degraded,
+    Missing,
+}
+
+impl State {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Prunable => "prunable",
+            Self::Present => "present",
+            Self::Degraded => "degraded",
+            Self::Missing => "missing",
+        }
+    }
+
+    const fn mark(self) -> char {
+        match self {
+            Self::Prunable => '#',
+            Self::Present => '+',
+            Self::Degraded => '!',
+            Self::Missing => '.',
+        }
+    }
+}
+
+pub(super) fn run(args: &Coverage, session: &Session, io: &mut Io) -> anyhow::Result<Exit> {
+    let asked = |history: &History| {
+        args.chain.as_ref().is_none_or(|chain| chain == history.chain)
+            && args.network.as_ref().is_none_or(|network| *network == history.network)
+    };
+    let histories: Vec<History> =
+        histories(&session.db).into_iter().filter(|history| asked(history)).collect();
+    let safety = Safety::now(session, depth(false, None), io)?;
+    let (mut all, mut whole) = (Vec::new(), !histories.is_empty());
+    for history in &histories {
+        let ranges = ranges(history, &safety, &session.db)?;
+        let good = |range: &Range| matches!(range.state, State::Prunable | State::Present);
+        whole &= ranges.iter().all(good);
+        if io.json {
+            all.push(json!({
+                "chain": history.chain,
+                "network": history.network,
+                "ranges": ranges.iter().map(range_json).collect::<Vec<_>>(),
+            }));
+        } else {
+            write(history, &ranges, io)?;
+        }
+    }
+    if io.json {
+        io.json(&json!({ "histories": all }))?;
+    } else if histories.is_empty() {
+        io.note("no such history is stored");
+    }
+    Ok(Exit::of(whole))
+}
+
+fn range_json(range: &Range) -> Value {
+    json!({ "first": range.first, "last": range.last, "state": range.state.name() })
+}
+
+/// From the first height to the last one, without a gap between the ranges.
+fn ranges(history: &History, safety: &Safety, db: &Db) -> anyhow::Result<Vec<Range>> {
+    let mut stored: Vec<Range> = Vec::new();
+    for (position, container) in safety.containers.iter().enumerate() {
+        let Some(heights) = heights(container, &history.table) else { continue };
+        let state = match () {
+            () if safety.faults(position) > 0 => State::Degraded,
+            () if safety.reasons(position).is_empty() => State::Prunable,
+            () => State::Present,
+        };
+        if heights.is_gapless() {
+            stored.push(Range { first: heights.first, last: heights.last, state });
+        } else {
+            for height in each_height(history, heights, db)? {
+                stored.push(Range { first: height, last: height, state });
+            }
+        }
+    }
+    // of the open container there is no summary: what it has is found by looking behind the others
+    let last = stored.iter().map(|range| range.last).max();
+    let open = safety.containers.iter().any(|c| c.place == ContainerPlace::Active && c.records > 0);
+    if open {
+        let first = last.map_or(0, |last| last.saturating_add(1));
+        let rest = Heights { first, last: u64::MAX, blocks: 0 };
+        for height in each_height(history, rest, db)? {
+            stored.push(Range { first: height, last: height, state: State::Present });
+        }
+    }
+    stored.sort_by_key(|range| (range.first, range.last));
+    Ok(joined(stored))
+}
+
+/// The heights of a table between two, one by one.
+fn each_height(history: &History, heights: Heights, db: &Db) -> anyhow::Result<Vec<u64>> {
+    let table = db.table(&history.table)?;
+    let (mut found, mut from) = (Vec::new(), Some(heights.first));
+    while let Some(start) = from {
+        let page = db.range(&table, start, PAGE)?;
+        let before = found.len();
+        found.extend(page.iter().map(|&(height, _)| height).filter(|&at| at <= heights.last));
+        let whole = page.len() == PAGE && found.len() - before == PAGE;
+        from = found.last().filter(|_| whole).and_then(|last| last.checked_add(1));
+    }
+    Ok(found)
+}
+
+/// Ranges that touch and are alike become one; what is missing between two gets its own.
+fn joined(stored: Vec<Range>) -> Vec<Range> {
+    let mut ranges: Vec<Range> = Vec::new();
+    for next in stored {
+        if let Some(&last) = ranges.last() {
+            if next.last <= last.last {
+                continue; // a height that is there twice
+            }
+            let first = next.first.max(last.last + 1);
+            if last.last + 1 < first {
+                let missing = State::Missing;
+                ranges.push(Range { first: last.last + 1, last: first - 1, state: missing });
+            } else if last.state == next.state {
+                ranges.last_mut().expect("the one before").last = next.last;
+                continue;
+            }
+            ranges.push(Range { first, ..next });
+        } else {
+            ranges.push(next);
+        }
+    }
+    ranges
+}
+
+fn write(history: &History, ranges: &[Range], io: &mut Io) -> anyhow::Result<()> {
+    let (Some(low), Some(high)) = (ranges.first(), ranges.last()) else { return Ok(()) };
+    io.line(format_args!("{} {}", history.chain, history.network))?;
+    io.line(format_args!("  {}", bar(ranges, low.first, high.last)))?;
+    for range in ranges {
+        let blocks = count(range.last - range.first + 1, "block");
+        io.line(format_args!(
+            "  {}-{} {} ({blocks})",
+            range.first,
+            range.last,
+            range.state.name()
+        ))?;
+    }
+    Ok(())
+}
+
+/// Each character stands for the same number of heights, and shows the worst of them.
+fn bar(ranges: &[Range], low: u64, high: u64) -> String {
+    let heights = u128::from(high - low) + 1;
+    let width = heights.min(u128::from(BAR));
+    let at = |index: u128| u128::from(low) + heights * index / width;
+    let height = |at: u128| u64::try_from(at).expect("within the heights");
+    let worst = |first: u64, last: u64| {
+        let order = [State::Degraded, State::Missing, State::Present, State::Prunable];
+        let within = |state: &State| {
+            let overlaps = |r: &Range| r.state == *state && r.first <= last && first <= r.last;
+            ranges.iter().any(overlaps)
+        };
+        order.into_iter().find(within).map_or(' ', State::mark)
+    };
+    (0..width).map(|index| worst(height(at(index)), height(at(index + 1) - 1))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn range(first: u64, last: u64, state: State) -> Range {
+        Range { first, last, state }
+    }
+
+    #[test]
+    fn ranges_join_and_gaps_show() {
+        let (here, gone) = (State::Prunable, State::Missing);
+        let stored = vec![
+            range(0, 9, here),
+            range(10, 19, here),
+            range(15, 19, State::Present),
+            range(20, 29, State::Degraded),
+            range(40, 49, here),
+            range(49, 52, here),
+        ];
+        let ranges = joined(stored);
+        let expected = [
+            range(0, 19, here),
+            range(20, 29, State::Degraded),
+            range(30, 39, gone),
+            range(40, 52, here),
+        ];
+        assert_eq!(ranges, expected);
+        assert_eq!(
+            bar(&ranges, 0, 52),
+            format!("{}{}{}{}", "#".repeat(20), "!".repeat(10), ".".repeat(10), "#".repeat(13))
+        );
+        assert_eq!(bar(&[range(7, 7, here)], 7, 7), "#");
+        let wide = [range(0, u64::MAX - 1, here), range(u64::MAX, u64::MAX, gone)];
+        assert_eq!(bar(&wide, 0, u64::MAX), format!("{}.", "#".repeat(59)));
+    }
+}
