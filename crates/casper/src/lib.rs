@@ -8,6 +8,7 @@
 //! (`lmdb`), because liblmdb trusts its file with the process; liblmdb only writes. What is verified, and what cannot be, is in
 //! `docs/chains/casper.md`.
 
+pub mod binary_port;
 mod block;
 mod bytesrepr;
 mod database;

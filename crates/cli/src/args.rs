@@ -43,7 +43,7 @@ pub(crate) enum Command {
     Init(Init),
     /// Run the database and its local nodes until Ctrl-C; other commands then talk to it
     Up(Up),
-    /// As `up`, for redis clients
+    /// As `up`, for redis clients, or for clients of a chain's node
     Serve(Serve),
     /// Run a storage node
     #[command(subcommand)]
@@ -177,6 +177,14 @@ pub(crate) enum Door {
         A pruned node gets blocks back by getblockfrompeer; a new one syncs up to the highest block that has a height here. \
         Served are headers and blocks, nothing else; at most 64 nodes at once.")]
     BitcoinP2p(BitcoinP2p),
+    /// A Casper node's binary port, with its old history from the archive: what is not archived, the node answers
+    #[command(
+        after_help = "Example:\n  prunedb serve casper --upstream 127.0.0.1:7779 --listen 127.0.0.1:7780\n\n\
+        A sidecar that is pointed at it serves blocks that the node has pruned. Answered from the archive: headers, blocks with signatures, transactions \
+        with what executing them did, and their rows. Bodies by their own hash and transfers are the node's to answer. There is no \
+        password: whoever reaches the address can ask, and what is passed on reaches the node."
+    )]
+    Casper(crate::commands::casper::serve::ServeCasper),
 }
 
 #[derive(ClapArgs, Debug, Clone)]

@@ -29,8 +29,11 @@ pub(crate) fn run(
         ensure!(!given, "--secret and --nodes are for a new reader: --reader");
     }
     let doors = match &args.door {
-        None => Doors { resp: Some(args.resp), bitcoin_p2p: None },
-        Some(Door::BitcoinP2p(door)) => Doors { resp: None, bitcoin_p2p: Some(door.clone()) },
+        None => Doors { resp: Some(args.resp), ..Doors::default() },
+        Some(Door::BitcoinP2p(door)) => {
+            Doors { bitcoin_p2p: Some(door.clone()), ..Doors::default() }
+        }
+        Some(Door::Casper(door)) => Doors { casper: Some(door.clone()), ..Doors::default() },
     };
     up::run(&doors, dir, flags, runtime, io)
 }

@@ -1,10 +1,14 @@
 //! `prunedb up` and `prunedb serve`: the database and its local nodes until Ctrl-C, the socket for other commands, and
-//! the doors for redis clients and for Bitcoin nodes.
+//! the doors for redis clients, for Bitcoin nodes and for clients of a Casper node.
 
 use crate::{
     args::{Args, BitcoinP2p},
     bitcoin_p2p::P2pServer,
-    commands::{self, bitcoin::network},
+    commands::{
+        self,
+        bitcoin::network,
+        casper::serve::{BinaryPort, ServeCasper},
+    },
     config::Config,
     control::Server,
     io::{ERROR_CODE, Exit, Io},
@@ -22,10 +26,11 @@ use tokio::{
 };
 
 /// Who is served besides other commands.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Doors {
     pub(crate) resp: Option<SocketAddr>,
     pub(crate) bitcoin_p2p: Option<BitcoinP2p>,
+    pub(crate) casper: Option<ServeCasper>,
 }
 
 pub(crate) fn run(
@@ -51,6 +56,9 @@ pub(crate) fn run(
     });
     let bitcoin = bitcoin.transpose()?;
     let bitcoin_p2p = bitcoin.as_ref().map(|server| server.local_addr().to_string());
+    let casper = doors.casper.as_ref();
+    let casper =
+        casper.map(|door| runtime.block_on(BinaryPort::start(door, &session))).transpose()?;
     // before anybody is told that it is ready
     let stopped = {
         let _inside = runtime.enter();
@@ -69,6 +77,7 @@ pub(crate) fn run(
             "local_ports": ports,
             "resp": resp,
             "bitcoin_p2p": bitcoin_p2p,
+            "casper": casper.as_ref().map(|port| port.address.to_string()),
         }))?;
     } else {
         let lake = session.db.lake();
@@ -87,6 +96,9 @@ pub(crate) fn run(
         if let Some(address) = bitcoin_p2p {
             io.line(format_args!("Bitcoin nodes at {address}"))?;
         }
+        if let Some(port) = &casper {
+            io.line(format_args!("casper clients at {}", port.address))?;
+        }
         io.line(format_args!("ready; Ctrl-C stops"))?;
     }
     io.sink.finish()?;
@@ -104,6 +116,9 @@ pub(crate) fn run(
     }
     if let Some(bitcoin) = bitcoin {
         bitcoin.stop();
+    }
+    if let Some(casper) = casper {
+        runtime.block_on(casper.stop());
     }
     server.stop();
     let session = Arc::into_inner(session).context("every command has ended")?;

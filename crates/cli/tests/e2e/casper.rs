@@ -1,10 +1,13 @@
 //! Casper's history: a real node's file in, off the disk, back, and off the node.
 
-use crate::common::{Folder, corpus, flip_node};
+use crate::common::{Folder, Running, corpus, flip_node};
 use serde_json::Value;
 use std::{
     fs,
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
+    sync::{Arc, Mutex},
 };
 
 /// The file of a real three-validator network, in the folder; `None`, and a line that says so, where the corpus is not there.
@@ -278,4 +281,118 @@ fn coverage_and_verification_of_what_is_stored() {
     folder.run(&["evict"]).exits(0);
     folder.run(&["verify", "--deep"]).exits(1);
     assert_eq!(verify(&[], 0)["blocks"].as_u64(), Some(210), "any p of p+q shards are enough");
+}
+
+/// What it is; request and answer, without their lengths.
+type Frame = (String, Vec<u8>, Vec<u8>);
+
+/// Requests and answers of a real node.
+fn recorded(test: &str) -> Option<Vec<Frame>> {
+    let text =
+        fs::read_to_string(corpus(test)?.join("casper/node-A/binary-port-frames.txt")).unwrap();
+    let frame = |line: &str| -> Vec<u8> {
+        let hex = &line[2..];
+        (4..hex.len() / 2)
+            .map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap())
+            .collect()
+    };
+    let lines: Vec<&str> = text.lines().collect();
+    let frames = lines.chunks(3).map(|three| (three[0].into(), frame(three[1]), frame(three[2])));
+    Some(frames.collect())
+}
+
+fn ask(stream: &mut TcpStream, request: &[u8]) -> Vec<u8> {
+    stream.write_all(&u32::try_from(request.len()).unwrap().to_le_bytes()).unwrap();
+    stream.write_all(request).unwrap();
+    read_frame(stream).unwrap()
+}
+
+fn read_frame(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
+    let mut length = [0; 4];
+    stream.read_exact(&mut length)?;
+    let mut frame = vec![0; u32::from_le_bytes(length) as usize];
+    stream.read_exact(&mut frame)?;
+    Ok(frame)
+}
+
+/// What a node says that has not what is asked for.
+fn not_found(request: &[u8]) -> Vec<u8> {
+    let length = |bytes: usize| u32::try_from(bytes).unwrap().to_le_bytes();
+    [&length(request.len() + 4)[..], &length(request.len()), request, &[1, 0, 0, 0, 0, 0, 0, 0, 0]]
+        .concat()
+}
+
+/// Whether a pruned node has lost it.
+fn history(what: &str) -> bool {
+    !what.contains("unknown")
+        && ["Record/", "BlockHeader", "BlockWith", "/Transaction"]
+            .iter()
+            .any(|word| what.contains(word))
+}
+
+/// A node that has pruned its blocks: knows its own affairs and the errors, and closes each connection after three answers.
+fn pruned_node(frames: Vec<Frame>) -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            for _ in 0..3 {
+                let Ok(request) = read_frame(&mut stream) else { break };
+                let known = frames.iter().find(|(_, recorded, _)| *recorded == request);
+                let (what, answer) = match known {
+                    // history is gone
+                    Some((what, ..)) if history(what) => (what.clone(), not_found(&request)),
+                    Some((what, _, answer)) => (what.clone(), answer.clone()),
+                    None => ("nothing recorded".into(), not_found(&request)),
+                };
+                noted.lock().unwrap().push(what);
+                let length = u32::try_from(answer.len()).unwrap().to_le_bytes();
+                if stream.write_all(&[&length[..], &answer].concat()).is_err() {
+                    break;
+                }
+            }
+        }
+    });
+    (address, asked)
+}
+
+#[test]
+fn a_pruned_node_s_clients_get_its_old_history_byte_for_byte() {
+    let test = "a_pruned_node_s_clients_get_its_old_history_byte_for_byte";
+    let folder = Folder::with_local_nodes("4+2", 6);
+    let Some(frames) = recorded(test) else { return };
+    node_file(&folder, test);
+    folder.run(&["import", "casper", "storage.lmdb"]).exits(0);
+    folder.run(&["evict"]).exits(0);
+    let (node, asked) = pruned_node(frames.clone());
+    let args = ["serve", "casper", "--upstream", &node, "--listen", "127.0.0.1:0"];
+    let mut serving = Running::start(folder.command(&args), "ready");
+    let line = serving.said.lines().find(|line| line.starts_with("casper clients at ")).unwrap();
+    let address = line.trim_start_matches("casper clients at ").to_owned();
+    let mut client = TcpStream::connect(&address).unwrap();
+    // what the node must answer itself, or nobody has: rows of bodies and transfers
+    let of_node = |what: &str| what.contains("BlockBody") || what.contains("Transfer");
+    let mut from_archive = 0;
+    for (what, request, answer) in &frames {
+        asked.lock().unwrap().clear();
+        let got = ask(&mut client, request);
+        if of_node(what) {
+            assert!(got == not_found(request), "{what}");
+        } else {
+            assert!(got == *answer, "{what}");
+        }
+        from_archive += usize::from(asked.lock().unwrap().is_empty());
+    }
+    // headers by hash and height, blocks with signatures, two kinds of rows of them; transactions, their rows and executions
+    assert_eq!(from_archive, 2 + 2 + 2 + 2 + 2 + 2 + 2 + 2, "{frames:?}");
+    // what is no frame ends its client, and no other's
+    let mut broken = TcpStream::connect(&address).unwrap();
+    broken.write_all(&[0xff; 64]).unwrap();
+    assert!(read_frame(&mut broken).is_err());
+    let (_, request, answer) = frames.iter().find(|(what, ..)| what.contains("by height")).unwrap();
+    assert!(ask(&mut client, request) == *answer);
+    assert_eq!(serving.interrupt(), 0);
 }

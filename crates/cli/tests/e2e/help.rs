@@ -11,6 +11,7 @@ const COMMANDS: &[&str] = &[
     "up",
     "serve",
     "serve bitcoin-p2p",
+    "serve casper",
     "node run",
     "node status",
     "access",

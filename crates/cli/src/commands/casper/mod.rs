@@ -4,6 +4,7 @@ pub(crate) mod check;
 pub(crate) mod import;
 pub(crate) mod prune;
 pub(crate) mod restore;
+pub(crate) mod serve;
 
 use crate::{
     io::{Io, Step},
