@@ -28,22 +28,21 @@ pub(crate) fn lock_path(path: &Path) -> PathBuf {
 }
 
 impl NodeLock {
-    /// Takes the lock; `None` if the file is in use. Without a lock file nobody has opened it since it was copied; one that may not
-    /// be written to is nobody's here, too.
+    /// Takes the lock; `None` if the file is in use. Without a lock file nobody has opened it since it was copied; where
+    /// nothing can be written, no node runs.
     pub(crate) fn take(path: &Path) -> io::Result<Option<Self>> {
         let lock = lock_path(path);
         let file = match File::options().read(true).write(true).open(&lock) {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Some(Self { _file: None })),
-            Err(e)
-                if matches!(
-                    e.kind(),
-                    io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
-                ) =>
-            {
+            Err(e) if e.kind() == io::ErrorKind::ReadOnlyFilesystem => {
                 return Ok(Some(Self { _file: None }));
             }
-            Err(e) => return Err(e),
+            Err(e) => {
+                let text =
+                    format!("whether a node has it open cannot be seen: {}: {e}", lock.display());
+                return Err(io::Error::new(e.kind(), text));
+            }
         };
         match fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Some(Self { _file: Some(file) })),
