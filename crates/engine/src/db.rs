@@ -11,7 +11,7 @@ use crate::{
     local::{self, FrameOrder, Kind, LocalFiles},
     manifest::Manifest,
     options::Options,
-    placement::found,
+    placement::{found, unknown},
     progress::{OnProgress, Progress},
     queue::Queue,
     reader::Follower,
@@ -153,7 +153,7 @@ impl Db {
         }
         let domains =
             nodes.iter().map(|node| options.domains.get(node).cloned().unwrap_or_default());
-        let groups = found(lake, options.policy, domains.collect())?;
+        let groups = found(lake, options.policy, &unknown(domains))?;
         let body = HeadBody {
             next_data: 0,
             next_manifest: 0,

@@ -56,6 +56,11 @@ pub(crate) fn candidates(nodes: &[Node], space: &[Option<StoreSpace>]) -> Vec<Ca
     nodes.iter().zip(space).map(candidate).collect()
 }
 
+/// Nodes of a lake to be: nothing is known of them but what fails together.
+pub(crate) fn unknown(domains: impl Iterator<Item = NodeDomains>) -> Vec<Candidate> {
+    domains.map(|domains| Candidate { domains, weight: 1, takes_new: true }).collect()
+}
+
 /// At most `q` slots of a group in one domain of each kind: losing it loses nothing.
 const LIMITS: Limits = Limits {
     slots_per_domain: [u8::MAX; prunedb_placement::DOMAIN_KINDS],
@@ -63,23 +68,22 @@ const LIMITS: Limits = Limits {
     strict: false,
 };
 
-/// The groups of a new lake.
+/// The groups of a new lake, or of a policy that is new to it: one for each node that takes slots.
 ///
 /// # Errors
 /// [`Error::TooFewNodes`] where a shard would have no node of its own.
 pub(crate) fn found(
     lake: LakeId,
     policy: Policy,
-    domains: Vec<NodeDomains>,
+    candidates: &[Candidate],
 ) -> Result<Vec<Group>, Error> {
-    let (needed, given) = (policy.total_shards(), domains.len());
+    let needed = policy.total_shards();
+    let given = candidates.iter().filter(|c| c.takes_new).count();
     if given < needed {
         return Err(Error::TooFewNodes { policy, needed, given });
     }
-    let candidate = |domains| Candidate { domains, weight: 1, takes_new: true };
-    let candidates: Vec<Candidate> = domains.into_iter().map(candidate).collect();
     let mut seats = vec![Seats::vacant(policy); given];
-    elect(lake, &candidates, &mut seats);
+    elect(lake, candidates, &mut seats);
     Ok(seats.iter().filter_map(held_by_all).collect())
 }
 
@@ -236,11 +240,11 @@ mod tests {
     }
 
     fn groups(p: &str, nodes: usize) -> Vec<Group> {
-        found(LAKE, policy(p), vec![NodeDomains::default(); nodes]).unwrap()
+        found(LAKE, policy(p), &candidates(nodes)).unwrap()
     }
 
     fn candidates(nodes: usize) -> Vec<Candidate> {
-        vec![Candidate { domains: NodeDomains::default(), weight: 1, takes_new: true }; nodes]
+        unknown(std::iter::repeat_n(NodeDomains::default(), nodes))
     }
 
     fn at(place: usize) -> NodeDomains {
@@ -254,7 +258,7 @@ mod tests {
             assert_eq!(group.slots.iter().collect::<BTreeSet<_>>().len(), 20);
         }
         assert!((0..24).all(|node| held(&groups, node) == 20));
-        let few = found(LAKE, policy("16+4"), vec![NodeDomains::default(); 19]);
+        let few = found(LAKE, policy("16+4"), &candidates(19));
         assert!(matches!(few, Err(Error::TooFewNodes { needed: 20, given: 19, .. })));
     }
 
@@ -270,14 +274,13 @@ mod tests {
     fn no_domain_has_more_slots_than_a_policy_can_lose() {
         // five places of four nodes each: 4+2 in any one place at most twice
         let domains: Vec<NodeDomains> = (0..20).map(|node| at(node % 5)).collect();
-        let groups = found(LAKE, policy("4+2"), domains.clone()).unwrap();
+        let candidates = unknown(domains.iter().cloned());
+        let groups = found(LAKE, policy("4+2"), &candidates).unwrap();
         let in_place = |group: &Group, place| {
             group.slots.iter().filter(|&&node| domains[node as usize] == at(place)).count()
         };
         assert!(groups.iter().all(|group| (0..5).all(|place| in_place(group, place) <= 2)));
         // a place is lost: its slots go elsewhere, within the limit
-        let mut candidates = candidates(20);
-        candidates.iter_mut().zip(&domains).for_each(|(c, d)| c.domains = d.clone());
         let (moved, stuck) = moves(LAKE, &groups, |node| node % 5 == 3, &candidates, |_, _| true);
         assert_eq!(stuck, 0);
         let mut after = groups.clone();

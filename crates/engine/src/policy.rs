@@ -17,7 +17,7 @@ use crate::{
     lake::{Shards, upload},
     manifest::Retired,
     offload::GENERATION,
-    placement::{beside, found},
+    placement::{beside, candidates, found},
     progress::{Job, OnProgress},
 };
 use prunedb_codec::{CodecVersion, CodedStream, Encoder, MemorySpool, Spool, StreamParams};
@@ -87,8 +87,8 @@ impl Inner {
         self.term()?;
         let mut placement = (*self.lake.placement()).clone();
         if placement.groups.iter().all(|group| group.policy != policy) {
-            let domains = placement.nodes.iter().map(|node| node.domains.clone()).collect();
-            placement.groups.extend(found(self.lake.id, policy, domains)?);
+            let candidates = candidates(&placement.nodes, &self.space());
+            placement.groups.extend(found(self.lake.id, policy, &candidates)?);
             self.change_placement(placement)?;
         }
         self.manifest.update(|state| {

@@ -42,6 +42,10 @@ pub struct Recovered {
 /// So many containers may an old writer have stored after its last head.
 const NUMBERS_AHEAD_MAX: u32 = 1 << 20;
 
+/// A takeover begins the next block of so many terms. The writer that is replaced takes one more term with each start, also
+/// where it then publishes nothing: it must not meet ours, as equal terms fence nobody off.
+const TERMS_OF_A_WRITER: u64 = 0xffff;
+
 impl Db {
     /// Rebuilds manifest and index in empty folders from the lake, and takes the lake over: an old writer is fenced
     /// off with the next write. Data stays in the lake; only footers are read.
@@ -108,8 +112,7 @@ impl Db {
         manifest.update(|state| {
             state.body = Arc::new(body);
             state.head_number = prefix.number;
-            // one more, so that the writer that we replace is fenced off where it takes its next term
-            state.term = Term(prefix.term.0.saturating_add(1));
+            state.term = Term(prefix.term.0 | TERMS_OF_A_WRITER);
             state.head_dirty = false;
             state.next_index = found.next_number(ContainerKind::Index, state.next_index);
         })?;

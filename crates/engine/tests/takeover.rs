@@ -113,3 +113,28 @@ fn a_seed_with_an_old_head_leads_to_the_newest_one() {
     let dir = world.dir.path().join("two");
     check(&world.open_on(World::disk(), &dir).unwrap(), 0, 20, BYTES);
 }
+
+/// A writer takes a term with each start, also where it publishes nothing under it: found by seed 91 of the simulator.
+#[test]
+fn a_takeover_never_meets_the_term_of_a_writer_that_started_again_and_again() {
+    let (world, old) = World::open_new("2+1", 4);
+    fill(&old, 0, 10, 1000);
+    old.flush(&mut quiet()).unwrap();
+    drop(old);
+    // enough nodes to take a term, too few to store anything
+    world.set_offline(&[0, 1], true);
+    for start in 1..3 {
+        let old = world.open().unwrap();
+        fill(&old, start * 10, 10, 1000);
+        old.flush(&mut quiet()).unwrap_err();
+    }
+    let old = world.open().unwrap();
+    old.flush(&mut quiet()).unwrap_err();
+    world.set_offline(&[0, 1], false);
+    let (new, _) = world.recover(&world.dir.path().join("new"), &mut quiet()).unwrap();
+    fill(&new, 100, 10, 1000);
+    new.flush(&mut quiet()).unwrap();
+    let refused = old.flush(&mut quiet()).unwrap_err();
+    assert!(matches!(refused, Error::Fenced { .. }), "{refused}");
+    check(&new, 100, 10, 1000);
+}

@@ -87,11 +87,12 @@ impl Run {
 
     /// A container counts as stored when half of its parity is: of the other half, nodes may be lost before it is healed.
     fn allowance(&self) -> usize {
-        self.world.policy.parity_shards() / 2
+        let least = self.world.policies.iter().copied().map(Policy::parity_shards).min();
+        least.unwrap_or_default() / 2
     }
 
     fn step(&mut self) -> Checked<()> {
-        match self.chance.below(24) {
+        match self.chance.below(26) {
             0..=5 => {
                 let count = 1 + self.chance.below(40);
                 self.world.put(count)
@@ -114,16 +115,29 @@ impl Run {
                     self.world.put(5)?;
                     self.world.flush()?;
                 }
-                self.world.crash_writer(torn);
-                if !self.world.open()? {
-                    self.restore();
-                    self.world.open()?;
-                }
-                Ok(())
+                self.restart_writer(torn)
             }
             20 if self.chance.one_in(2) => {
                 self.restore();
                 self.world.take_over(&mut self.chance)
+            }
+            22 if self.chance.one_in(2) => {
+                let policy = self.chance.pick(&POLICIES).parse().expect("a policy");
+                let is_cut_short = self.chance.one_in(3);
+                if is_cut_short {
+                    self.world.writer.disk.die_after(self.chance.below(300));
+                }
+                self.world.change_policy(policy)?;
+                self.budget = self.budget.min(self.allowance());
+                if is_cut_short {
+                    let torn = self.chance.bits();
+                    self.restart_writer(torn)?;
+                }
+                Ok(())
+            }
+            23 if self.chance.one_in(2) => {
+                let node = usize::try_from(self.chance.below(NODES as u64)).expect("a hundred");
+                self.world.leave(node)
             }
             21 => self.world.verify(Depth::Quick).map(drop),
             _ => {
@@ -132,6 +146,15 @@ impl Run {
                 if self.world.is_calm() { self.heal_fully() } else { Ok(()) }
             }
         }
+    }
+
+    fn restart_writer(&mut self, torn: u64) -> Checked<()> {
+        self.world.crash_writer(torn);
+        if !self.world.open()? {
+            self.restore();
+            self.world.open()?;
+        }
+        Ok(())
     }
 
     /// Something that passes: nodes crash, are slow, hang, or a continent is cut off.
@@ -175,12 +198,13 @@ impl Run {
         self.budget -= 1;
         self.losses += 1;
         let n = usize::try_from(self.chance.below(NODES as u64)).expect("a hundred");
-        let has_spares = self.world.policy.total_shards() + 20 < NODES;
+        let most = self.world.policies.iter().copied().map(Policy::total_shards).max();
+        let has_spares = most.unwrap_or_default() + 20 < NODES;
         let kind = self.chance.below(3);
         let torn = self.chance.bits();
         let mut machine = lock(&self.world.machines[n]);
         match kind {
-            0 if has_spares && self.world.gone.len() < self.world.policy.parity_shards() / 2 => {
+            0 if has_spares && self.world.gone.len() < self.allowance() => {
                 machine.crash(torn);
                 drop(machine);
                 self.world.gone.insert(n);

@@ -49,7 +49,9 @@ pub(crate) struct Writer {
 
 pub(crate) struct World {
     pub(crate) runtime: Arc<Runtime>,
+    /// what new containers have, and what earlier ones may still have
     pub(crate) policy: Policy,
+    pub(crate) policies: Vec<Policy>,
     pub(crate) machines: Vec<Shared<Machine>>,
     pub(crate) net: Shared<Net>,
     pub(crate) writer: Writer,
@@ -87,6 +89,7 @@ impl World {
         let mut world = Self {
             runtime,
             policy,
+            policies: vec![policy],
             machines: machines.collect(),
             net: Arc::new(Mutex::new(net)),
             writer: Writer { disk: FaultyDisk::new(seed), db: None, at: Continent::of(0) },
@@ -367,7 +370,38 @@ impl World {
 
     /// Slots of lost nodes wait until many are lost.
     pub(crate) fn is_lazy(&self) -> bool {
-        self.policy.parity_shards() > 8
+        self.policies.iter().any(|policy| policy.parity_shards() > 8)
+    }
+
+    /// Another policy for everything, as far as the nodes allow it now.
+    pub(crate) fn change_policy(&mut self, policy: Policy) -> Checked<()> {
+        if !self.policies.contains(&policy) {
+            self.policies.push(policy);
+        }
+        let changed = self.db()?.change_policy(policy, &mut |_| {});
+        if matches!(changed, Err(Error::TooFewNodes { .. })) {
+            return Ok(());
+        }
+        if let Some(changed) = self.excused("a change of policy", changed)? {
+            self.note(format_args!("{policy} now, {} coded anew", changed.containers));
+            self.policy = policy;
+        }
+        Ok(())
+    }
+
+    /// A node hands its shards over and goes.
+    pub(crate) fn leave(&mut self, node: usize) -> Checked<()> {
+        let left = self.db()?.leave(&address(node), &mut |_| {});
+        match left {
+            // it left before, or nobody is spare
+            Err(Error::UnknownNode { .. } | Error::NoSpareNode { .. }) => Ok(()),
+            left => {
+                if let Some(left) = self.excused("leaving", left)? {
+                    self.note(format_args!("node {node} left: {} slots", left.moved_slots));
+                }
+                Ok(())
+            }
+        }
     }
 
     /// What an operator does who does not want to wait.

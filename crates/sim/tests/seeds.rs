@@ -35,9 +35,11 @@ fn nothing_acknowledged_is_lost_and_redundancy_comes_back() {
                         records.fetch_add(life.records, Relaxed);
                         losses.fetch_add(life.losses, Relaxed);
                     }
-                    Err(reason) => failed.push(format!(
-                        "{reason}\nagain: PRUNEDB_SIM_FROM={seed} PRUNEDB_SIM_SEEDS=1"
-                    )),
+                    Err(reason) => {
+                        let again = format!("again: PRUNEDB_SIM_FROM={seed} PRUNEDB_SIM_SEEDS=1");
+                        eprintln!("{reason}\n{again}");
+                        failed.push(format!("{reason}\n{again}"));
+                    }
                 }
             }
         };
