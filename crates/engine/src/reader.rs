@@ -272,7 +272,7 @@ impl Inner {
             self.manifest.follow(new, |state| state.body = Arc::new(body))?;
             job.did(new.len() as u64, reference.stream.id);
         }
-        Ok(())
+        self.index_late()
     }
 
     /// What a manifest container repeats must be what we have.
@@ -301,7 +301,15 @@ impl Inner {
             }
             let container = Container::new((**entry).clone())
                 .map_err(|reason| Error::Codec { container: entry.stream.id, reason })?;
-            insert_footer(&self.index, number, &self.lake_footer(&Arc::new(container))?);
+            match self.lake_footer(&Arc::new(container)) {
+                Ok(footer) => insert_footer(&self.index, number, &footer),
+                // it may have been coded anew since, and a later edit names the shards that it has now
+                Err(Error::Lost { .. }) => {
+                    self.manifest.set_unindexed(number, true)?;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
             late |= number < self.index.covered();
             next = next.max(number.saturating_add(1));
             if self.index_is_large() {
@@ -311,6 +319,26 @@ impl Inner {
         }
         if late {
             self.index.flush(next)?;
+        }
+        Ok(())
+    }
+}
+
+impl Inner {
+    /// Adds the records of containers whose footer could not be read when their edit came.
+    fn index_late(&self) -> Result<(), Error> {
+        for number in self.manifest.unindexed() {
+            let Some(container) = self.manifest.container(ContainerId::data(number))? else {
+                continue;
+            };
+            match self.lake_footer(&container) {
+                Ok(footer) => insert_footer(&self.index, number, &footer),
+                // a key that may be in it is answered with an error
+                Err(Error::Lost { .. }) => continue,
+                Err(error) => return Err(error),
+            }
+            self.index.flush(self.manifest.last_container()?.map_or(0, |last| last + 1))?;
+            self.manifest.set_unindexed(number, false)?;
         }
         Ok(())
     }
