@@ -41,9 +41,21 @@ pub(crate) const ERROR_CODE: u8 = 2;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Step {
     pub(crate) what: String,
+    /// bytes; 0 for work that is not counted in bytes
     pub(crate) done: u64,
     /// bytes in all; 0: not known
     pub(crate) total: u64,
+}
+
+impl Step {
+    /// Of a job that is counted in things other than bytes.
+    pub(crate) fn counted(what: &str, done: u64, total: u64) -> Self {
+        let what = match total {
+            0 => what.to_owned(),
+            _ => format!("{what}: {done} of {total}"),
+        };
+        Self { what, done: 0, total: 0 }
+    }
 }
 
 /// Where a command's output goes.

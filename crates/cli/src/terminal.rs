@@ -11,6 +11,8 @@ use std::{
 /// Without a terminal, a job says so often how far it is.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 const BAR: &str = "{msg:28} {bar:30} {decimal_bytes:>9}/{decimal_total_bytes:9} {decimal_bytes_per_sec:>11} {eta:>4}";
+/// For work that is not counted in bytes.
+const WORKING: &str = "{msg} {spinner}";
 const SPINNER: &str = "{msg:28} {spinner} {decimal_bytes:>9} {decimal_bytes_per_sec:>11}";
 
 /// Nobody reads our stdout any more, as in `prunedb kv scan | head`: no failure of ours.
@@ -46,7 +48,11 @@ impl Terminal {
         if self.bar.as_ref().is_none_or(|(of, _)| of != job) {
             self.clear();
             let bar = ProgressBar::with_draw_target(Some(step.total), ProgressDrawTarget::stderr());
-            let template = if step.total > 0 { BAR } else { SPINNER };
+            let template = match (step.done, step.total) {
+                (0, 0) => WORKING,
+                (_, 0) => SPINNER,
+                _ => BAR,
+            };
             let style =
                 ProgressStyle::with_template(template).expect("a template known to be good");
             bar.set_style(style.progress_chars("=> "));
@@ -84,8 +90,9 @@ impl Sink for Terminal {
         } else if Instant::now() >= self.line_due {
             self.line_due = Instant::now() + LINE_EVERY;
             let Step { what, done, total } = step;
-            match total {
-                0 => eprintln!("{what}: {}", ByteSize(done)),
+            match (done, total) {
+                (0, 0) => eprintln!("{what}"),
+                (_, 0) => eprintln!("{what}: {}", ByteSize(done)),
                 _ => eprintln!("{what}: {} of {}", ByteSize(done), ByteSize(total)),
             }
         }

@@ -36,7 +36,7 @@ pub(super) fn run(args: &BenchScale, io: &mut Io) -> anyhow::Result<Exit> {
     let runtime = runtime.context("cannot start threads")?;
     let dir = args.dir.as_ref().map_or_else(std::env::temp_dir, |dir| io.path(dir));
     let mut step = |what: &str, done: u64, total: u64| {
-        io.sink.step(Step { what: what.into(), done, total });
+        io.sink.step(Step::counted(what, done, total));
     };
     let measured = scale(&dir, &args.keys, runtime.handle(), &mut step)?;
     if io.json {

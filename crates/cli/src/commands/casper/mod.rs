@@ -52,7 +52,7 @@ pub(super) fn step(io: &mut Io, what: &str, progress: &Progress) {
         _ => "restore",
     };
     let (done, total) = (progress.blocks_done, progress.blocks_total);
-    io.sink.step(Step { what: format!("{verb} blocks of {what}"), done, total });
+    io.sink.step(Step::counted(&format!("{verb} blocks of {what}"), done, total));
 }
 
 /// An error of the chain's adapter, with the file and what to do about it.

@@ -59,7 +59,7 @@ pub(crate) fn run(args: &PruneCasper, session: &Session, io: &mut Io) -> anyhow:
     }
     let archive = DbArchive::new(session.db.clone(), Arc::clone(&io.cancelled));
     let archived = pruning.compare(&archive, &verifier, &mut |done, total| {
-        io.sink.step(Step { what: "compare blocks with the archive".into(), done, total });
+        io.sink.step(Step::counted("compare blocks with the archive", done, total));
     });
     let archived = archived.map_err(explained)?;
     // every container with one of them must be safe in the lake
