@@ -137,6 +137,17 @@ pub enum Fault {
         /// where its block should be
         blocks: FileName,
     },
+    /// The coinbase says another height.
+    #[error("its coinbase says {}, it stands at {expected}", found.map_or("no height".into(), |found| format!("height {found}")))]
+    Height {
+        /// its place
+        expected: u64,
+        /// in the coinbase
+        found: Option<u64>,
+    },
+    /// Undo data of another block.
+    #[error("its undo data spends other numbers of coins than the block")]
+    Undo,
     /// A record of the store is not there.
     #[error("it is missing")]
     Missing,
@@ -147,7 +158,7 @@ pub enum Fault {
         bytes: u64,
     },
     /// The block under a key is another one.
-    #[error("it is block {found}, expected {expected}")]
+    #[error("it is {found}, expected {expected}")]
     Hash {
         /// by its key
         expected: Hash,

@@ -20,6 +20,7 @@ mod query;
 mod tables;
 mod target;
 mod undo;
+mod verifier;
 mod wire;
 
 pub use block::{BLOCK_BYTES_MAX, Block, HEADER_BYTES, Header, Transaction};
@@ -29,5 +30,6 @@ pub use files::{FileKind, FileName, Folder, NotAFileName, XorKey};
 pub use hash::{Hash, HashError, sha256d};
 pub use import::{FileReport, ImportOptions, ImportReport, Progress, Stage, import_folder};
 pub use network::{Network, NetworkError};
-pub use query::{BlockId, BlockIdError, History, StoredBlock};
-pub use tables::{FileRecord, Tables, TxLocation};
+pub use query::{BlockId, BlockIdError, History, StoredBlock, StoredTransaction};
+pub use tables::{FileRecord, Tables};
+pub use verifier::BitcoinVerifier;

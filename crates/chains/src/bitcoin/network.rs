@@ -99,6 +99,15 @@ impl Network {
         self.facts().genesis.parse().expect("64 hex digits")
     }
 
+    /// From this height on every coinbase begins with its height (BIP 34).
+    pub(crate) const fn coinbase_heights_from(self) -> u64 {
+        match self {
+            Self::Mainnet => 227_931,
+            Self::Testnet3 => 21_111,
+            Self::Testnet4 | Self::Signet | Self::Regtest => 1,
+        }
+    }
+
     /// The easiest target that a block may have.
     pub(crate) fn limit(self) -> Target {
         Target::of_bits(self.facts().limit).expect("a target")

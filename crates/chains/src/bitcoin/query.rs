@@ -1,14 +1,14 @@
 //! Blocks, undo data and transactions out of the store, checked against their keys.
 
 use super::{
-    block::{HEADER_BYTES, Header},
+    block::{Block, HEADER_BYTES, Header},
     error::{BitcoinError, Fault},
     files::FileName,
     hash::{Hash, sha256d},
     network::Network,
-    tables::{FileRecord, Tables, TxLocation, VERSIONS_MAX},
+    tables::{FileRecord, Tables, VERSIONS_MAX},
 };
-use crate::archive::Archive;
+use crate::{archive::Archive, contract::TransactionPlace};
 use std::{borrow::Cow, str::FromStr};
 
 /// Files asked for at once.
@@ -49,21 +49,33 @@ pub struct StoredBlock {
     pub bytes: Vec<u8>,
 }
 
+/// A stored transaction.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StoredTransaction {
+    /// its height, and its index in the block
+    pub place: TransactionPlace,
+    /// its block
+    pub block: Hash,
+    /// all of it, with witnesses
+    pub bytes: Vec<u8>,
+}
+
 /// The history of one network in a store.
 #[derive(Debug)]
 pub struct History<'a, A: ?Sized> {
     archive: &'a A,
+    network: Network,
     tables: Cow<'a, Tables>,
 }
 
 impl<'a, A: Archive + ?Sized> History<'a, A> {
     /// What is stored of a network.
     pub fn new(archive: &'a A, network: Network) -> Self {
-        Self { archive, tables: Cow::Owned(Tables::of(network)) }
+        Self { archive, network, tables: Cow::Owned(Tables::of(network)) }
     }
 
-    pub(crate) fn of(archive: &'a A, tables: &'a Tables) -> Self {
-        Self { archive, tables: Cow::Borrowed(tables) }
+    pub(crate) fn of(archive: &'a A, network: Network, tables: &'a Tables) -> Self {
+        Self { archive, network, tables: Cow::Borrowed(tables) }
     }
 
     /// The header of the block at a height.
@@ -162,20 +174,27 @@ impl<'a, A: Archive + ?Sized> History<'a, A> {
         Ok(self.archive.get(&self.tables.side_undo, &block.header.hash.0)?)
     }
 
-    /// A transaction of the chain, and where it is.
+    /// A transaction of the chain: where it is, its block, and its bytes.
     ///
     /// # Errors
-    /// Those of the store, and a record that is not what its key says.
-    pub fn transaction(&self, txid: Hash) -> Result<Option<(TxLocation, Vec<u8>)>, BitcoinError> {
-        let table = &self.tables.tx;
+    /// Those of the store, and a block that is damaged or has another transaction there.
+    pub fn transaction(&self, txid: Hash) -> Result<Option<StoredTransaction>, BitcoinError> {
+        let table = &self.tables.tx_hash;
         let Some(value) = self.archive.get(table, &txid.0)? else { return Ok(None) };
         let damaged = |fault| BitcoinError::stored(table, txid, fault);
         let form = Fault::Form { bytes: value.len() as u64 };
-        let at = TxLocation::from_bytes(&value).ok_or_else(|| damaged(form.clone()))?;
-        let block = self.block_at(at.height, None)?.ok_or_else(|| damaged(Fault::Missing))?;
-        let (start, length) = (at.offset as usize, at.bytes as usize);
-        let bytes = block.bytes.get(start..start.saturating_add(length));
-        Ok(Some((at, bytes.ok_or_else(|| damaged(form))?.to_vec())))
+        let place = TransactionPlace::from_bytes(&value).ok_or_else(|| damaged(form))?;
+        let block = self.block_at(place.height, None)?.ok_or_else(|| damaged(Fault::Missing))?;
+        let walked = Block::verified(&block.bytes, self.network).map_err(damaged)?;
+        let listed = walked.transactions.get(place.index as usize);
+        let found = listed.map(|transaction| transaction.txid).unwrap_or_default();
+        match listed.filter(|_| found == txid) {
+            Some(transaction) => {
+                let bytes = block.bytes[transaction.bytes.clone()].to_vec();
+                Ok(Some(StoredTransaction { place, block: block.header.hash, bytes }))
+            }
+            None => Err(damaged(Fault::Hash { expected: txid, found })),
+        }
     }
 
     /// Imported files, each with its newest record.
@@ -240,9 +259,9 @@ pub(crate) fn stored_height<A: Archive + ?Sized>(
     tables: &Tables,
     hash: Hash,
 ) -> Result<Option<u64>, BitcoinError> {
-    let Some(value) = archive.get(&tables.height, &hash.0)? else { return Ok(None) };
+    let Some(value) = archive.get(&tables.block_hash, &hash.0)? else { return Ok(None) };
     let height = value[..].try_into().map(u64::from_be_bytes).map_err(|_| {
-        BitcoinError::stored(&tables.height, hash, Fault::Form { bytes: value.len() as u64 })
+        BitcoinError::stored(&tables.block_hash, hash, Fault::Form { bytes: value.len() as u64 })
     })?;
     Ok(Some(height))
 }

@@ -5,8 +5,8 @@
 //! block                             sequence  height                 the block, as the node stores and sends it
 //! undo                              sequence  height                 its undo data, without the checksum
 //! header                            sequence  height                 its first 80 bytes, to be had without the block
-//! height                            keyed     block hash             height, u64 big-endian
-//! tx                                keyed     transaction id         TxLocation, below
+//! block-hash                        keyed     block hash             height, u64 big-endian
+//! tx-hash                           keyed     transaction id         height, u64 big-endian; index, u32 big-endian
 //! side-block                        keyed     block hash             a block without a height: of an abandoned branch, or
 //!                                                                    too near the tip to have its place for ever
 //! side-undo                         keyed     block hash             its undo data
@@ -36,8 +36,8 @@ pub struct Tables {
     pub block: String,
     pub undo: String,
     pub header: String,
-    pub height: String,
-    pub tx: String,
+    pub block_hash: String,
+    pub tx_hash: String,
     pub side_block: String,
     pub side_undo: String,
     pub blk: String,
@@ -53,8 +53,8 @@ impl Tables {
             block: name("block"),
             undo: name("undo"),
             header: name("header"),
-            height: name("height"),
-            tx: name("tx"),
+            block_hash: name("block-hash"),
+            tx_hash: name("tx-hash"),
             side_block: name("side-block"),
             side_undo: name("side-undo"),
             blk: name("blk"),
@@ -69,37 +69,6 @@ impl Tables {
             FileKind::Blk => &self.blk,
             FileKind::Rev => &self.rev,
         }
-    }
-}
-
-/// Where a transaction is: height u64, offset in the block u32, length u32, all big-endian.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct TxLocation {
-    /// its block
-    pub height: u64,
-    /// where it begins in the block
-    pub offset: u32,
-    /// its length
-    pub bytes: u32,
-}
-
-impl TxLocation {
-    /// The stored form.
-    pub fn to_bytes(self) -> [u8; 16] {
-        let Self { height, offset, bytes } = self;
-        let all = u128::from(height) << 64 | u128::from(offset) << 32 | u128::from(bytes);
-        all.to_be_bytes()
-    }
-
-    /// Reads the stored form.
-    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let (height, rest) = bytes.split_first_chunk()?;
-        let (offset, bytes) = rest.split_first_chunk()?;
-        Some(Self {
-            height: u64::from_be_bytes(*height),
-            offset: u32::from_be_bytes(*offset),
-            bytes: u32::from_be_bytes(bytes.try_into().ok()?),
-        })
     }
 }
 
@@ -225,9 +194,6 @@ mod tests {
 
     #[test]
     fn values_are_read_as_they_were_written() {
-        let at = TxLocation { height: 1 << 40 | 7, offset: 81, bytes: 3_999_000 };
-        assert_eq!(TxLocation::from_bytes(&at.to_bytes()), Some(at));
-        assert_eq!(TxLocation::from_bytes(&[0; 15]), None);
         for xor in [None, Some(XorKey::default()), Some(XorKey([1, 2, 3, 4, 5, 6, 7, 8]))] {
             let record = FileRecord { xor, layout_chunks: 3, file_bytes: 1 << 33, sha256: [9; 32] };
             assert_eq!(FileRecord::from_bytes(&record.to_bytes()), Some(record));

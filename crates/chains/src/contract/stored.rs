@@ -13,11 +13,13 @@ pub struct TransactionPlace {
 }
 
 impl TransactionPlace {
-    fn to_bytes(self) -> Vec<u8> {
+    /// The stored form.
+    pub(crate) fn to_bytes(self) -> Vec<u8> {
         [&self.height.to_be_bytes()[..], &self.index.to_be_bytes()].concat()
     }
 
-    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+    /// Reads the stored form.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (height, index) = bytes.split_first_chunk()?;
         let index = u32::from_be_bytes(index.try_into().ok()?);
         Some(Self { height: u64::from_be_bytes(*height), index })

@@ -51,8 +51,9 @@ fn a_node_s_blocks_are_what_it_reported_itself() {
         assert_eq!(history.undo(&block).unwrap().is_some(), height > 0);
         assert_eq!(walked.transactions.len(), undone.as_array().unwrap().len() + 1);
         for transaction in walked.transactions {
-            let (at, bytes) = history.transaction(transaction.txid).unwrap().unwrap();
-            assert_eq!((at.height, &bytes[..]), (height, &block.bytes[transaction.bytes]));
+            let stored = history.transaction(transaction.txid).unwrap().unwrap();
+            assert_eq!((stored.place.height, stored.block), (height, block.header.hash));
+            assert_eq!(stored.bytes, block.bytes[transaction.bytes]);
         }
     }
     for tip in reported["chaintips"].as_array().unwrap() {

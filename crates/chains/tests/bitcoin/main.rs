@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod common;
+mod conformance;
 mod corpus;
 mod p2p;
 mod round_trip;

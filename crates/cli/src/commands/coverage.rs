@@ -26,7 +26,7 @@ const PAGE: usize = 256;
     A range is prunable when its container is in the lake, was read back and compared, all its shards are there now, and the container after it is closed.\n\
     Exits with 1 if something is missing between the first and the last height, or at risk.")]
 pub(crate) struct Coverage {
-    /// Chain: ethereum or casper [default: all that are stored]
+    /// Chain: bitcoin, casper or ethereum [default: all that are stored]
     #[arg(value_name = "CHAIN")]
     chain: Option<String>,
     /// Network [default: all that are stored]

@@ -4,7 +4,8 @@ use crate::{io::Io, session::Session, text::count};
 use prunedb_engine::{ContainerPlace, ContainerStatus, Db, Depth, Verified};
 
 /// Each chain, and the table that has a record of every block.
-const CHAINS: [(&str, &str); 2] = [("ethereum", "block"), ("casper", "header")];
+const CHAINS: [(&str, &str); 3] =
+    [("ethereum", "block"), ("casper", "header"), ("bitcoin", "block")];
 
 /// A network whose history is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! `prunedb verify CHAIN --range A..B`: what is stored of a chain, against what the chain itself promises.
 
-use super::{casper, ethereum};
+use super::{bitcoin, casper, ethereum};
 use crate::{
     archive::DbArchive,
     args,
@@ -10,6 +10,7 @@ use crate::{
 };
 use anyhow::{Context, ensure};
 use prunedb_chains::{
+    bitcoin::BitcoinVerifier,
     contract::{ChainError, ChainVerifier, verify_range},
     ethereum::EthereumVerifier,
 };
@@ -27,6 +28,8 @@ pub(crate) enum Chain {
     Ethereum,
     /// hashes; roots of approvals; signatures
     Casper,
+    /// proof of work, Merkle root, witness commitment; from `roots` on, undo data
+    Bitcoin,
 }
 
 /// `A..B`: from A to B, both included; `A..` and `..B` are open.
@@ -59,6 +62,11 @@ pub(super) fn run(
         Chain::Casper => {
             let verifier = casper::verifier(&session.db, args.network.as_deref())?;
             verify(&verifier, args, session, io)
+        }
+        Chain::Bitcoin => {
+            let network = args.network.as_deref().map(str::parse).transpose()?;
+            let network = bitcoin::network(&session.db, network)?;
+            verify(&BitcoinVerifier::new(network), args, session, io)
         }
     }
 }

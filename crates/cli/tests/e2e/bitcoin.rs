@@ -34,6 +34,9 @@ fn a_node_s_files_come_back_bit_for_bit_from_sixteen_of_twenty() {
             (&"regtest".into(), &blocks.into())
         );
         assert_eq!(imported["last_height"], tip);
+        let covered = folder.json(&["coverage", "bitcoin"]);
+        let range = &covered["histories"][0]["ranges"];
+        assert_eq!((&range[0]["first"], &range[0]["last"]), (&0.into(), &tip.into()));
         folder.run(&["evict"]).exits(0);
         assert_eq!(folder.status()["local_data_bytes"], 0);
         for node in [1, 7, 12, 20] {
@@ -45,6 +48,9 @@ fn a_node_s_files_come_back_bit_for_bit_from_sixteen_of_twenty() {
             folder.json(&args)["files_skipped"],
             imported["files"].as_array().unwrap().len()
         );
+
+        let verified = folder.json(&["verify", "bitcoin", "--range", "..", "--level", "roots"]);
+        assert_eq!((&verified["blocks"], &verified["gap_count"]), (&(tip + 1).into(), &0.into()));
 
         let tip = tip.to_string();
         let block = folder.json(&["get", "bitcoin", "block", &tip]);

@@ -7,9 +7,7 @@ use super::{
         files::{FileKind, FileName, Piece, Records},
         hash::{Hash, sha256d},
         query::{History, latest, stored_height},
-        tables::{
-            FileRecord, LAYOUT_CHUNK_BYTES, Segment, Tables, TxLocation, VERSIONS_MAX, layout_key,
-        },
+        tables::{FileRecord, LAYOUT_CHUNK_BYTES, Segment, Tables, VERSIONS_MAX, layout_key},
     },
     FileReport, Import, Stage,
     verify::{BlockFacts, Part, Verified},
@@ -17,6 +15,7 @@ use super::{
 use crate::{
     archive::{Archive, Record},
     bitcoin::{block::HEADER_BYTES, chain::Headers},
+    contract::TransactionPlace,
 };
 use std::collections::HashMap;
 
@@ -90,7 +89,8 @@ impl<A: Archive + ?Sized> Import<'_, A> {
             let Part::Record(BlockFacts { hash: found, height: Some(height), .. }) = part else {
                 continue;
             };
-            let stored = History::of(self.archive, &self.tables).header(*height)?;
+            let stored =
+                History::of(self.archive, self.folder.network, &self.tables).header(*height)?;
             let Some(Header { hash: stored, .. }) = stored else { continue };
             if stored != *found {
                 return Err(BitcoinError::Contradicts { height: *height, stored, found: *found });
@@ -152,17 +152,16 @@ impl<A: Archive + ?Sized> Import<'_, A> {
         let mut records = Vec::with_capacity(3 + transactions.len());
         records.push(Record::sequence(&tables.block, height, bytes));
         records.push(Record::sequence(&tables.header, height, &bytes[..HEADER_BYTES]));
-        records.push(Record::keyed(&tables.height, &hash.0[..], at.to_vec()));
+        records.push(Record::keyed(&tables.block_hash, &hash.0[..], at.to_vec()));
         for (index, transaction) in transactions.iter().enumerate() {
             let txid = transaction.txid;
             // before heights were in coinbases, two of them had the ids of older ones
             let repeated =
-                index == 0 && !says_height && self.archive.get(&tables.tx, &txid.0)?.is_some();
+                index == 0 && !says_height && self.archive.get(&tables.tx_hash, &txid.0)?.is_some();
             if !repeated {
-                let small = |n: usize| u32::try_from(n).expect("a block is shorter than 4 GB");
-                let (offset, bytes) = (transaction.bytes.start, transaction.bytes.len());
-                let at = TxLocation { height, offset: small(offset), bytes: small(bytes) };
-                records.push(Record::keyed(&tables.tx, txid.0.to_vec(), at.to_bytes().to_vec()));
+                let index = u32::try_from(index).expect("fewer than bytes of a block");
+                let place = TransactionPlace { height, index }.to_bytes();
+                records.push(Record::keyed(&tables.tx_hash, txid.0.to_vec(), place));
             }
         }
         self.archive.put(&records)?;

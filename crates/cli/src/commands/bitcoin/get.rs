@@ -90,25 +90,19 @@ fn transaction(
     network: Network,
     io: &mut Io,
 ) -> anyhow::Result<Exit> {
-    let Some((at, bytes)) = history.transaction(get.txid).map_err(explained)? else {
+    let Some(stored) = history.transaction(get.txid).map_err(explained)? else {
         return absent(&format!("transaction {}", get.txid), network, io);
     };
-    let block = history.block(BlockId::Height(at.height)).map_err(explained)?;
-    let block = block.context("its block is gone")?;
-    let walked = verified(&block, network)?;
-    let listed = walked.transactions.iter().any(|transaction| {
-        transaction.txid == get.txid && transaction.bytes.start == at.offset as usize
-    });
-    anyhow::ensure!(listed, "transaction {}: not where the index has it", get.txid);
     if get.how.raw {
-        io.data(&bytes)?;
+        io.data(&stored.bytes)?;
     } else {
         io.json(&json!({
             "txid": get.txid.to_string(),
-            "blockhash": block.header.hash.to_string(),
-            "height": at.height,
-            "size": bytes.len(),
-            "hex": hex(&bytes),
+            "blockhash": stored.block.to_string(),
+            "height": stored.place.height,
+            "index": stored.place.index,
+            "size": stored.bytes.len(),
+            "hex": hex(&stored.bytes),
         }))?;
     }
     Ok(Exit::Done)
