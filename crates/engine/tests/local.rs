@@ -236,15 +236,22 @@ fn nothing_is_evicted_that_no_head_names_and_a_failed_publication_is_repeated() 
     world.container_bytes = 200_000;
     world.create().unwrap();
     let db = world.open().unwrap();
-    // six slots of some groups answer, but the head needs six of eight nodes
-    world.set_offline(&[6, 7], true);
     fill(&db, 0, 100, 20_000);
-    assert!(db.offload_next().unwrap().is_some());
-    world.set_offline(&[5], true);
+    // two nodes without which the first container's group has enough slots; the head needs six of eight nodes
+    let pairs = (1..8).flat_map(|b| (0..b).map(move |a| [a, b]));
+    let offloads_without = |pair: &[usize; 2]| {
+        world.set_offline(pair, true);
+        let offloaded = db.offload_next().is_ok_and(|container| container.is_some());
+        world.set_offline(pair, offloaded);
+        offloaded
+    };
+    let pair = pairs.into_iter().find(offloads_without).unwrap();
+    let third = (0..8).find(|node| !pair.contains(node)).unwrap();
+    world.set_offline(&[third], true);
     let db = db.with_background();
     std::thread::sleep(std::time::Duration::from_millis(1500));
     assert!(world.dir.path().join("data/d0000000000.sealed").exists());
-    world.set_offline(&[5, 6, 7], false);
+    world.set_offline(&[pair[0], pair[1], third], false);
     for _ in 0..200 {
         if db.status().unwrap().waiting_offload == 0
             && !world.dir.path().join("data/d0000000000.sealed").exists()
