@@ -48,10 +48,12 @@ pub(crate) fn show_bytes(bytes: &[u8]) -> String {
 
 /// Bytes as hex with `0x`.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::from("0x"), |mut text, byte| {
-        text.push_str(&format!("{byte:02x}"));
-        text
-    })
+    format!("0x{}", hex_digits(bytes))
+}
+
+/// Bytes as hex.
+pub(crate) fn hex_digits(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A table's kind, for JSON.

@@ -2,6 +2,7 @@
 
 use super::{files::FileName, hash::Hash, network::Network};
 use crate::archive::ArchiveError;
+use prunedb_core::Digest;
 use std::{fmt, io, path::PathBuf};
 
 /// Where something is: `blk00003.dat, record 12 at byte 34567 (block 2011)`.
@@ -201,7 +202,7 @@ pub enum BitcoinError {
         fault: Box<Fault>,
     },
     /// No block files.
-    #[error("{} has no blk00000.dat or the like: name the folder `blocks` of a node", path.display())]
+    #[error("{} is no folder with blk00000.dat or the like: name the folder `blocks` of a node", path.display())]
     NoFiles {
         /// the folder
         path: PathBuf,
@@ -217,6 +218,14 @@ pub enum BitcoinError {
     /// `xor.dat` is no key.
     #[error("{}: {bytes} bytes, a key has 8", path.display())]
     XorKey {
+        /// the file
+        path: PathBuf,
+        /// its length
+        bytes: u64,
+    },
+    /// Too short to tell whose it is.
+    #[error("{} has {bytes} bytes: a block file begins with a record", path.display())]
+    TooShort {
         /// the file
         path: PathBuf,
         /// its length
@@ -295,9 +304,9 @@ pub enum BitcoinError {
         /// the file
         file: FileName,
         /// of the imported file
-        expected: String,
+        expected: Digest,
         /// of what was written
-        found: String,
+        found: Digest,
     },
 }
 

@@ -11,10 +11,11 @@ use super::{
     undo,
 };
 use crate::archive::Archive;
+use prunedb_core::Digest;
 use sha2::{Digest as _, Sha256};
 use std::{
     fs::File,
-    io::{BufReader, BufWriter, Read as _, Write},
+    io::{self, BufReader, BufWriter, Read as _, Write},
     path::{Path, PathBuf},
 };
 
@@ -75,7 +76,12 @@ fn write_xor_key(path: &Path, key: [u8; 8]) -> Result<(), BitcoinError> {
     match std::fs::read(path) {
         Ok(found) if found == key => Ok(()),
         Ok(_) => Err(BitcoinError::Exists { path: path.to_owned() }),
-        Err(_) => std::fs::write(path, key).map_err(BitcoinError::io(path)),
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(BitcoinError::io(path)(e)),
+        Err(_) => {
+            let unfinished = path.with_extension("dat.unfinished");
+            std::fs::write(&unfinished, key).map_err(BitcoinError::io(&unfinished))?;
+            std::fs::rename(&unfinished, path).map_err(BitcoinError::io(path))
+        }
     }
 }
 
@@ -139,7 +145,7 @@ impl<A: Archive + ?Sized> Export<'_, A> {
         let found = sink.finish()?;
         if found != sha256 {
             std::fs::remove_file(&unfinished).map_err(BitcoinError::io(&unfinished))?;
-            let (expected, found) = (hex(&sha256), hex(&found));
+            let (expected, found) = (Digest(sha256), Digest(found));
             return Err(BitcoinError::ExportDiffers { file: self.name, expected, found });
         }
         std::fs::rename(&unfinished, &path).map_err(BitcoinError::io(&path))?;
@@ -219,8 +225,4 @@ fn hash_file(path: &Path) -> Result<[u8; 32], BitcoinError> {
         }
         sha256.update(&buffer[..count]);
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -20,7 +20,7 @@ use sha2::{Digest as _, Sha256};
 use std::{
     fmt,
     fs::File,
-    io::{BufReader, Read as _, Seek as _, SeekFrom},
+    io::{BufReader, ErrorKind, Read as _, Seek as _, SeekFrom},
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -132,7 +132,13 @@ impl Folder {
     /// No block files, another network than asked for, a key that is none, and those of the disk.
     pub fn open(path: &Path, asked: Option<Network>) -> Result<Self, BitcoinError> {
         let (mut blk, mut rev) = (Vec::new(), Vec::new());
-        for entry in std::fs::read_dir(path).map_err(BitcoinError::io(path))? {
+        let entries = match std::fs::read_dir(path) {
+            Err(e) if e.kind() == ErrorKind::NotADirectory => {
+                return Err(BitcoinError::NoFiles { path: path.to_owned() });
+            }
+            entries => entries.map_err(BitcoinError::io(path))?,
+        };
+        for entry in entries {
             let name = entry.map_err(BitcoinError::io(path))?.file_name();
             match name.to_str().map(FileName::from_str) {
                 Some(Ok(FileName { kind: FileKind::Blk, number })) => blk.push(number),
@@ -157,7 +163,13 @@ impl Folder {
         let name = path.join(file.to_string());
         let mut found = [0; 4];
         let mut first = File::open(&name).map_err(BitcoinError::io(&name))?;
-        first.read_exact(&mut found).map_err(BitcoinError::io(&name))?;
+        first.read_exact(&mut found).map_err(|source| match source.kind() {
+            ErrorKind::UnexpectedEof => BitcoinError::TooShort {
+                path: name.clone(),
+                bytes: first.metadata().map_or(0, |file| file.len()),
+            },
+            _ => BitcoinError::io(&name)(source),
+        })?;
         xor.unwrap_or_default().apply(0, &mut found);
         let network =
             Network::of_magic(found).ok_or(BitcoinError::UnknownNetwork { file, found })?;
@@ -206,7 +218,7 @@ impl Folder {
 fn read_xor_key(path: &Path) -> Result<Option<XorKey>, BitcoinError> {
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(BitcoinError::io(path)(e)),
     };
     let key = bytes[..]

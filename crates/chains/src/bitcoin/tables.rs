@@ -207,6 +207,26 @@ mod tests {
         assert_eq!((read, rest), (all.to_vec(), &[][..]));
     }
 
+    /// The bytes that stores hold already.
+    #[test]
+    fn stored_forms_stay() {
+        let xor = Some(XorKey([0xa0, 0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7]));
+        let record = FileRecord { xor, layout_chunks: 2, file_bytes: 0x0102_0304, sha256: [9; 32] };
+        let mut expected = vec![1, 1, 0, 0, 2, 0, 0, 0];
+        expected.extend(0xa0..=0xa7);
+        expected.extend([4, 3, 2, 1, 0, 0, 0, 0]);
+        expected.extend([9; 32]);
+        assert_eq!(record.to_bytes()[..], expected);
+        let written = |segment: Segment<'_>| {
+            let mut out = Vec::new();
+            segment.write(&mut out);
+            out
+        };
+        assert_eq!(written(Segment::Record(Hash([7; 32]))), [&[1][..], &[7; 32]].concat());
+        assert_eq!(written(Segment::Zeros(0x0102)), [2, 2, 1, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(written(Segment::Verbatim(b"xy")), [3, 2, 0, 0, 0, b'x', b'y']);
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..100)) {

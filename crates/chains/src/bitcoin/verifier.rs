@@ -1,7 +1,7 @@
 //! Bitcoin's blocks by the contract that all chains share: what `prunedb verify bitcoin --range` checks.
 
 use super::{block::Block, error::Fault, network::Network, undo};
-use crate::contract::{BadBlock, ChainVerifier, CheckedBlock, Level, RawBlock};
+use crate::contract::{BadBlock, ChainVerifier, CheckedBlock, Level, RawBlock, one_by_one};
 
 const BLOCK: &str = "block";
 const UNDO: &str = "undo";
@@ -63,10 +63,6 @@ impl ChainVerifier for BitcoinVerifier {
         blocks: &[RawBlock],
         level: Level,
     ) -> Result<Vec<CheckedBlock>, BadBlock<Fault>> {
-        let check = |block: &RawBlock| {
-            let height = block.height;
-            self.check(block, level).map_err(|fault| BadBlock { height, fault })
-        };
-        blocks.iter().map(check).collect()
+        one_by_one(blocks, |block| self.check(block, level))
     }
 }

@@ -125,14 +125,16 @@ fn passes_as_itself<V: ChainVerifier>(
     }
 }
 
-/// Blocks from memory.
-struct Blocks<'a> {
+/// Blocks from memory, as a source.
+#[derive(Clone, Debug)]
+pub struct Blocks<'a> {
     blocks: &'a [RawBlock],
     next: usize,
 }
 
 impl<'a> Blocks<'a> {
-    const fn new(blocks: &'a [RawBlock]) -> Self {
+    /// These blocks, in this order.
+    pub const fn new(blocks: &'a [RawBlock]) -> Self {
         Self { blocks, next: 0 }
     }
 }

@@ -156,6 +156,19 @@ pub trait ChainVerifier: Sync {
     ) -> Result<Vec<CheckedBlock>, BadBlock<Self::Fault>>;
 }
 
+/// For [`ChainVerifier::verify`] where nothing is gained by several blocks at once: checks one after another.
+///
+/// # Errors
+/// The first bad block.
+pub fn one_by_one<F>(
+    blocks: &[RawBlock],
+    check: impl Fn(&RawBlock) -> Result<CheckedBlock, F>,
+) -> Result<Vec<CheckedBlock>, BadBlock<F>> {
+    let check =
+        |block: &RawBlock| check(block).map_err(|fault| BadBlock { height: block.height, fault });
+    blocks.iter().map(check).collect()
+}
+
 /// Gives blocks, one after another.
 pub trait ChainSource {
     /// Why it cannot.

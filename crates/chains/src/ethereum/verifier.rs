@@ -7,7 +7,7 @@ use super::{
     import::CheckedBlock as Checked,
     network::Network,
 };
-use crate::contract::{BadBlock, ChainVerifier, CheckedBlock, Level, RawBlock};
+use crate::contract::{BadBlock, ChainVerifier, CheckedBlock, Level, RawBlock, one_by_one};
 
 const BLOCK: &str = "block";
 const RECEIPTS: &str = "receipts";
@@ -69,10 +69,6 @@ impl ChainVerifier for EthereumVerifier {
         blocks: &[RawBlock],
         level: Level,
     ) -> Result<Vec<CheckedBlock>, BadBlock<Fault>> {
-        let check = |block: &RawBlock| {
-            let height = block.height;
-            self.check(block, level).map_err(|fault| BadBlock { height, fault })
-        };
-        blocks.iter().map(check).collect()
+        one_by_one(blocks, |block| self.check(block, level))
     }
 }

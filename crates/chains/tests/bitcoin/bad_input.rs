@@ -27,6 +27,13 @@ fn folders_and_keys_that_are_none() {
     let folder = tempfile::tempdir().unwrap();
     assert!(matches!(refused(folder.path()), BitcoinError::NoFiles { .. }));
     assert!(matches!(refused(&folder.path().join("none")), BitcoinError::Io { .. }));
+    let path = folder.path().join("blk00000.dat");
+    for bytes in [&[][..], &[0xfa, 0xbf]] {
+        std::fs::write(&path, bytes).unwrap();
+        let BitcoinError::TooShort { bytes: found, .. } = refused(folder.path()) else { panic!() };
+        assert_eq!(found, bytes.len() as u64);
+    }
+    assert!(matches!(refused(&path), BitcoinError::NoFiles { .. }));
     let blocks = blocks();
     write(folder.path(), 0, &blocks, &blocks, 0);
     std::fs::write(folder.path().join("xor.dat"), [1; 7]).unwrap();

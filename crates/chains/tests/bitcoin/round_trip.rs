@@ -1,12 +1,12 @@
 //! Made-up chains: heights, branches, files that grow.
 
 use crate::{
-    common::{comes_back, import},
+    common::{comes_back, files, import},
     synthetic::{Made, chain, write},
 };
 use prunedb_chains::{
     archive::MemoryArchive,
-    bitcoin::{BitcoinError, BlockId, Hash, History, ImportOptions, Network},
+    bitcoin::{BitcoinError, BlockId, Hash, History, ImportOptions, Network, export_folder},
 };
 
 /// Over the genesis, which is not among the files: heights come from coinbases.
@@ -83,6 +83,25 @@ fn what_is_near_the_tip_gets_its_height_later() {
     assert_eq!(height(&archive, blocks[29].hash), Some(Some(30)));
     assert!(import(&mut archive, folder.path(), &options).unwrap().files[0].skipped);
     comes_back(&archive, folder.path());
+}
+
+#[test]
+fn an_export_that_a_full_disk_ended_goes_on() {
+    let (folder, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut archive = MemoryArchive::default();
+    let blocks = first(10);
+    write(folder.path(), 0, &blocks, &blocks, 0);
+    import(&mut archive, folder.path(), &ImportOptions::default()).unwrap();
+    for name in ["xor.dat.unfinished", "blk00000.dat.unfinished"] {
+        std::fs::write(out.path().join(name), []).unwrap();
+    }
+    let export =
+        || export_folder(&archive, Network::Regtest, out.path(), |_| true, &mut |_| ()).map(|_| ());
+    export().unwrap();
+    assert!(files(out.path()) == files(folder.path()));
+    // what is there and another one is not touched
+    std::fs::write(out.path().join("xor.dat"), []).unwrap();
+    assert!(matches!(export(), Err(BitcoinError::Exists { .. })));
 }
 
 #[test]

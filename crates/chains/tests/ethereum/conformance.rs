@@ -1,35 +1,11 @@
 use crate::common::devnet;
 use prunedb_chains::{
-    contract::{ChainSource, RawBlock, RawPart, conformance},
+    contract::{
+        RawBlock, RawPart,
+        conformance::{self, Blocks},
+    },
     ethereum::{EthereumVerifier, synthetic::SyntheticChain},
 };
-use std::convert::Infallible;
-
-/// A made-up chain as a source.
-struct Synthetic {
-    blocks: Vec<RawBlock>,
-    next: usize,
-}
-
-impl ChainSource for Synthetic {
-    type Error = Infallible;
-
-    fn next_block(&mut self) -> Result<Option<RawBlock>, Infallible> {
-        let block = self.blocks.get(self.next).cloned();
-        self.next += 1;
-        Ok(block)
-    }
-
-    fn rewind(&mut self) -> Result<(), Infallible> {
-        self.next = 0;
-        Ok(())
-    }
-
-    fn blocks(&self) -> u64 {
-        self.blocks.len() as u64
-    }
-}
-
 #[test]
 fn ethereum_keeps_the_contract() {
     let chain = SyntheticChain::new(&devnet(), 100, 3, 7);
@@ -40,6 +16,6 @@ fn ethereum_keeps_the_contract() {
             RawPart { table: "receipts", bytes: block.receipts },
         ],
     });
-    let source = Synthetic { blocks: blocks.collect(), next: 0 };
-    conformance::check(source, &EthereumVerifier::new(&devnet()), 40);
+    let blocks: Vec<_> = blocks.collect();
+    conformance::check(Blocks::new(&blocks), &EthereumVerifier::new(&devnet()), 40);
 }

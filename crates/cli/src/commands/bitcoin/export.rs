@@ -1,6 +1,6 @@
 //! `prunedb export bitcoin`: block files as they were imported.
 
-use super::{explained, hex, network};
+use super::{explained, network};
 use crate::{
     archive::DbArchive,
     args::ExportBitcoin,
@@ -8,6 +8,7 @@ use crate::{
     session::Session,
 };
 use prunedb_chains::bitcoin::{BitcoinError, export_folder};
+use prunedb_core::Digest;
 use serde_json::json;
 use std::sync::Arc;
 
@@ -30,14 +31,16 @@ pub(in super::super) fn run(
             io.note(e.to_string());
             return Ok(Exit::No);
         }
-        Err(e) => return Err(explained(e)),
+        Err(e) => {
+            return Err(explained(e).context(format!("export to {} stopped", folder.display())));
+        }
     };
     if io.json {
         let files = written.iter().map(|file| {
             json!({
                 "file": file.name.to_string(),
                 "path": file.path,
-                "sha256": hex(&file.sha256),
+                "sha256": Digest(file.sha256).to_string(),
                 "file_bytes": file.file_bytes,
                 "was_there": file.kept,
             })
@@ -46,7 +49,7 @@ pub(in super::super) fn run(
         return Ok(Exit::Done);
     }
     for file in written {
-        io.line(format_args!("{}  {}", hex(&file.sha256), file.path.display()))?;
+        io.line(format_args!("{}  {}", Digest(file.sha256), file.path.display()))?;
     }
     Ok(Exit::Done)
 }

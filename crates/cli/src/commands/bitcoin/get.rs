@@ -1,11 +1,12 @@
 //! `prunedb get bitcoin`: blocks, undo data and transactions, verified when they are read.
 
-use super::{explained, hex, network};
+use super::{explained, network};
 use crate::{
     archive::DbArchive,
     args::{GetBitcoin, GetBitcoinBlock, GetBitcoinTx},
     io::{Exit, Io},
     session::Session,
+    text::hex_digits,
 };
 use anyhow::Context;
 use prunedb_chains::bitcoin::{Block, BlockId, History, Network, StoredBlock};
@@ -78,7 +79,7 @@ fn undo(
     if get.how.raw {
         io.data(&undo)?;
     } else {
-        let (hash, hex) = (block.header.hash.to_string(), hex(&undo));
+        let (hash, hex) = (block.header.hash.to_string(), hex_digits(&undo));
         io.json(&json!({ "hash": hash, "height": block.height, "hex": hex }))?;
     }
     Ok(Exit::Done)
@@ -102,7 +103,7 @@ fn transaction(
             "height": stored.place.height,
             "index": stored.place.index,
             "size": stored.bytes.len(),
-            "hex": hex(&stored.bytes),
+            "hex": hex_digits(&stored.bytes),
         }))?;
     }
     Ok(Exit::Done)

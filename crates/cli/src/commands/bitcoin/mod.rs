@@ -38,6 +38,9 @@ fn explained(error: BitcoinError) -> anyhow::Error {
             "nothing of this file was stored: get a sound copy of it and repeat the command; where a crash left it so, \
              --salvage takes in what is whole and keeps the rest as it is"
         }
+        BitcoinError::TooShort { .. } => {
+            "nothing was stored: get a sound copy of it, or leave it out"
+        }
         BitcoinError::UnknownNetwork { .. } | BitcoinError::XorKey { .. } => {
             "nothing was stored: xor.dat must be the one of the node that wrote these files"
         }
@@ -53,8 +56,4 @@ fn explained(error: BitcoinError) -> anyhow::Error {
         _ => return error.into(),
     };
     anyhow::anyhow!("{error}; {advice}")
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
