@@ -5,9 +5,10 @@
 
 use crate::ids::{Amount, Key};
 use prunedb_core::{Digest, LakeId, Policy};
-use prunedb_format::{FormatError, bytes::Reader};
 use prunedb_placement::NodeId;
 use std::collections::{BTreeMap, BTreeSet};
+
+pub use prunedb_format::{FormatError, bytes::Reader};
 
 /// A value with one encoding.
 pub trait Canonical: Sized {
@@ -94,6 +95,18 @@ impl Canonical for bool {
             1 => Ok(true),
             found => Err(FormatError::Value { what: "yes or no", found: found.into() }),
         }
+    }
+}
+
+/// At most 65,535 bytes: what is longer is cut.
+impl Canonical for String {
+    fn put(&self, out: &mut Vec<u8>) {
+        let end = self.floor_char_boundary(usize::from(u16::MAX));
+        prunedb_format::bytes::put_short(out, &self.as_bytes()[..end]);
+    }
+
+    fn get(from: &mut Reader<'_>) -> Result<Self, FormatError> {
+        from.short_str().map(Self::from)
     }
 }
 
@@ -194,7 +207,9 @@ impl<K: Canonical + Ord> Canonical for BTreeSet<K> {
 }
 
 /// A struct whose encoding is that of its fields, one after another.
-macro_rules! canonical_struct {
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __canonical_struct {
     ($(#[$meta:meta])* $vis:vis struct $name:ident {
         $($(#[$field_meta:meta])* $field_vis:vis $field:ident: $type:ty,)*
     }) => {
@@ -209,12 +224,59 @@ macro_rules! canonical_struct {
             }
 
             fn get(
-                from: &mut prunedb_format::bytes::Reader<'_>,
-            ) -> Result<Self, prunedb_format::FormatError> {
+                from: &mut $crate::canonical::Reader<'_>,
+            ) -> Result<Self, $crate::canonical::FormatError> {
                 $(let $field = $crate::canonical::Canonical::get(from)?;)*
                 Ok(Self { $($field,)* })
             }
         }
     };
 }
-pub(crate) use canonical_struct;
+pub use __canonical_struct as canonical_struct;
+
+/// An enum whose encoding is a kind (u8), then the fields of the variant, one after another.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __canonical_enum {
+    ($(#[$meta:meta])* $vis:vis enum $name:ident, $what:literal {
+        $($(#[$doc:meta])* $kind:literal $variant:ident {
+            $($(#[$field_doc:meta])* $field:ident: $type:ty),* $(,)?
+        }),* $(,)?
+    }) => {
+        $(#[$meta])*
+        $vis enum $name {
+            $($(#[$doc])* $variant { $($(#[$field_doc])* $field: $type),* },)*
+        }
+
+        impl $name {
+            /// How many kinds there are; they are numbered from 1.
+            pub const KIND_COUNT: usize = [$($kind),*].len();
+        }
+
+        impl $crate::canonical::Canonical for $name {
+            fn put(&self, out: &mut Vec<u8>) {
+                match self {
+                    $(Self::$variant { $($field),* } => {
+                        out.push($kind);
+                        $($crate::canonical::Canonical::put($field, out);)*
+                    })*
+                }
+            }
+
+            fn get(
+                from: &mut $crate::canonical::Reader<'_>,
+            ) -> Result<Self, $crate::canonical::FormatError> {
+                match from.u8()? {
+                    $($kind => Ok(Self::$variant {
+                        $($field: $crate::canonical::Canonical::get(from)?),*
+                    }),)*
+                    found => Err($crate::canonical::FormatError::Value {
+                        what: $what,
+                        found: found.into(),
+                    }),
+                }
+            }
+        }
+    };
+}
+pub use __canonical_enum as canonical_enum;

@@ -1,7 +1,7 @@
 //! What a transaction asks for. A body is a kind (u8), then the fields in their order; `docs/protocol.md` has the tables.
 
 use crate::{
-    canonical::{Canonical, canonical_struct},
+    canonical::{Canonical, canonical_enum, canonical_struct},
     ids::{Amount, Endpoint, Key},
     params::Params,
 };
@@ -184,186 +184,162 @@ canonical_struct! {
     }
 }
 
-macro_rules! bodies {
-    ($($(#[$doc:meta])* $kind:literal $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty),* $(,)? }),* $(,)?) => {
-        /// What a transaction asks for.
-        #[derive(Clone, PartialEq, Eq, Debug)]
-        pub enum Body {
-            $($(#[$doc])* $name { $($(#[$field_doc])* $field: $type),* },)*
-        }
+/// Kinds of transaction; they are numbered from 1.
+pub const KIND_COUNT: usize = Body::KIND_COUNT;
 
-        /// Kinds of transaction; they are numbered from 1.
-        pub const KIND_COUNT: usize = [$($kind),*].len();
-
-        impl Canonical for Body {
-            fn put(&self, out: &mut Vec<u8>) {
-                match self {
-                    $(Self::$name { $($field),* } => {
-                        out.push($kind);
-                        $($field.put(out);)*
-                    })*
-                }
-            }
-
-            fn get(from: &mut Reader<'_>) -> Result<Self, FormatError> {
-                match from.u8()? {
-                    $($kind => Ok(Self::$name { $($field: Canonical::get(from)?),* }),)*
-                    found => Err(FormatError::Value { what: "kind of transaction", found: found.into() }),
-                }
-            }
-        }
-    };
-}
-
-bodies! {
-    /// See [`JoinNode`].
-    1 JoinNode {
-        /// the offer
-        join: JoinNode,
-    },
-    /// See [`Leave`].
-    2 LeaveNode {
-        /// who
-        leave: Leave,
-    },
-    /// New placement groups, elected at once. Signed by the authorities.
-    3 OpenGroups {
-        /// of which policy
-        policy: Policy,
-        /// how many
-        count: u32,
-    },
-    /// See [`CloseBatch`].
-    4 CloseBatch {
-        /// the batch
-        batch: CloseBatch,
-    },
-    /// See [`Receipt`].
-    5 Receipt {
-        /// what is held
-        receipt: Receipt,
-    },
-    /// A validator's hash of a secret, for the epoch's seed.
-    6 CommitSeed {
-        /// which epoch
-        epoch: u32,
-        /// H("prunedb v1 seed commitment", secret)
-        commitment: Digest,
-    },
-    /// The secret.
-    7 RevealSeed {
-        /// which epoch
-        epoch: u32,
-        /// it
-        secret: [u8; 32],
-    },
-    /// The beacon's value for an epoch. Sent by the beacon.
-    8 Beacon {
-        /// which epoch
-        epoch: u32,
-        /// it
-        value: [u8; 32],
-    },
-    /// See [`Proof`].
-    9 Prove {
-        /// it
-        proof: Proof,
-    },
-    /// A validator has read these batches back from random shards and compared them.
-    10 AttestReadBack {
-        /// all batches below this number
-        up_to: u32,
-    },
-    /// Money that came in elsewhere. Signed by the authorities.
-    11 Deposit {
-        /// whose
-        account: Key,
-        /// how much
-        amount: Amount,
-    },
-    /// Money that goes out. Sent by its owner.
-    12 Withdraw {
-        /// how much
-        amount: Amount,
-    },
-    /// Money between accounts.
-    13 Transfer {
-        /// to whom
-        account: Key,
-        /// how much
-        amount: Amount,
-    },
-    /// Money for the holders of the lake.
-    14 FundEscrow {
-        /// how much
-        amount: Amount,
-    },
-    /// More stake for a node, from the sender.
-    15 AddStake {
-        /// which node
-        node: NodeId,
-        /// how much
-        amount: Amount,
-    },
-    /// A validator takes the lease: nobody has it, or it ran out.
-    16 AcquireLease {
-        /// the term that is to end
-        term: u64,
-        /// heights it is to last
-        heights: u32,
-    },
-    /// The holder goes on.
-    17 RenewLease {
-        /// its term
-        term: u64,
-        /// heights from now
-        heights: u32,
-    },
-    /// See [`SetInSync`].
-    18 SetInSync {
-        /// who
-        in_sync: SetInSync,
-    },
-    /// The manifest's newest head. Sent by the holder of the lease.
-    19 CommitHead {
-        /// its term
-        term: u64,
-        /// its number, above the last one
-        number: u64,
-        /// its root
-        root: Digest,
-    },
-    /// Other parameters from a height on. Signed by the authorities.
-    20 SetParams {
-        /// from when
-        height: u64,
-        /// which
-        params: Params,
-    },
-    /// Other validators from the next epoch on. Signed by the authorities.
-    21 SetValidators {
-        /// by rising key
-        validators: Vec<Key>,
-    },
-    /// See [`Cell`].
-    22 RentCell {
-        /// the contract
-        cell: Cell,
-    },
-    /// The owner ends a rent; what is not used goes back.
-    23 EndCell {
-        /// which
-        cell: u64,
-    },
-    /// A heavy node's checks of the last epoch: which of its cells proved. Sent by the heavy node.
-    24 ReportCells {
-        /// the heavy node
-        heavy: NodeId,
-        /// which epoch
-        epoch: u32,
-        /// root of the answers, which it keeps
-        answers_root: Digest,
-        /// a bit for each of its cells, by rising number, low bits first
-        proven: Vec<u8>,
-    },
+canonical_enum! {
+    /// What a transaction asks for.
+    #[derive(Clone, PartialEq, Eq, Debug)]
+    pub enum Body, "kind of transaction" {
+        /// See [`JoinNode`].
+        1 JoinNode {
+            /// the offer
+            join: JoinNode,
+        },
+        /// See [`Leave`].
+        2 LeaveNode {
+            /// who
+            leave: Leave,
+        },
+        /// New placement groups, elected at once. Signed by the authorities.
+        3 OpenGroups {
+            /// of which policy
+            policy: Policy,
+            /// how many
+            count: u32,
+        },
+        /// See [`CloseBatch`].
+        4 CloseBatch {
+            /// the batch
+            batch: CloseBatch,
+        },
+        /// See [`Receipt`].
+        5 Receipt {
+            /// what is held
+            receipt: Receipt,
+        },
+        /// A validator's hash of a secret, for the epoch's seed.
+        6 CommitSeed {
+            /// which epoch
+            epoch: u32,
+            /// H("prunedb v1 seed commitment", secret)
+            commitment: Digest,
+        },
+        /// The secret.
+        7 RevealSeed {
+            /// which epoch
+            epoch: u32,
+            /// it
+            secret: [u8; 32],
+        },
+        /// The beacon's value for an epoch. Sent by the beacon.
+        8 Beacon {
+            /// which epoch
+            epoch: u32,
+            /// it
+            value: [u8; 32],
+        },
+        /// See [`Proof`].
+        9 Prove {
+            /// it
+            proof: Proof,
+        },
+        /// A validator has read these batches back from random shards and compared them.
+        10 AttestReadBack {
+            /// all batches below this number
+            up_to: u32,
+        },
+        /// Money that came in elsewhere. Signed by the authorities.
+        11 Deposit {
+            /// whose
+            account: Key,
+            /// how much
+            amount: Amount,
+        },
+        /// Money that goes out. Sent by its owner.
+        12 Withdraw {
+            /// how much
+            amount: Amount,
+        },
+        /// Money between accounts.
+        13 Transfer {
+            /// to whom
+            account: Key,
+            /// how much
+            amount: Amount,
+        },
+        /// Money for the holders of the lake.
+        14 FundEscrow {
+            /// how much
+            amount: Amount,
+        },
+        /// More stake for a node, from the sender.
+        15 AddStake {
+            /// which node
+            node: NodeId,
+            /// how much
+            amount: Amount,
+        },
+        /// A validator takes the lease: nobody has it, or it ran out.
+        16 AcquireLease {
+            /// the term that is to end
+            term: u64,
+            /// heights it is to last
+            heights: u32,
+        },
+        /// The holder goes on.
+        17 RenewLease {
+            /// its term
+            term: u64,
+            /// heights from now
+            heights: u32,
+        },
+        /// See [`SetInSync`].
+        18 SetInSync {
+            /// who
+            in_sync: SetInSync,
+        },
+        /// The manifest's newest head. Sent by the holder of the lease.
+        19 CommitHead {
+            /// its term
+            term: u64,
+            /// its number, above the last one
+            number: u64,
+            /// its root
+            root: Digest,
+        },
+        /// Other parameters from a height on. Signed by the authorities.
+        20 SetParams {
+            /// from when
+            height: u64,
+            /// which
+            params: Params,
+        },
+        /// Other validators from the next epoch on. Signed by the authorities.
+        21 SetValidators {
+            /// by rising key
+            validators: Vec<Key>,
+        },
+        /// See [`Cell`].
+        22 RentCell {
+            /// the contract
+            cell: Cell,
+        },
+        /// The owner ends a rent; what is not used goes back.
+        23 EndCell {
+            /// which
+            cell: u64,
+        },
+        /// A heavy node's checks of the last epoch: which of its cells proved. Sent by the heavy node.
+        24 ReportCells {
+            /// the heavy node
+            heavy: NodeId,
+            /// which epoch
+            epoch: u32,
+            /// root of the answers, which it keeps
+            answers_root: Digest,
+            /// a bit for each of its cells, by rising number, low bits first
+            proven: Vec<u8>,
+        },
+    }
 }
