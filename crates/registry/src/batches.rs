@@ -135,6 +135,12 @@ impl Batches {
         u32::try_from(self.of_group[group as usize].len()).expect("batches are counted in u32")
     }
 
+    /// The batches of a group from a position on, the oldest first.
+    pub(crate) fn in_group(&self, group: u32, from: u32) -> impl Iterator<Item = (u32, Batch)> + '_ {
+        let held = self.of_group[group as usize].iter().skip(from as usize);
+        held.map(|h| (h.batch, self.records[h.batch as usize]))
+    }
+
     /// Bytes of one slot of a group.
     pub(crate) fn shard_bytes(&self, group: u32) -> u64 {
         self.samples(group, self.of_group(group)) * SAMPLE_BYTES as u64

@@ -133,6 +133,16 @@ impl<T: Canonical> Canonical for Option<T> {
     }
 }
 
+impl<T: Canonical> Canonical for Box<T> {
+    fn put(&self, out: &mut Vec<u8>) {
+        T::put(self, out);
+    }
+
+    fn get(from: &mut Reader<'_>) -> Result<Self, FormatError> {
+        T::get(from).map(Self::new)
+    }
+}
+
 impl<A: Canonical, B: Canonical> Canonical for (A, B) {
     fn put(&self, out: &mut Vec<u8>) {
         self.0.put(out);

@@ -54,15 +54,17 @@ canonical_struct! {
     }
 }
 
-/// A sample that a node has to show.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct OwedSample {
-    /// of which batch
-    pub batch: u32,
-    /// of which shard
-    pub slot: u8,
-    /// which sample of the shard
-    pub sample: u64,
+canonical_struct! {
+    /// A sample that a node has to show.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct OwedSample {
+        /// of which batch
+        pub batch: u32,
+        /// of which shard
+        pub slot: u8,
+        /// which sample of the shard
+        pub sample: u64,
+    }
 }
 
 impl Epoch {

@@ -285,6 +285,26 @@ impl State {
         self.closing.as_ref().map(|c| &c.batch)
     }
 
+    /// Up to `most` batches of a group from a position on, the one that is closing counted: what a slot that has acknowledged
+    /// so many waits for.
+    pub fn missing_of(
+        &self,
+        group: u32,
+        acknowledged: u32,
+        most: usize,
+    ) -> impl Iterator<Item = (u32, Batch)> + '_ {
+        let closing = self.closing().filter(|batch| batch.group == group);
+        let closing = closing.map(|batch| (self.batches.count(), *batch));
+        let is_new = self.batches.of_group(group) >= acknowledged;
+        let closing = closing.filter(|_| is_new);
+        self.batches.in_group(group, acknowledged).chain(closing).take(most)
+    }
+
+    /// The lake.
+    pub const fn lake(&self) -> LakeId {
+        self.lake
+    }
+
     /// Batches below this number may be pruned.
     pub const fn prunable_up_to(&self) -> u32 {
         self.watermark.prunable_up_to

@@ -1,0 +1,475 @@
+//! Asking validators: one after another, until one answers.
+
+use crate::{
+    frame::{read_answer, write_request},
+    message::{Answer, Duty, Outcome, Placement, Proposal, Refused, Request, Status, WAIT_MS_MAX},
+};
+use prunedb_core::Digest;
+use prunedb_registry::{
+    Account, Batch, Body, Epoch, Key, NodeId, OwedSample, Params, RentedCell, Secret, SignedTx,
+    canonical::Canonical,
+};
+use std::{
+    io,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{net::TcpStream, time::timeout};
+
+/// How long a connection may take.
+const CONNECT: Duration = Duration::from_secs(5);
+/// How long an answer may take, beyond a wait that was asked for.
+const ANSWER: Duration = Duration::from_secs(30);
+/// How long signing a closing may take: a container is coded for it.
+const COSIGN: Duration = Duration::from_secs(300);
+/// Idle connections that are kept to each validator.
+const IDLE_MAX: usize = 4;
+/// How often a transaction is signed anew because another one of its sender came first.
+const NONCES_MAX: u32 = 8;
+/// Heights that a transaction counts for.
+const TX_HEIGHTS: u64 = 100;
+
+/// Why there is no answer, or no good one.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// No validator answers.
+    #[error("no validator of the registry answers: {}", failures.join("; "))]
+    Unreachable {
+        /// what each said
+        failures: Vec<String>,
+    },
+    /// The validator refused.
+    #[error("{reason}")]
+    Refused {
+        /// why
+        reason: String,
+    },
+    /// The transaction was in a block, and refused.
+    #[error("refused at height {height}: {reason}")]
+    Rejected {
+        /// height of its block
+        height: u64,
+        /// why
+        reason: String,
+    },
+    /// The transaction was in no block in time.
+    #[error(
+        "the transaction was in no block up to height {valid_until}: it does not count any more"
+    )]
+    NotIncluded {
+        /// the last height at which it counted
+        valid_until: u64,
+    },
+    /// An answer to another question.
+    #[error("validator {address} gave an answer to another question")]
+    Confused {
+        /// which
+        address: String,
+    },
+    /// There is no such account.
+    #[error("account {key} is unknown to the registry: a deposit, or joining as a node, opens it")]
+    Account {
+        /// whose
+        key: Key,
+    },
+}
+
+/// Where a transaction came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Included {
+    /// its name
+    pub tx: Digest,
+    /// height of its block
+    pub height: u64,
+}
+
+/// Asks the validators of a registry. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    validators: Vec<Peer>,
+    /// who answered last
+    preferred: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Peer {
+    address: String,
+    idle: Mutex<Vec<TcpStream>>,
+}
+
+impl Peer {
+    async fn connect(&self) -> io::Result<TcpStream> {
+        let socket = timeout(CONNECT, TcpStream::connect(&self.address)).await??;
+        socket.set_nodelay(true)?;
+        Ok(socket)
+    }
+
+    fn take_idle(&self) -> Option<TcpStream> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    async fn ask(&self, request: &Request, patience: Duration) -> io::Result<Answer> {
+        // an idle one may have been closed meanwhile: a new one tells
+        if let Some(socket) = self.take_idle()
+            && let Ok(answer) = self.ask_over(socket, request, patience).await
+        {
+            return Ok(answer);
+        }
+        let socket = self.connect().await?;
+        self.ask_over(socket, request, patience).await
+    }
+
+    async fn ask_over(
+        &self,
+        mut socket: TcpStream,
+        request: &Request,
+        patience: Duration,
+    ) -> io::Result<Answer> {
+        let asked = async {
+            write_request(&mut socket, request).await?;
+            read_answer(&mut socket).await
+        };
+        let answer = timeout(patience, asked).await??;
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < IDLE_MAX {
+            idle.push(socket);
+        }
+        Ok(answer)
+    }
+}
+
+/// An answer of one kind, or what is wrong with it.
+macro_rules! expect_answer {
+    ($answer:expr, $kind:ident { $($field:ident),* } => $out:expr) => {
+        match $answer {
+            Ok((_, Answer::$kind { $($field),* })) => Ok($out),
+            Ok((_, Answer::Refused { reason })) => Err(ClientError::Refused { reason }),
+            Ok((address, _)) => Err(ClientError::Confused { address }),
+            Err(error) => Err(error),
+        }
+    };
+}
+
+impl Client {
+    /// Asks these validators, `host:port` each.
+    pub fn new(addresses: impl IntoIterator<Item = String>) -> Self {
+        let peer = |address| Peer { address, idle: Mutex::default() };
+        let validators = addresses.into_iter().map(peer).collect();
+        Self { inner: Arc::new(Inner { validators, preferred: AtomicUsize::new(0) }) }
+    }
+
+    /// The validators' addresses.
+    pub fn addresses(&self) -> impl Iterator<Item = &str> {
+        self.inner.validators.iter().map(|peer| peer.address.as_str())
+    }
+
+    /// Asks one after another, those first who answered last; who answered.
+    async fn ask(&self, request: &Request) -> Result<(String, Answer), ClientError> {
+        let wait_ms = match request {
+            Request::Outcome { wait_ms, .. }
+            | Request::History { wait_ms, .. }
+            | Request::Height { wait_ms, .. } => *wait_ms,
+            _ => 0,
+        };
+        let patience = ANSWER + Duration::from_millis(wait_ms.into());
+        let peers = &self.inner.validators;
+        let first = self.inner.preferred.load(Ordering::Relaxed);
+        let mut failures = Vec::new();
+        for position in (0..peers.len()).map(|n| (first + n) % peers.len()) {
+            let peer = &peers[position];
+            match peer.ask(request, patience).await {
+                Ok(answer) => {
+                    self.inner.preferred.store(position, Ordering::Relaxed);
+                    return Ok((peer.address.clone(), answer));
+                }
+                Err(error) => failures.push(format!("{}: {error}", peer.address)),
+            }
+        }
+        Err(ClientError::Unreachable { failures })
+    }
+
+    /// How things stand.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn status(&self) -> Result<Status, ClientError> {
+        expect_answer!(self.ask(&Request::Status {}).await, Status { status } => *status)
+    }
+
+    /// How things stand at each validator.
+    pub async fn statuses(&self) -> Vec<(String, Result<Status, ClientError>)> {
+        let mut all = Vec::new();
+        for peer in &self.inner.validators {
+            let failed = |e: io::Error| ClientError::Unreachable { failures: vec![e.to_string()] };
+            let asked = peer.ask(&Request::Status {}, CONNECT).await.map_err(failed);
+            let asked = asked.map(|answer| (peer.address.clone(), answer));
+            let status = expect_answer!(asked, Status { status } => *status);
+            all.push((peer.address.clone(), status));
+        }
+        all
+    }
+
+    /// An account; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn account(&self, key: Key) -> Result<(u64, Option<Account>), ClientError> {
+        let answer = self.ask(&Request::Account { key }).await;
+        expect_answer!(answer, Account { height, account } => (height, account))
+    }
+
+    /// The rules that hold.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn params(&self) -> Result<Params, ClientError> {
+        expect_answer!(self.ask(&Request::Params {}).await, Params { params } => *params)
+    }
+
+    /// All nodes and groups.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn placement(&self) -> Result<Placement, ClientError> {
+        expect_answer!(self.ask(&Request::Placement {}).await, Placement { placement } => placement)
+    }
+
+    /// Closed batches from one on, how many there are, and the one that is closing.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn batches(
+        &self,
+        first: u32,
+        count: u32,
+    ) -> Result<(Vec<Batch>, u32, Option<Batch>), ClientError> {
+        let answer = self.ask(&Request::Batches { first, count }).await;
+        expect_answer!(answer, Batches { count, batches, closing } => (batches, count, closing))
+    }
+
+    /// The running epoch.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn epoch(&self) -> Result<Epoch, ClientError> {
+        expect_answer!(self.ask(&Request::Epoch {}).await, Epoch { epoch } => *epoch)
+    }
+
+    /// What the node with a key has to do; `None`: there is no such node.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn duty(&self, key: Key) -> Result<Option<Duty>, ClientError> {
+        expect_answer!(self.ask(&Request::Duty { key }).await, Duty { duty } => duty)
+    }
+
+    /// The samples that a node owes; `shown`: see [`Request::Challenge`].
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn challenge(
+        &self,
+        node: NodeId,
+        shown: Vec<[u8; 1024]>,
+    ) -> Result<Vec<OwedSample>, ClientError> {
+        let answer = self.ask(&Request::Challenge { node, shown }).await;
+        expect_answer!(answer, Challenge { samples } => samples)
+    }
+
+    /// The names of a batch's shards, from the first validator that knows them; empty where none does.
+    ///
+    /// # Errors
+    /// [`ClientError::Unreachable`].
+    pub async fn names(&self, root: Digest) -> Result<Vec<Digest>, ClientError> {
+        let mut failures = Vec::new();
+        for peer in &self.inner.validators {
+            match peer.ask(&Request::Names { root }, ANSWER).await {
+                Ok(Answer::Names { names }) if !names.is_empty() => return Ok(names),
+                Ok(_) => {}
+                Err(error) => failures.push(format!("{}: {error}", peer.address)),
+            }
+        }
+        if failures.len() == self.inner.validators.len() {
+            return Err(ClientError::Unreachable { failures });
+        }
+        Ok(Vec::new())
+    }
+
+    /// Tells all validators the names of a batch's shards; how many took them.
+    pub async fn offer_names(&self, batch: u32, names: &[Digest]) -> usize {
+        let mut taken = 0;
+        for peer in &self.inner.validators {
+            let request = Request::OfferNames { batch, names: names.to_vec() };
+            taken += usize::from(matches!(peer.ask(&request, ANSWER).await, Ok(Answer::Done {})));
+        }
+        taken
+    }
+
+    /// Asks all validators to sign a closing at once: signatures, and what those who refuse or are out of reach said.
+    pub async fn cosign(&self, proposal: &Proposal) -> (Vec<(Key, [u8; 64])>, Vec<String>) {
+        let mut asked = tokio::task::JoinSet::new();
+        for position in 0..self.inner.validators.len() {
+            let (inner, proposal) = (Arc::clone(&self.inner), proposal.clone());
+            asked.spawn(async move {
+                let peer = &inner.validators[position];
+                let answer = peer.ask(&Request::Cosign { proposal }, COSIGN).await;
+                (peer.address.clone(), answer)
+            });
+        }
+        let (mut signatures, mut refused) = (Vec::new(), Vec::new());
+        while let Some(done) = asked.join_next().await {
+            match done {
+                Ok((_, Ok(Answer::Cosigned { key, signature }))) => {
+                    signatures.push((key, signature));
+                }
+                Ok((address, Ok(Answer::Refused { reason }))) => {
+                    refused.push(format!("{address}: {reason}"));
+                }
+                Ok((address, Ok(_))) => refused.push(format!("{address}: another answer")),
+                Ok((address, Err(error))) => refused.push(format!("{address}: {error}")),
+                Err(error) => refused.push(error.to_string()),
+            }
+        }
+        refused.sort_unstable();
+        (signatures, refused)
+    }
+
+    /// Events from a number on, and the number of the one that comes next; waits for one.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn history(
+        &self,
+        from: u64,
+        count: u32,
+        wait_ms: u32,
+    ) -> Result<(Vec<crate::Happened>, u64), ClientError> {
+        let answer = self.ask(&Request::History { from, count, wait_ms }).await;
+        expect_answer!(answer, History { events, next } => (events, next))
+    }
+
+    /// Rented cells from a number on.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn cells(
+        &self,
+        first: u64,
+        count: u32,
+    ) -> Result<Vec<(u64, RentedCell)>, ClientError> {
+        expect_answer!(self.ask(&Request::Cells { first, count }).await, Cells { cells } => cells)
+    }
+
+    /// Waits until a height is applied; the height that was reached.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn height(&self, at_least: u64, wait_ms: u32) -> Result<u64, ClientError> {
+        let answer = self.ask(&Request::Height { at_least, wait_ms }).await;
+        expect_answer!(answer, Height { height } => height)
+    }
+
+    /// Hands in a transaction as it is; its name.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn submit(&self, tx: Vec<u8>) -> Result<Digest, ClientError> {
+        expect_answer!(self.ask(&Request::Submit { tx }).await, Accepted { tx } => tx)
+    }
+
+    /// What became of a transaction; waits for it.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn outcome(&self, tx: Digest, wait_ms: u32) -> Result<Option<Outcome>, ClientError> {
+        let answer = self.ask(&Request::Outcome { tx, wait_ms }).await;
+        expect_answer!(answer, Outcome { outcome } => outcome)
+    }
+
+    /// Signs a transaction, hands it in, and waits for its block. Where another one of the sender comes first, it is signed
+    /// anew.
+    ///
+    /// # Errors
+    /// [`ClientError`]; [`ClientError::Rejected`]: the registry refused it.
+    pub async fn send(
+        &self,
+        registry: &Digest,
+        body: Body,
+        signers: &[&Secret],
+    ) -> Result<Included, ClientError> {
+        self.send_all(registry, vec![(body, signers.to_vec())]).await
+    }
+
+    /// The same for many transactions of one sender, in their order; where the last one came in.
+    ///
+    /// # Errors
+    /// Those of [`Self::send`]; those before the one that failed are done.
+    ///
+    /// # Panics
+    /// Where there is nothing to send, or nobody signs.
+    pub async fn send_all(
+        &self,
+        registry: &Digest,
+        txs: Vec<(Body, Vec<&Secret>)>,
+    ) -> Result<Included, ClientError> {
+        let key = txs.first().expect("there is something to send").1[0].key();
+        let mut left = &txs[..];
+        let mut last = None;
+        for _ in 0..NONCES_MAX {
+            let (height, account) = self.account(key).await?;
+            let nonce = account.ok_or(ClientError::Account { key })?.nonce;
+            let valid_until = height + TX_HEIGHTS;
+            let mut names = Vec::new();
+            for (nonce, (body, signers)) in (nonce..).zip(left) {
+                let tx = SignedTx::sign(registry, nonce, valid_until, body.clone(), signers);
+                names.push(self.submit(tx.to_bytes()).await?);
+            }
+            for name in names {
+                match self.included(name, valid_until).await? {
+                    Ok(included) => {
+                        last = Some(included);
+                        left = &left[1..];
+                    }
+                    Err((_, refused)) if refused.is_nonce => break,
+                    Err((height, refused)) => {
+                        return Err(ClientError::Rejected { height, reason: refused.reason });
+                    }
+                }
+            }
+            if left.is_empty() {
+                return Ok(last.expect("there was something to send"));
+            }
+        }
+        let reason = format!("another sender uses the key {key} at the same time");
+        Err(ClientError::Refused { reason })
+    }
+
+    /// Waits until a transaction is in a block, or cannot come into one any more.
+    async fn included(
+        &self,
+        tx: Digest,
+        valid_until: u64,
+    ) -> Result<Result<Included, (u64, Refused)>, ClientError> {
+        loop {
+            if let Some(outcome) = self.outcome(tx, WAIT_MS_MAX).await? {
+                let height = outcome.height;
+                return Ok(match outcome.refused {
+                    None => Ok(Included { tx, height }),
+                    Some(refused) => Err((height, refused)),
+                });
+            }
+            if self.height(0, 0).await? > valid_until {
+                return Err(ClientError::NotIncluded { valid_until });
+            }
+        }
+    }
+}

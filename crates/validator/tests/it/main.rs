@@ -1,0 +1,7 @@
+//! A validator with a journal, asked over its door.
+
+#![expect(clippy::unwrap_used, reason = "tests: their helpers, too")]
+
+mod closing;
+mod door;
+mod world;
