@@ -28,11 +28,11 @@ const STALL: Duration = Duration::from_secs(30);
 /// Pause after the system refused a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// An open door of a validator. Dropping it closes it.
+/// An open door of a validator. Dropping it closes it soon, [`Self::close`] now.
 #[derive(Debug)]
 pub struct Door {
     local_addr: SocketAddr,
-    _stop: watch::Sender<bool>,
+    stop: watch::Sender<bool>,
     accepting: JoinHandle<()>,
 }
 
@@ -46,7 +46,14 @@ impl Door {
         let local_addr = listener.local_addr()?;
         let (stop, stopped) = watch::channel(false);
         let accepting = tokio::spawn(accept(listener, Arc::clone(&validator.shared), stopped));
-        Ok(Self { local_addr, _stop: stop, accepting })
+        Ok(Self { local_addr, stop, accepting })
+    }
+
+    /// Ends every connection; afterwards nobody holds the validator for this door any more.
+    pub async fn close(mut self) {
+        _ = self.stop.send(true);
+        // an error means that it was aborted with the runtime: nothing to wait for
+        _ = (&mut self.accepting).await;
     }
 
     /// Where it listens.
@@ -67,7 +74,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, mut stopped: watch::
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = stopped.wait_for(|&stop| stop) => return,
+            _ = stopped.wait_for(|&stop| stop) => return connections.shutdown().await,
         };
         while connections.try_join_next().is_some() {}
         match accepted {

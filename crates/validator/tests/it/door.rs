@@ -54,16 +54,14 @@ async fn a_restart_goes_on_from_its_snapshot_with_the_same_root() {
         assert_eq!(events.last().unwrap().number + 1, next);
         let status = world.client.status().await.unwrap();
         assert!(status.root_height > 0 && status.failure.is_none(), "{status:?}");
-        let disk = world.disk.clone();
-        drop(world);
-        let disk = disk.crashed(Unsynced::Torn(round));
+        let disk = world.stop().await.crashed(Unsynced::Torn(round));
         world = World::start(&disk, Arc::new(NoCopies)).await;
         let again = world.client.height(status.height, 10_000).await.unwrap();
         assert!(again >= status.height);
         let key = secret(7).key();
         let account = world.client.account(key).await.unwrap().1.unwrap();
         assert_eq!(account.balance, Amount(100 * round));
-        drop(world);
+        let disk = world.stop().await;
         world = World::start(&disk, Arc::new(NoCopies)).await;
     }
 }

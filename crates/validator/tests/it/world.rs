@@ -18,7 +18,7 @@ pub(crate) const VALIDATOR: u8 = 2;
 pub(crate) struct World {
     pub(crate) disk: FaultyDisk,
     pub(crate) validator: Validator,
-    _door: Door,
+    door: Door,
     pub(crate) address: String,
     pub(crate) client: Client,
     pub(crate) registry: Digest,
@@ -56,7 +56,14 @@ impl World {
         let address = door.local_addr().to_string();
         let client = Client::new([address.clone()]);
         let registry = client.status().await.unwrap().registry;
-        Self { disk: disk.clone(), validator, _door: door, address, client, registry }
+        Self { disk: disk.clone(), validator, door, address, client, registry }
+    }
+
+    /// Stops it; the disk as it is then.
+    pub(crate) async fn stop(self) -> FaultyDisk {
+        self.door.close().await;
+        drop(self.validator);
+        self.disk
     }
 
     pub(crate) async fn fresh() -> Self {
