@@ -73,9 +73,10 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, mut stopped: watch::
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = stopped.wait_for(|&stop| stop) => return connections.shutdown().await,
+            accepted = listener.accept() => Some(accepted),
+            _ = stopped.wait_for(|&stop| stop) => None,
         };
+        let Some(accepted) = accepted else { return connections.shutdown().await };
         while connections.try_join_next().is_some() {}
         match accepted {
             // closed without a word: the client asks another validator
