@@ -136,7 +136,7 @@ impl Inner {
             since.is_some_and(|&since| now.saturating_sub(since) >= self.options.node_lost_after)
         };
         let done = self.repair(
-            |inner| inner.move_slots(is_lost, &reached, |policy, lost| lost >= lazy_losses(policy)),
+            |inner| inner.plan_moves(is_lost, &reached, |policy, lost| lost >= lazy_losses(policy)),
             &mut |_| {},
         )?;
         if done.moved_slots > 0 || !done.repaired.is_empty() {

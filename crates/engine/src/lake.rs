@@ -13,7 +13,7 @@ pub use fetch::Trace;
 pub(crate) use fetch::{Hurry, Opened, Shards, layout_of};
 pub(crate) use head::{SealedHead, open_head, seal_head};
 pub(crate) use lanes::{Lanes, Manner, Message, Target};
-pub(crate) use upload::{Uploaded, upload};
+pub(crate) use upload::{Attempt, Uploaded, upload};
 
 use crate::{
     error::{Error, Failure, Failures},
@@ -175,6 +175,11 @@ impl Lake {
     /// Whether reads should try others first.
     pub(crate) fn is_avoided(&self, node: &Node) -> bool {
         node.health.avoid_for_reads(self.now_ms())
+    }
+
+    /// Whether a node has taken what was sent to it lately, as far as is known.
+    pub(crate) fn takes_uploads(&self, node: &Node) -> bool {
+        !node.health.avoid_for_uploads(self.now_ms())
     }
 
     /// Remembers whether a node could be reached.

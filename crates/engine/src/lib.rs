@@ -44,6 +44,7 @@ mod repair;
 mod scan;
 mod snapshot;
 mod status;
+mod strays;
 mod verify;
 mod writer;
 

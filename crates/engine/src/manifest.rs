@@ -14,7 +14,7 @@ use prunedb_disk::Disk;
 use prunedb_format::{
     container::{TableKind, TableName},
     head::HeadBody,
-    manifest::{ContainerEntry, Edit, IndexEntry},
+    manifest::{ContainerEntry, Edit, IndexEntry, StreamEntry},
 };
 use prunedb_index::Suspect;
 use std::{
@@ -242,7 +242,30 @@ impl Manifest {
         self.store.write(&Batch { read_back: Some(id), ..Batch::default() })
     }
 
-    /// Applies edits of the lake's manifest (recovery), all of them or none; the caller keeps their order.
+    /// Applies edits of the lake's manifest (recovery), all of them or none; the caller keeps their order. Shards that an edit
+    /// gives up for others are retired since `head`: the writer before may not have come to delete them.
+    pub(crate) fn adopt(&self, edits: &[Edit], head: u64) -> Result<(), Error> {
+        let _serial = self.change.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut newest: HashMap<ContainerId, StreamEntry> = HashMap::new();
+        let mut retired: HashMap<ContainerId, Retired> = HashMap::new();
+        for edit in edits {
+            let Edit::Container(entry) = edit else { continue };
+            let (id, new) = (entry.stream.id, entry.stream);
+            let old = match newest.insert(id, new) {
+                Some(old) => Some(old),
+                None => self.container(id)?.map(|old| old.entry.stream),
+            };
+            if let Some(StreamEntry { group, policy, .. }) = old
+                && (group, policy) != (new.group, new.policy)
+            {
+                retired.insert(id, Retired { id, since_head: head, group, policy });
+            }
+        }
+        let retired: Vec<Retired> = retired.into_values().collect();
+        self.add(edits, &[], &retired, |_| {})
+    }
+
+    /// Adds edits, all of them or none.
     pub(crate) fn apply(&self, edits: &[Edit]) -> Result<(), Error> {
         let _serial = self.change.lock().unwrap_or_else(PoisonError::into_inner);
         self.add_edits(edits, &[], |_| {})

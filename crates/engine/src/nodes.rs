@@ -182,10 +182,7 @@ impl Inner {
         term: Term,
     ) -> Result<u64, String> {
         let (id, layout) = (shards.id(shard), shards.layout());
-        let there = within(&to.address, to.store.stat(id)).await;
-        if let (Ok(Some(stat)), Some(name)) = (there, name)
-            && (stat.name, stat.bytes) == (name, layout.shard_bytes())
-        {
+        if shards.is_on(to, shard, name).await {
             return Ok(0);
         }
         let manner = Manner {

@@ -5,16 +5,18 @@ mod spool;
 use crate::{
     db::{Db, Inner},
     error::Error,
-    lake::{Uploaded, upload},
+    lake::{Attempt, Uploaded, upload, write_threshold},
     local::{Kind, file_offset},
     placement::group_of,
     progress::{Job, OnProgress},
+    verify::shards_bytes,
 };
 use prunedb_codec::{CodecVersion, CodedStream, Encoder, FrameTable, ReadAt, Spool, StreamParams};
 use prunedb_core::{ContainerId, Digest, Generation, Policy, ShardIndex, Term};
 use prunedb_disk::File;
 use prunedb_format::{
     container::{Footer, TRAILER_BYTES},
+    head::{Group, HeadPrefix},
     manifest::{ContainerEntry, StreamEntry},
 };
 use spool::AnySpool;
@@ -100,7 +102,7 @@ impl Inner {
 
     fn offload(&self, number: u32) -> Result<Offloaded, Error> {
         let id = ContainerId::data(number);
-        let term = self.term()?;
+        self.term()?; // who is fenced off need not compress
         let sealed = self.files.sealed(number)?.ok_or_else(|| Error::Io {
             path: self.files.path(number, Kind::Sealed),
             source: io::ErrorKind::NotFound.into(),
@@ -109,11 +111,10 @@ impl Inner {
         let footer = self.files.footer(&sealed)?;
         let source = LocalContainer(sealed.file);
         check_digest(id, &source, container_bytes, &footer).at_container(id)?;
-        let state = self.manifest.state();
-        let group = group_of(&state.body.groups, state.body.policy, number);
+        let group = self.group_for(self.manifest.state().body.policy, number);
         let spare = self.spare_spool.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut spool = AnySpool::new(&self.options, &*self.disk, container_bytes, spare)?;
-        let stored = self.store(&source, container_bytes, id, group, term, &mut spool)?;
+        let stored = self.store(&source, container_bytes, id, group, &mut spool)?;
         *self.spare_spool.lock().unwrap_or_else(PoisonError::into_inner) = spool.into();
         let stream = stored.stream;
         let lake_bytes = stored.lake_bytes;
@@ -148,7 +149,6 @@ impl Inner {
         container_bytes: u64,
         id: ContainerId,
         group: u32,
-        term: Term,
         spool: &mut dyn Spool,
     ) -> Result<Stored, Error> {
         let codec =
@@ -166,11 +166,7 @@ impl Inner {
             codec: version,
             generation: GENERATION,
         };
-        let key = self.lake.secret.lake_key(GENERATION);
-        let encoder =
-            Encoder::new(&key, params, coded, self.lake.code(policy)).map_err(|e| codec(&e))?;
-        let layout = encoder.layout();
-        let uploaded = upload(&self.lake, params, encoder, spool, group, term)?;
+        let (uploaded, term) = self.put_coded(params, coded, spool, group)?;
         let stream = StreamEntry {
             id,
             policy,
@@ -183,8 +179,45 @@ impl Inner {
             stream_digest: coded.digest,
             root: uploaded.encoded.root,
         };
-        let lake_bytes = layout.shard_bytes() * policy.total_shards() as u64;
+        let lake_bytes = shards_bytes(&stream)?;
         Ok(Stored { stream, frames, uploaded, lake_bytes })
+    }
+
+    /// The group of a new container: those whose turn it is not yet stand in for one of which too few nodes are well.
+    pub(crate) fn group_for(&self, policy: Policy, number: u32) -> u32 {
+        let placement = self.lake.placement();
+        let takes = |group: &Group| {
+            let is_well = |slot: &&u32| self.lake.takes_uploads(&placement.nodes[**slot as usize]);
+            group.slots.iter().filter(is_well).count() >= write_threshold(policy)
+        };
+        group_of(&placement.groups, policy, number, takes)
+    }
+
+    /// Codes a spooled stream and stores its shards; under which term. What an upload that never counted left in their place is
+    /// deleted where too few shards are stored for it, and then everything is put once more.
+    pub(crate) fn put_coded(
+        &self,
+        params: StreamParams,
+        coded: CodedStream,
+        spool: &dyn Spool,
+        group: u32,
+    ) -> Result<(Uploaded, Term), Error> {
+        let key = self.lake.secret.lake_key(params.generation);
+        let attempt = || -> Result<(Attempt, Term), Error> {
+            let encoder = Encoder::new(&key, params, coded, self.lake.code(params.policy));
+            let encoder = encoder
+                .map_err(|e| Error::Codec { container: params.container, reason: e.to_string() })?;
+            let term = self.term()?;
+            Ok((upload(&self.lake, params, encoder, spool, group, term)?, term))
+        };
+        let (Attempt { uploaded, conflicts }, term) = attempt()?;
+        match uploaded {
+            Err(Error::Offload { .. }) if self.delete_strays(&conflicts)? => {
+                let (again, term) = attempt()?;
+                Ok((again.uploaded?, term))
+            }
+            uploaded => Ok((uploaded?, term)),
+        }
     }
 
     /// The term of this process: the first write to the lake takes the next one and fences the others off.
@@ -199,18 +232,27 @@ impl Inner {
             return Ok(term);
         }
         let state = self.manifest.state();
-        let heads = self.lake.heads();
-        let foreign =
-            heads.iter().find(|head| head.term > state.term || head.number > state.head_number);
-        if let Some(head) = foreign {
+        let is_foreign =
+            |head: &&HeadPrefix| head.term > state.term || head.number > state.head_number;
+        if let Some(head) = self.lake.heads().iter().find(is_foreign) {
             return Err(Error::Fenced { term: state.term, seen: head.term });
         }
         // kept only where the nodes agreed: who is fenced off must not climb past the other by trying again
         let term = Term(state.term.0 + 1);
         self.lake.fence(term)?;
+        // the other one may have published before the fence stood
+        if let Some(head) = self.lake.heads().iter().find(is_foreign) {
+            return Err(Error::Fenced { term: state.term, seen: head.term });
+        }
         self.manifest.update(|state| state.term = term)?;
         *held = Some(term);
         Ok(term)
+    }
+
+    /// Goes on under the next term, as if this process had begun anew.
+    pub(crate) fn next_term(&self) -> Result<Term, Error> {
+        self.term.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.term()
     }
 }
 

@@ -100,11 +100,26 @@ pub(crate) fn one_more(
     held_by_all(seats.last()?)
 }
 
-/// The group of a new container: those of the policy take turns.
-pub(crate) fn group_of(groups: &[Group], policy: Policy, number: u32) -> u32 {
-    let of_policy: Vec<u32> =
+/// The group of a new container: those of the policy take turns, and one that does not take anything now is passed over as long as
+/// another one does.
+pub(crate) fn group_of(
+    groups: &[Group],
+    policy: Policy,
+    number: u32,
+    takes: impl Fn(&Group) -> bool,
+) -> u32 {
+    let of_policy = in_turn(groups, policy, number);
+    let found = of_policy.iter().find(|&&group| takes(&groups[group as usize]));
+    found.or(of_policy.first()).copied().unwrap_or(0)
+}
+
+/// The groups of a policy, that whose turn it is first.
+fn in_turn(groups: &[Group], policy: Policy, number: u32) -> Vec<u32> {
+    let mut of_policy: Vec<u32> =
         (0u32..).zip(groups).filter(|(_, g)| g.policy == policy).map(|(i, _)| i).collect();
-    of_policy.get(number as usize % of_policy.len().max(1)).copied().unwrap_or(0)
+    let first = number as usize % of_policy.len().max(1);
+    of_policy.rotate_left(first);
+    of_policy
 }
 
 /// A group of a policy whose slots share no node with those of the same number in an old group: those whose turn it is come
@@ -112,14 +127,11 @@ pub(crate) fn group_of(groups: &[Group], policy: Policy, number: u32) -> u32 {
 pub(crate) fn beside(groups: &mut Vec<Group>, old: u32, policy: Policy, number: u32) -> u32 {
     let old = groups[old as usize].slots.clone();
     let is_beside = |slots: &[u32]| slots.iter().zip(&old).all(|(new, old)| new != old);
-    let of_policy: Vec<u32> =
-        (0u32..).zip(&*groups).filter(|(_, g)| g.policy == policy).map(|(i, _)| i).collect();
-    let first = number as usize % of_policy.len().max(1);
-    let in_turn = || of_policy.iter().cycle().skip(first).take(of_policy.len());
-    if let Some(&group) = in_turn().find(|&&group| is_beside(&groups[group as usize].slots)) {
+    let of_policy = in_turn(groups, policy, number);
+    if let Some(&group) = of_policy.iter().find(|&&g| is_beside(&groups[g as usize].slots)) {
         return group;
     }
-    let turned = in_turn().find_map(|&group| {
+    let turned = of_policy.iter().find_map(|&group| {
         let slots = &groups[group as usize].slots;
         (1..slots.len()).find_map(|by| {
             let turned = [&slots[by..], &slots[..by]].concat();
@@ -127,7 +139,7 @@ pub(crate) fn beside(groups: &mut Vec<Group>, old: u32, policy: Policy, number: 
         })
     });
     // all turns of all groups collide: what is written over is noted as missing, and repaired
-    let Some(slots) = turned else { return group_of(groups, policy, number) };
+    let Some(slots) = turned else { return of_policy.first().copied().unwrap_or(0) };
     groups.push(Group { policy, slots });
     u32::try_from(groups.len() - 1).expect("groups are counted in u32")
 }
@@ -266,8 +278,17 @@ mod tests {
     fn containers_take_turns_among_the_groups_of_their_policy() {
         let mut all = groups("4+2", 8);
         all.extend(groups("2+1", 8));
-        let of = |p, number| group_of(&all, policy(p), number);
+        let of = |p, number| group_of(&all, policy(p), number, |_| true);
         assert_eq!((of("4+2", 0), of("4+2", 9), of("2+1", 0), of("2+1", 15)), (0, 1, 8, 15));
+        // one that takes nothing is passed over, all of them are not
+        let without = |node, number| {
+            group_of(&all, policy("2+1"), number, |group| !group.slots.contains(&node))
+        };
+        for number in 0..8 {
+            let group = without(3, number);
+            assert!(!all[group as usize].slots.contains(&3) && group >= 8, "{group}");
+        }
+        assert_eq!(group_of(&all, policy("2+1"), 15, |_| false), 15);
     }
 
     #[test]

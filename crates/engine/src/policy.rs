@@ -1,4 +1,4 @@
-//! Changing the policy of what is stored: every data container is coded anew, and its old shards go only after the new ones
+//! Changing the policy of what is stored: every container of data and index is coded anew, and its old shards go only after the new ones
 //! were read back.
 //!
 //! ```text
@@ -9,18 +9,18 @@
 //! the node that has the old one of the same number, so writing one never replaces the other. A change that was interrupted
 //! goes on where it was when it is asked for again: what was uploaded already has the same bytes and is not sent again.
 //!
-//! The containers of manifest and index follow as they are written anew.
+//! The containers of the manifest are written anew with the first head of the new policy.
 
 use crate::{
     db::{Db, Inner},
     error::Error,
-    lake::{Shards, upload},
+    lake::Shards,
     manifest::Retired,
     offload::GENERATION,
     placement::{beside, candidates, found},
     progress::{Job, OnProgress},
 };
-use prunedb_codec::{CodecVersion, CodedStream, Encoder, MemorySpool, Spool, StreamParams};
+use prunedb_codec::{CodecVersion, CodedStream, MemorySpool, Spool, StreamParams};
 use prunedb_core::{ContainerId, Digest, Policy, ShardIndex};
 use prunedb_format::manifest::{ContainerEntry, StreamEntry};
 use std::sync::{Arc, PoisonError};
@@ -60,8 +60,8 @@ impl Inner {
         self.begin_policy(policy)?;
         self.publish()?;
         let mut ids = Vec::new();
-        for number in self.manifest.container_numbers()? {
-            let id = ContainerId::data(number);
+        let data = self.manifest.container_numbers()?.into_iter().map(ContainerId::data);
+        for id in data.chain(self.manifest.index_containers()?) {
             let container = self.manifest.container(id)?;
             ids.extend(container.is_some_and(|c| c.entry.stream.policy != policy).then_some(id));
         }
@@ -127,11 +127,7 @@ impl Inner {
         let mut spool = MemorySpool::with_capacity(coded.len());
         spool.append(&coded).map_err(|e| codec(&e))?;
         drop(coded);
-        let key = self.lake.secret.lake_key(GENERATION);
-        let encoder =
-            Encoder::new(&key, params, stream, self.lake.code(policy)).map_err(|e| codec(&e))?;
-        let term = self.term()?;
-        let uploaded = upload(&self.lake, params, encoder, &spool, group, term)?;
+        let (uploaded, term) = self.put_coded(params, stream, &spool, group)?;
         drop(spool);
         let root = uploaded.encoded.root;
         let new = StreamEntry { policy, generation: GENERATION, group, term, root, ..old };

@@ -10,7 +10,6 @@ use crate::{
     error::Error,
     lake::{SealedHead, fenced, open_head, seal_head},
     manifest::Retired,
-    placement::group_of,
 };
 use bytes::Bytes;
 use prunedb_codec::MemorySpool;
@@ -45,11 +44,13 @@ impl Inner {
             if !edits && !state.head_dirty {
                 return Ok(());
             }
-            let term = self.term()?;
+            self.term()?;
             let mut body = HeadBody::clone(&state.body);
             let next_data = self.writer.next_number();
             body.next_data = body.next_data.max(next_data);
-            let replaced = if edits { self.write_manifest(&mut body, term)? } else { Vec::new() };
+            let mut replaced = if edits { self.write_manifest(&mut body)? } else { Vec::new() };
+            self.recode_manifests(&mut body, &mut replaced)?;
+            let term = self.term()?;
             // durable before it is sent: no two heads have one number, even where the first did not reach enough nodes
             let number = self.manifest.update(|state| {
                 state.head_number += 1;
@@ -80,7 +81,7 @@ impl Inner {
     }
 
     /// Writes the next manifest container and names it in `body`; those that it replaces.
-    fn write_manifest(&self, body: &mut HeadBody, term: Term) -> Result<Vec<ManifestRef>, Error> {
+    fn write_manifest(&self, body: &mut HeadBody) -> Result<Vec<ManifestRef>, Error> {
         let mut first_edit = body.next_edit;
         let mut replaced = Vec::new();
         let fresh = self.manifest.edits_from(first_edit, EDITS_BYTES_MAX)?;
@@ -94,6 +95,43 @@ impl Inner {
             replaced.extend(body.manifests.pop());
         }
         let edits = self.manifest.edits_from(first_edit, EDITS_BYTES_MAX)?;
+        let written = self.store_edits(body, first_edit, &edits)?;
+        body.next_edit = first_edit + written.edits;
+        body.manifests.push(written);
+        Ok(replaced)
+    }
+
+    /// Writes manifest containers of an earlier policy anew; those that they replace join `replaced`.
+    fn recode_manifests(
+        &self,
+        body: &mut HeadBody,
+        replaced: &mut Vec<ManifestRef>,
+    ) -> Result<(), Error> {
+        for position in 0..body.manifests.len() {
+            let old = body.manifests[position];
+            if old.stream.policy == body.policy {
+                continue;
+            }
+            let mut edits = self.manifest.edits_from(old.first_edit, EDITS_BYTES_MAX)?;
+            edits.truncate(usize::try_from(old.edits).unwrap_or(usize::MAX));
+            let written = self.store_edits(body, old.first_edit, &edits)?;
+            if written.edits != old.edits {
+                let reason = format!("{} of its {} edits are here", written.edits, old.edits);
+                return Err(Error::Codec { container: old.stream.id, reason });
+            }
+            body.manifests[position] = written;
+            replaced.push(old);
+        }
+        Ok(())
+    }
+
+    /// Stores edits as the next manifest container.
+    fn store_edits(
+        &self,
+        body: &mut HeadBody,
+        first_edit: u64,
+        edits: &[(u64, Vec<u8>)],
+    ) -> Result<ManifestRef, Error> {
         // the number is durable before it is used: ids are never reused
         let number = self.manifest.update(|state| {
             let body = Arc::make_mut(&mut state.body);
@@ -102,19 +140,12 @@ impl Inner {
         })?;
         body.next_manifest = number + 1;
         let id = ContainerId::manifest(number);
-        let container = manifest_container(self.lake.id, id, &edits);
-        let group = group_of(&body.groups, body.policy, number);
+        let container = manifest_container(self.lake.id, id, edits);
+        let group = self.group_for(body.policy, number);
         let mut spool = MemorySpool::with_capacity(container.len());
-        let stored = self.store(&container, container.len() as u64, id, group, term, &mut spool)?;
+        let stored = self.store(&container, container.len() as u64, id, group, &mut spool)?;
         self.manifest.set_damage(stored.uploaded.missing.iter().map(|&shard| (id, shard)), true)?;
-        let last = edits.last().map_or(first_edit, |(number, _)| number + 1);
-        body.next_edit = last;
-        body.manifests.push(ManifestRef {
-            first_edit,
-            edits: last - first_edit,
-            stream: stored.stream,
-        });
-        Ok(replaced)
+        Ok(ManifestRef { first_edit, edits: edits.len() as u64, stream: stored.stream })
     }
 
     /// Puts a head on all nodes; all but `q` of them must take it, so that any `q+1` know it.

@@ -103,7 +103,7 @@ impl Db {
         // until everything is in, the folder does not pass for a database: the manifest gets its name at the end
         let manifest = Self::prepare(&disk, &options, secret.lake_id(), body.clone())?;
         for reference in &body.manifests {
-            manifest.apply(&read_edits(&found, reference)?)?;
+            manifest.adopt(&read_edits(&found, reference)?, prefix.number)?;
         }
         let totals = manifest.state().totals;
         recovered.containers = totals.containers;

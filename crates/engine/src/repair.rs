@@ -4,23 +4,24 @@
 //! shard by shard as they are rebuilt: a repair that is interrupted goes on where it was. The lock of lake writes is
 //! held for one container at a time, so offloads go on meanwhile.
 
+mod moving;
 mod rebuild;
 mod urgency;
 
 use crate::{
     db::{Db, Inner},
     error::{Error, Failures},
-    lake::{Node, Placement, Shards, shard_failure, within},
-    placement::{apply, candidates, moves},
+    lake::{Node, Shards, shard_failure, within},
     progress::{Job, OnProgress, Progress},
     verify::{Subject, shards_bytes},
 };
-use prunedb_core::{ContainerId, Policy, ShardIndex};
+use moving::Moving;
+use prunedb_core::{ContainerId, ShardIndex};
 use prunedb_store::{StoreError, StoreSpace};
 use rebuild::rebuild;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, PoisonError},
+    sync::PoisonError,
 };
 pub(crate) use urgency::lazy_losses;
 use urgency::urgency;
@@ -62,8 +63,8 @@ pub struct RepairStatus {
 
 impl Db {
     /// Rebuilds every shard that is known to be missing or damaged (reads and [`Db::verify`] find them), the containers
-    /// that are nearest to their loss first. With `move_away`, slots of unreachable nodes first go to nodes that hold no
-    /// slot of their group, and everything of those slots is rebuilt there.
+    /// that are nearest to their loss first. With `move_away`, everything in slots of unreachable nodes is rebuilt on nodes that
+    /// hold no slot of their group, and then the slots go to those.
     ///
     /// # Errors
     /// [`Error::ReadOnly`], [`Error::Fenced`], [`Error::Quorum`] and those of the local disk; a container that cannot be repaired is named
@@ -79,11 +80,11 @@ impl Db {
         self.inner.repair(
             |inner| {
                 if !move_away {
-                    return Ok((0, 0));
+                    return Ok(Moving::default());
                 }
                 let reached = inner.space();
                 let down = |node: u32| reached[node as usize].is_none();
-                inner.move_slots(down, &reached, |_, _| true)
+                inner.plan_moves(down, &reached, |_, _| true)
             },
             report,
         )
@@ -101,20 +102,17 @@ impl Inner {
         answers.into_iter().map(Result::ok).collect()
     }
 
-    /// Moves slots (how many, and how many could not), then rebuilds what is known to be missing.
+    /// Rebuilds what is known to be missing and what lies in slots that are to move, then moves those.
     pub(crate) fn repair(
         &self,
-        moved: impl FnOnce(&Self) -> Result<(u64, u64), Error>,
+        plan: impl FnOnce(&Self) -> Result<Moving, Error>,
         report: &mut OnProgress<'_>,
     ) -> Result<RepairReport, Error> {
         let _one = self.repairs.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut out = RepairReport::default();
-        (out.moved_slots, out.stuck_slots) = moved(self)?;
-        if out.moved_slots > 0 {
-            self.publish()?;
-        }
-        let queue = self.repair_queue()?;
-        if queue.is_empty() {
+        let mut moving = plan(self)?;
+        let mut out = RepairReport { stuck_slots: moving.stuck, ..RepairReport::default() };
+        let queue = self.repair_queue(&moving)?;
+        if queue.is_empty() && moving.is_empty() {
             return Ok(out);
         }
         let ids: Vec<ContainerId> = queue.iter().map(|(id, _)| *id).collect();
@@ -131,17 +129,17 @@ impl Inner {
                 break; // the rest stays noted
             }
             let Some(subject) = self.subject(id)? else { continue };
-            match self.repair_one(&subject, &wanted, &mut down) {
-                Ok((repaired, failures)) => {
-                    out.repaired.extend(repaired);
-                    if !failures.0.is_empty() {
-                        out.failed.push((id, failures.to_string()));
-                    }
-                }
-                Err(e @ Error::Fenced { .. }) => return Err(e),
-                Err(e) => out.failed.push((id, e.to_string())),
-            }
+            let one = self.lake_writes.lock().unwrap_or_else(PoisonError::into_inner);
+            self.repair_locked(&subject, &wanted, &mut moving, &mut down, &mut out)?;
+            drop(one);
             job.did(shards_bytes(&subject.stream)?, id);
+        }
+        if !moving.is_empty() {
+            out.moved_slots = self.settle(&mut moving, &mut down, &mut out)?;
+            out.stuck_slots = moving.stuck;
+        }
+        if out.moved_slots > 0 {
+            self.publish()?;
         }
         Ok(out)
     }
@@ -168,10 +166,20 @@ impl Inner {
     }
 
     /// What is known to be missing or damaged, the most urgent container first.
-    pub(crate) fn repair_queue(&self) -> Result<Vec<(ContainerId, Vec<ShardIndex>)>, Error> {
-        let mut lost: BTreeMap<ContainerId, Vec<ShardIndex>> = BTreeMap::new();
+    pub(crate) fn repair_queue(
+        &self,
+        moving: &Moving,
+    ) -> Result<Vec<(ContainerId, Vec<ShardIndex>)>, Error> {
+        let mut lost: BTreeMap<ContainerId, BTreeSet<ShardIndex>> = BTreeMap::new();
         for (container, shard) in self.manifest.damage()? {
-            lost.entry(container).or_default().push(shard);
+            lost.entry(container).or_default().insert(shard);
+        }
+        for id in if moving.is_empty() { Vec::new() } else { self.subject_ids()? } {
+            let Some(subject) = self.subject(id)? else { continue };
+            let mut shards = moving.shards_of(subject.stream.group).peekable();
+            if shards.peek().is_some() {
+                lost.entry(id).or_default().extend(shards);
+            }
         }
         let mut queue = Vec::with_capacity(lost.len());
         for (id, shards) in lost {
@@ -185,31 +193,75 @@ impl Inner {
             let bad =
                 |s: &ShardIndex| shards.contains(s) || self.lake.is_avoided(&slots[s.as_usize()]);
             let good = policy.shards().filter(|s| !bad(s)).count();
-            queue.push((urgency(policy, good), id, shards));
+            queue.push((urgency(policy, good), id, shards.into_iter().collect()));
         }
         queue.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         Ok(queue.into_iter().map(|(_, id, shards)| (id, shards)).collect())
     }
 
-    /// Rebuilds shards of one container on the nodes of their slots, and notes what is whole again.
-    fn repair_one(
+    /// Rebuilds shards of one container where they belong, and notes what is whole again; `lake_writes` is held.
+    fn repair_locked(
         &self,
         subject: &Subject,
         wanted: &[ShardIndex],
+        moving: &mut Moving,
         down: &mut BTreeSet<String>,
-    ) -> Result<(Vec<Repaired>, Failures), Error> {
-        let _one = self.lake_writes.lock().unwrap_or_else(PoisonError::into_inner);
-        let container = subject.stream.id;
-        let slots = self.lake.slots(container, subject.stream.group, subject.stream.policy)?;
-        let targets = wanted.iter().map(|&s| (s, slots[s.as_usize()].clone())).collect();
-        let (done, failures) = self.rebuild_on(subject, targets, down)?;
-        self.manifest.set_damage(done.iter().map(|(shard, _)| (container, *shard)), false)?;
-        let named = |(shard, node): (ShardIndex, Node)| Repaired {
+        report: &mut RepairReport,
+    ) -> Result<(), Error> {
+        let (container, group) = (subject.stream.id, subject.stream.group);
+        let repaired = self.rebuild_in_slots(subject, wanted, moving, down);
+        let (done, failures) = match repaired {
+            Ok(repaired) => repaired,
+            Err(e @ Error::Fenced { .. }) => return Err(e),
+            Err(e) => {
+                report.failed.push((container, e.to_string()));
+                moving.did(subject, false);
+                return Ok(());
+            }
+        };
+        moving.did(subject, failures.0.is_empty());
+        // what is on a new node counts when its slot has moved
+        let placement = self.lake.placement();
+        let counts =
+            done.iter().filter(|(shard, _)| moving.to(group, *shard, &placement).is_none());
+        self.manifest.set_damage(counts.map(|(shard, _)| (container, *shard)), false)?;
+        report.repaired.extend(done.into_iter().map(|(shard, node)| Repaired {
             container,
             shard,
             node: node.store.name().to_owned(),
-        };
-        Ok((done.into_iter().map(named).collect(), failures))
+        }));
+        if !failures.0.is_empty() {
+            report.failed.push((container, failures.to_string()));
+        }
+        Ok(())
+    }
+
+    /// Rebuilds shards of one container on the nodes of their slots, or on those that the slots go to.
+    fn rebuild_in_slots(
+        &self,
+        subject: &Subject,
+        wanted: &[ShardIndex],
+        moving: &Moving,
+        down: &mut BTreeSet<String>,
+    ) -> Result<(Vec<(ShardIndex, Node)>, Failures), Error> {
+        let shards = Shards::new(&self.lake, &subject.stream)?;
+        let names = self.names_of(&shards, subject);
+        let placement = self.lake.placement();
+        let mut targets = Vec::with_capacity(wanted.len());
+        for &shard in wanted {
+            match moving.to(subject.stream.group, shard, &placement) {
+                // rebuilt by a repair that did not come to its end
+                Some(node)
+                    if self.lake.runtime.block_on(shards.is_on(
+                        node,
+                        shard,
+                        names[shard.as_usize()],
+                    )) => {}
+                Some(node) => targets.push((shard, node.clone())),
+                None => targets.push((shard, shards.node(shard).clone())),
+            }
+        }
+        self.rebuild_on(subject, targets, down)
     }
 
     /// Rebuilds shards on nodes. Another shard under the same name, of a writer that was fenced off, is deleted first: the
@@ -260,78 +312,6 @@ impl Inner {
             }
         }
         Ok((done, failures))
-    }
-
-    /// Gives slots of lost nodes to others. What lies in them is noted as missing before they move, so that a crash
-    /// forgets nothing.
-    ///
-    /// A slot that moved gives up what its old node has. So a group stays as it is while one of its containers could not be
-    /// rebuilt from the nodes that answer: then only the return of the others helps.
-    pub(crate) fn move_slots(
-        &self,
-        lost: impl Fn(u32) -> bool,
-        space: &[Option<StoreSpace>],
-        when: impl Fn(Policy, usize) -> bool,
-    ) -> Result<(u64, u64), Error> {
-        let _one = self.lake_writes.lock().unwrap_or_else(PoisonError::into_inner);
-        let placement = self.lake.placement();
-        let (mut moved, stuck) = {
-            let candidates = candidates(&placement.nodes, space);
-            moves(self.lake.id, &placement.groups, lost, &candidates, when)
-        };
-        let mut stuck = stuck as u64;
-        let mut missing: Vec<(u32, ContainerId, ShardIndex)> = Vec::new();
-        let mut stay: BTreeSet<u32> = BTreeSet::new();
-        if !moved.is_empty() {
-            for id in self.subject_ids()? {
-                let Some(subject) = self.subject(id)? else { continue };
-                let group = subject.stream.group;
-                let of_group = moved.iter().filter(|m| m.group == group).map(|m| m.shard);
-                let before = missing.len();
-                missing.extend(of_group.map(|shard| (group, id, shard)));
-                if missing.len() > before && !self.is_rebuildable(&subject, &placement, space)? {
-                    stay.insert(group);
-                }
-            }
-        }
-        stuck += moved.iter().filter(|m| stay.contains(&m.group)).count() as u64;
-        moved.retain(|m| !stay.contains(&m.group));
-        if !moved.is_empty() {
-            let missing = missing.into_iter().filter(|(group, ..)| !stay.contains(group));
-            self.manifest.set_damage(missing.map(|(_, id, shard)| (id, shard)), true)?;
-            let mut new = (*placement).clone();
-            apply(&moved, &mut new.groups);
-            self.change_placement(new)?;
-        }
-        Ok((moved.len() as u64, stuck))
-    }
-
-    /// Whether `p` shards of a container are well, as far as is known, on nodes that answer.
-    fn is_rebuildable(
-        &self,
-        subject: &Subject,
-        placement: &Placement,
-        space: &[Option<StoreSpace>],
-    ) -> Result<bool, Error> {
-        let policy = subject.stream.policy;
-        let damaged = self.manifest.damage_of(subject.stream.id)?;
-        let slots = &placement.groups[subject.stream.group as usize].slots;
-        let is_well = |shard: &ShardIndex| {
-            space[slots[shard.as_usize()] as usize].is_some() && !damaged.contains(shard)
-        };
-        Ok(policy.shards().filter(is_well).count() >= policy.data_shards())
-    }
-
-    /// Changes the placement: durable, then in use. The next head tells it.
-    pub(crate) fn change_placement(&self, placement: Placement) -> Result<(), Error> {
-        self.manifest.update(|state| {
-            let body = Arc::make_mut(&mut state.body);
-            body.nodes = placement.nodes.iter().map(|n| n.address.clone()).collect();
-            body.groups.clone_from(&placement.groups);
-            state.head_dirty = true;
-        })?;
-        self.lake.set_placement(placement);
-        Ok(())
     }
 }
 

@@ -5,9 +5,9 @@
 mod common;
 
 use common::{World, check, fill, quiet, value};
-use prunedb_core::{ContainerId, ShardId, ShardIndex};
+use prunedb_core::{ContainerId, Digest, ShardId, ShardIndex};
 use prunedb_engine::{ContainerPlace, Db, Depth, Error, FaultKind, NodeDomains, TableKind};
-use prunedb_store::{MemoryStore, ShardStore};
+use prunedb_store::{MemoryStore, PutMode, ShardStore};
 use std::sync::Arc;
 
 const RECORDS: u64 = 300;
@@ -146,6 +146,25 @@ fn slots_of_dead_nodes_move_to_spare_ones() {
     check(&db, 0, RECORDS, BYTES);
 }
 
+/// What is not rebuilt yet is not given up: found by seed 1086 of the simulator.
+#[test]
+fn a_move_that_is_cut_short_gives_nothing_up() {
+    let (world, db) = offloaded();
+    world.set_offline(&[1, 5], true);
+    // after the first container the others can be read no more, nor can a head be published
+    let mut cut_short = |progress: prunedb_engine::Progress| {
+        world.set_offline(&[0, 2, 3], progress.done > 0);
+    };
+    assert!(db.repair(true, &mut cut_short).is_err());
+    assert!(world.runtime.block_on(world.stores["node-00"].space()).is_err(), "it came that far");
+    world.set_offline(&[0, 1, 2, 3, 5], false);
+    assert!(db.verify(Depth::Deep, &mut quiet()).unwrap().is_healthy());
+    world.set_offline(&[1, 5], true);
+    let again = db.repair(true, &mut quiet()).unwrap();
+    assert!(again.failed.is_empty() && again.moved_slots > 0, "{again:?}");
+    assert!(db.verify(Depth::Deep, &mut quiet()).unwrap().is_healthy());
+}
+
 /// A slot that moved gives up what its old node has: found by seed 43 of the simulator.
 #[test]
 fn slots_stay_where_more_nodes_are_out_of_reach_than_can_be_rebuilt() {
@@ -209,6 +228,20 @@ fn a_node_that_is_down_does_not_stop_an_offload_but_too_many_do() {
     db.flush(&mut quiet()).unwrap();
     assert!(db.repair(false, &mut quiet()).unwrap().failed.is_empty());
     assert!(db.verify(Depth::Deep, &mut quiet()).unwrap().is_healthy());
+}
+
+#[test]
+fn an_offload_goes_to_another_group_where_too_many_nodes_of_its_own_are_down() {
+    let (world, db) = World::open_new("4+2", 12);
+    for round in 0..6 {
+        world.set_offline(&[round, 11 - round], true);
+        fill(&db, round as u64 * 10, 10, BYTES);
+        // the first try may find out who is down
+        assert!((0..3).any(|_| db.flush(&mut quiet()).is_ok()), "round {round}");
+        assert_eq!(db.status().unwrap().waiting_offload, 0);
+        world.set_offline(&[round, 11 - round], false);
+    }
+    check(&db, 0, 60, BYTES);
 }
 
 #[test]
@@ -400,6 +433,36 @@ fn a_shard_that_an_old_writer_left_under_the_same_name_is_replaced() {
     let report = db.repair(false, &mut quiet()).unwrap();
     assert_eq!((report.repaired.len(), report.failed.len()), (2, 0), "{report:?}");
     assert!(db.verify(Depth::Deep, &mut quiet()).unwrap().is_healthy());
+}
+
+/// An upload that was cut short, and then a change of policy: found by seeds 1080, 1085, 1108 and 1134 of the simulator.
+#[test]
+fn shards_of_an_upload_that_never_counted_make_way() {
+    let (world, mut db) = offloaded();
+    for (from, opens_again) in [(RECORDS, false), (RECORDS + 10, true)] {
+        let next = db.containers().unwrap().iter().map(|c| c.id.number).max().unwrap() + 1;
+        let term = db.status().unwrap().term;
+        // wherever the next container goes, something else is there already
+        for (store, index) in world.stores.values().flat_map(|s| (0..6).map(move |i| (s, i))) {
+            let bytes = vec![index; 50 + usize::from(index)];
+            let (id, name) = (world.shard(&db, next, index), *blake3::hash(&bytes).as_bytes());
+            world.runtime.block_on(async {
+                let put = store.put(id, term, bytes.len() as u64, PutMode::IfAbsent);
+                let mut upload = put.await.unwrap();
+                upload.write(bytes.into()).await.unwrap();
+                upload.commit(Digest(name)).await.unwrap();
+            });
+        }
+        if opens_again {
+            drop(db);
+            db = world.open().unwrap();
+        }
+        fill(&db, from, 10, BYTES);
+        db.evict(&mut quiet()).unwrap();
+        assert!(db.status().unwrap().term > term, "of our own term: under a new one");
+        assert!(db.verify(Depth::Deep, &mut quiet()).unwrap().is_healthy());
+        check(&db, 0, from + 10, BYTES);
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@
 mod common;
 
 use common::{World, check, fill, quiet};
-use prunedb_core::{ContainerKind, Policy};
+use prunedb_core::Policy;
 use prunedb_disk::{
     Disk,
     faulty::{FaultyDisk, Unsynced},
@@ -21,11 +21,10 @@ fn policy(text: &str) -> Policy {
     text.parse().unwrap()
 }
 
-/// Policies of all data containers, each once.
+/// Policies of all containers, those of index and manifest counted, each once.
 fn policies(db: &Db) -> Vec<Policy> {
     let all = db.holders().unwrap().containers;
-    let data = all.into_iter().filter(|c| c.id.kind == ContainerKind::Data);
-    let mut policies: Vec<Policy> = data.map(|c| c.policy).collect();
+    let mut policies: Vec<Policy> = all.into_iter().map(|c| c.policy).collect();
     policies.dedup();
     policies
 }
@@ -79,6 +78,27 @@ fn a_new_policy_holds_for_all_containers_and_the_old_shards_go_later() {
 
     let wide = db.change_policy(policy("8+8"), &mut quiet());
     assert!(matches!(wide, Err(Error::TooFewNodes { needed: 16, given: 8, .. })), "{wide:?}");
+}
+
+#[test]
+fn a_writer_that_takes_over_deletes_the_old_shards() {
+    let (world, db) = World::open_new("4+2", 8);
+    fill(&db, 0, RECORDS, BYTES);
+    db.evict(&mut quiet()).unwrap();
+    let changed = db.change_policy(policy("2+2"), &mut quiet()).unwrap();
+    drop(db);
+    let (db, _) = world.recover(&world.dir.path().join("new"), &mut quiet()).unwrap();
+    assert!(db.change_policy(policy("3+3"), &mut quiet()).unwrap().waiting > 0);
+    let before = shards(&world);
+    for round in 0..20 {
+        fill(&db, RECORDS + round, 1, 100);
+        db.flush(&mut quiet()).unwrap();
+    }
+    // each flush adds a container, and one of the manifest; six shards of each that was coded anew are gone
+    assert!(shards(&world) + changed.containers * 6 < before + 20 * 12, "{changed:?}");
+    check(&db, 0, RECORDS, BYTES);
+    assert_eq!(db.change_policy(policy("3+3"), &mut quiet()).unwrap().waiting, 0);
+    assert_eq!(policies(&db), [policy("3+3")]);
 }
 
 #[test]

@@ -14,7 +14,6 @@ use crate::{
     error::Error,
     lake::{Lake, Shards},
     manifest::Manifest,
-    placement::group_of,
 };
 use prunedb_codec::{LakeSecret, MemorySpool};
 use prunedb_core::{ContainerId, Digest};
@@ -205,11 +204,9 @@ impl Inner {
 
     fn offload_pages(&self, id: ContainerId, pages: &[u8]) -> Result<(), Error> {
         let _one = self.lake_writes.lock().unwrap_or_else(PoisonError::into_inner);
-        let term = self.term()?;
-        let state = self.manifest.state();
-        let group = group_of(&state.body.groups, state.body.policy, id.number);
+        let group = self.group_for(self.manifest.state().body.policy, id.number);
         let mut spool = MemorySpool::with_capacity(pages.len());
-        let stored = self.store(&pages, pages.len() as u64, id, group, term, &mut spool)?;
+        let stored = self.store(&pages, pages.len() as u64, id, group, &mut spool)?;
         let missing = stored.uploaded.missing;
         let entry = ContainerEntry {
             stream: stored.stream,

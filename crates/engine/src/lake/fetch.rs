@@ -231,6 +231,13 @@ impl Shards {
         })
     }
 
+    /// Whether a node, of any slot, has a shard under the name that is known of it.
+    pub(crate) async fn is_on(&self, node: &Node, shard: ShardIndex, name: Option<Digest>) -> bool {
+        let stat = within(node.store.name(), node.store.stat(self.id(shard))).await;
+        let (Ok(Some(stat)), Some(name)) = (stat, name) else { return false };
+        (stat.name, stat.bytes) == (name, self.layout().shard_bytes())
+    }
+
     /// The shard names that the holders claim, where together they make up the container's root; else none.
     pub(crate) fn claimed_names(&self, stream: &StreamEntry) -> Vec<Option<Digest>> {
         let stats = self.stats().into_values();

@@ -103,8 +103,7 @@ impl<'a> Lanes<'a> {
             started: Instant::now(),
             waited: Duration::ZERO,
         };
-        let now_ms = lake.now_ms();
-        let is_well = |lane: &&Lane| !lane.target.node.health.avoid_for_uploads(now_ms);
+        let is_well = |lane: &&Lane| lake.takes_uploads(&lane.target.node);
         let leave_out = leave_out && out.lanes.iter().filter(is_well).count() >= manner.needed;
         for (position, lane) in out.lanes.iter_mut().enumerate() {
             if leave_out && !is_well(&&*lane) {

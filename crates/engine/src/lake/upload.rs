@@ -1,7 +1,8 @@
 //! A coded stream on its way to its nodes: encoded row by row, streamed to all of them at once.
 //!
 //! Shards of nodes that are too slow, out of reach, or failed a moment ago are left to repair, as long as
-//! [`write_threshold`] are stored (`super::lanes` says when).
+//! [`write_threshold`] are stored (`super::lanes` says when). A node that has another shard under the name keeps it: whether that
+//! one may go is for the manifest to say (`crate::strays`).
 //!
 //! Memory: a few chunks for each shard, [`CHUNK_BYTES`] for all shards together, whatever the container's length.
 
@@ -22,7 +23,7 @@ const CHUNK_BYTES: usize = 4 << 20;
 /// How long one upload waits in all, while it is sent, for nodes that are behind.
 const PATIENCE: Duration = Duration::from_millis(250);
 
-/// What became of an upload.
+/// A container whose shards are stored, enough of them.
 #[derive(Debug)]
 pub(crate) struct Uploaded {
     pub(crate) encoded: EncodedContainer,
@@ -30,10 +31,18 @@ pub(crate) struct Uploaded {
     pub(crate) missing: Vec<ShardIndex>,
 }
 
+/// What became of an upload.
+pub(crate) struct Attempt {
+    /// [`Error::Offload`] where fewer shards than the write threshold were stored
+    pub(crate) uploaded: Result<Uploaded, Error>,
+    /// nodes that have another shard under the name
+    pub(crate) conflicts: Vec<Target>,
+}
+
 /// Encodes the spooled stream and stores each shard on the node of its slot.
 ///
 /// # Errors
-/// [`Error::Offload`] where fewer shards than the write threshold were stored, [`Error::Fenced`].
+/// [`Error::Fenced`], and those of the codec.
 pub(crate) fn upload(
     lake: &Lake,
     params: StreamParams,
@@ -41,7 +50,7 @@ pub(crate) fn upload(
     spool: &dyn Spool,
     group: u32,
     term: Term,
-) -> Result<Uploaded, Error> {
+) -> Result<Attempt, Error> {
     lake.runtime.block_on(run(lake, params, encoder, spool, group, term))
 }
 
@@ -53,7 +62,7 @@ pub(super) async fn run(
     spool: &dyn Spool,
     group: u32,
     term: Term,
-) -> Result<Uploaded, Error> {
+) -> Result<Attempt, Error> {
     let codec = |e: prunedb_codec::EncodeError| Error::Codec {
         container: params.container,
         reason: e.to_string(),
@@ -98,24 +107,28 @@ pub(super) async fn run(
         lanes.send(encoded.names.iter().map(|name| Message::Commit(*name)));
     }
     let mut missing: Vec<ShardIndex> = Vec::new();
-    let mut failures = Failures::default();
+    let (mut conflicts, mut failures) = (Vec::new(), Failures::default());
     for (target, result) in lanes.collect().await {
         match result {
             Ok(()) => {}
             Err(StoreError::Fenced { term, seen, .. }) => return Err(Error::Fenced { term, seen }),
             Err(e) => {
-                failures.0.push(shard_failure(target.id.index, &target.node, e));
                 missing.push(target.id.index);
+                failures.0.push(shard_failure(target.id.index, &target.node, &e));
+                if matches!(e, StoreError::Conflict { .. }) {
+                    conflicts.push(target);
+                }
             }
         }
     }
-    match (encoded, total - missing.len()) {
+    let uploaded = match (encoded, total - missing.len()) {
         (Some(encoded), stored) if stored >= manner.needed => Ok(Uploaded { encoded, missing }),
         (_, stored) => {
             let (container, needed) = (params.container, manner.needed);
             Err(Error::Offload { container, stored, needed, failures })
         }
-    }
+    };
+    Ok(Attempt { uploaded, conflicts })
 }
 
 /// Sealed bytes of so many leaves of a shard.

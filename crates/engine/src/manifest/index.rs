@@ -78,8 +78,11 @@ impl Manifest {
                 None => forgotten.push(run),
             }
         }
+        // shards that one was coded anew from are deleted first
+        let retiring: BTreeSet<ContainerId> = self.retired()?.into_iter().map(|r| r.id).collect();
+        let is_due = |id: &ContainerId| !needed.contains(&id.number) && !retiring.contains(id);
         let (mut retired, mut removed) = (Vec::new(), Vec::new());
-        for id in self.index_containers()?.into_iter().filter(|id| !needed.contains(&id.number)) {
+        for id in self.index_containers()?.into_iter().filter(is_due) {
             let Some(container) = self.container(id)? else { continue };
             let stream = &container.entry.stream;
             let (group, policy) = (stream.group, stream.policy);
