@@ -7,6 +7,7 @@
 //! head key           = KDF("prunedb v1 head key", secret || salt)
 //! head signing seed  = KDF("prunedb v1 head signing key", secret)
 //! owner seed         = KDF("prunedb v1 lake owner", secret)
+//! batch key          = KDF("prunedb v1 batch key", secret)
 //! shard key          = KDF("prunedb v1 shard key", 92 bytes: see `LakeKey::shard_key`)
 //! ```
 //! `KDF` is BLAKE3 in key derivation mode. Every input has a fixed length, so no two meet.
@@ -65,6 +66,11 @@ impl LakeSecret {
     /// The seed of the ed25519 key that signs heads.
     pub fn head_signing_seed(&self) -> Key {
         derive("prunedb v1 head signing key", &[self.expose()])
+    }
+
+    /// The key of the digests that a registry has of containers.
+    pub fn batch_key(&self) -> Key {
+        derive("prunedb v1 batch key", &[self.expose()])
     }
 
     /// The seed of the ed25519 key that signs capabilities for closed nodes.

@@ -3,6 +3,7 @@
 use crate::{
     background::Background,
     checked::Looking,
+    elected::Governance,
     error::{At, Error},
     executor::Executor,
     heal::Wanted,
@@ -100,6 +101,10 @@ pub(crate) struct Inner {
     /// memory of the last offload's spool, while another container waits
     pub(crate) spare_spool: Mutex<Option<MemorySpool>>,
     pub(crate) queue: Arc<Queue>,
+    /// what a registry says of the lake, where it has one
+    pub(crate) governance: Mutex<Option<Governance>>,
+    /// records of the first n + 1 data containers, as far as somebody asked
+    pub(crate) record_sums: Mutex<Vec<u64>>,
     /// held for writing while the index is built anew
     pub(crate) index_whole: RwLock<()>,
     /// records that may have one key and were not compared yet
@@ -378,6 +383,14 @@ impl Db {
         self.inner.flush(report).map(drop)
     }
 
+    /// Seals what was put; nothing is offloaded. For those who keep containers of their own beside the lake's.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn seal(&self) -> Result<(), Error> {
+        self.inner.writer.seal().map(drop)
+    }
+
     /// Makes everything durable and the index complete, so that the next open has nothing to redo.
     ///
     /// # Errors
@@ -489,6 +502,8 @@ impl Inner {
             repairing: Mutex::default(),
             wanted: Wanted::default(),
             spare_spool: Mutex::default(),
+            governance: Mutex::default(),
+            record_sums: Mutex::default(),
             index_whole: RwLock::default(),
             suspects,
             queue,

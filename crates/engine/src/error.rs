@@ -279,6 +279,12 @@ pub enum Error {
         /// why, and what helps
         reason: String,
     },
+    /// The lake's registry decides this, or decided otherwise.
+    #[error("{reason}")]
+    Governed {
+        /// what it is about, and what helps
+        reason: String,
+    },
     /// A store's answer that stops an operation.
     #[error(transparent)]
     Store(#[from] StoreError),

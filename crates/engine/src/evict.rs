@@ -108,7 +108,8 @@ impl Inner {
         if self.manifest.is_offloaded(number)? {
             self.read_back(number)?;
         }
-        self.is_safe_in_lake(number)
+        self.is_safe_in_lake(number)?;
+        self.require_prunable(number)
     }
 
     /// Whether a container may lose its local copy: a head names it, it was read back once, and it is not at risk.

@@ -8,7 +8,7 @@
 use crate::{
     db::{Db, Inner},
     error::Error,
-    repair::{RepairReport, lazy_losses},
+    repair::{Moving, RepairReport, lazy_losses},
 };
 use std::{
     collections::HashMap,
@@ -136,7 +136,13 @@ impl Inner {
             since.is_some_and(|&since| now.saturating_sub(since) >= self.options.node_lost_after)
         };
         let done = self.repair(
-            |inner| inner.plan_moves(is_lost, &reached, |policy, lost| lost >= lazy_losses(policy)),
+            |inner| match inner.governance() {
+                // the registry elects
+                Some(_) => Ok(Moving::default()),
+                None => {
+                    inner.plan_moves(is_lost, &reached, |policy, lost| lost >= lazy_losses(policy))
+                }
+            },
             &mut |_| {},
         )?;
         if done.moved_slots > 0 || !done.repaired.is_empty() {

@@ -13,7 +13,7 @@ pub use fetch::Trace;
 pub(crate) use fetch::{Hurry, Opened, Shards, layout_of};
 pub(crate) use head::{SealedHead, open_head, seal_head};
 pub(crate) use lanes::{Lanes, Manner, Message, Target};
-pub(crate) use upload::{Attempt, Uploaded, upload};
+pub(crate) use upload::{Attempt, Sent, Uploaded, send, upload};
 
 use crate::{
     error::{Error, Failure, Failures},

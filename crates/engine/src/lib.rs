@@ -14,8 +14,10 @@
 
 mod adopt;
 mod background;
+mod batch;
 mod checked;
 mod db;
+mod elected;
 mod error;
 mod evict;
 mod executor;
@@ -48,7 +50,9 @@ mod strays;
 mod verify;
 mod writer;
 
+pub use batch::BatchFacts;
 pub use db::{Db, Table, Tables};
+pub use elected::{Elected, ElectedGroup, Governance, Moved};
 pub use error::{Error, Failure, Failures};
 pub use evict::Evicted;
 pub use executor::Executor;

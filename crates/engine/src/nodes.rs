@@ -8,17 +8,24 @@ use crate::{
     db::{Db, Inner},
     error::Error,
     lake::{Lanes, Manner, Message, Node, Shards, Target, within},
-    placement::{Move, NodeDomains, apply, candidates, held, moves, one_more},
+    placement::{NodeDomains, apply, candidates, held, moves, one_more},
     progress::{Job, OnProgress},
     verify::Subject,
 };
 use prunedb_core::{ContainerId, Digest, ShardIndex, Term};
 use prunedb_store::{PutMode, ShardStore};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, PoisonError},
     time::Duration,
 };
+
+/// Where a registry governs the lake.
+const BY_REGISTRY: &str =
+    "nodes join and leave by the registry: `prunedb registry join`, `prunedb node leave`";
+
+/// Slots that go to other nodes, by group and shard.
+pub(crate) type NewHolders = BTreeMap<(u32, ShardIndex), Node>;
 
 /// What the leaving of a node took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -44,6 +51,7 @@ impl Db {
         store: Arc<dyn ShardStore>,
         domains: NodeDomains,
     ) -> Result<(), Error> {
+        self.inner.require_no_registry(BY_REGISTRY)?;
         self.inner.add_node(address, store, domains)?;
         self.inner.publish()
     }
@@ -55,6 +63,7 @@ impl Db {
     /// [`Error::UnknownNode`], [`Error::NoSpareNode`], [`Error::NotHandedOver`]: the node keeps its slots, what was copied
     /// is not copied again.
     pub fn leave(&self, address: &str, report: &mut OnProgress<'_>) -> Result<Left, Error> {
+        self.inner.require_no_registry(BY_REGISTRY)?;
         let left = self.inner.leave(address, report)?;
         self.inner.publish()?;
         Ok(left)
@@ -101,20 +110,24 @@ impl Inner {
         }
         let mut left = Left { moved_slots: moved.len() as u64, ..Left::default() };
         let mut done = BTreeSet::new();
-        let all = self.to_hand_over(&moved, &done)?;
+        let to: NewHolders = moved
+            .iter()
+            .map(|m| ((m.group, m.shard), placement.nodes[m.to as usize].clone()))
+            .collect();
+        let all = self.to_hand_over(&to, &done)?;
         let total =
-            all.iter().map(|(subject, _)| shard_bytes(subject)).sum::<Result<u64, Error>>()?;
+            all.iter().map(|(subject, ..)| shard_bytes(subject)).sum::<Result<u64, Error>>()?;
         let mut job = Job::start("leave", total, report);
-        for (subject, m) in all {
-            self.hand_over(&subject, &placement.nodes[m.to as usize], m.shard, &mut left)?;
-            done.insert((subject.stream.id, m.shard));
+        for (subject, shard, to) in all {
+            self.hand_over(&subject, to, shard, &mut left)?;
+            done.insert((subject.stream.id, shard));
             job.did(shard_bytes(&subject)?, subject.stream.id);
         }
         // what was offloaded meanwhile, and now nothing more is
         let _one = self.lake_writes.lock().unwrap_or_else(PoisonError::into_inner);
-        for (subject, m) in self.to_hand_over(&moved, &done)? {
-            self.hand_over(&subject, &placement.nodes[m.to as usize], m.shard, &mut left)?;
-            done.insert((subject.stream.id, m.shard));
+        for (subject, shard, to) in self.to_hand_over(&to, &done)? {
+            self.hand_over(&subject, to, shard, &mut left)?;
+            done.insert((subject.stream.id, shard));
         }
         let mut new = (*placement).clone();
         apply(&moved, &mut new.groups);
@@ -126,24 +139,32 @@ impl Inner {
         Ok(left)
     }
 
-    /// Containers with a shard in one of these slots, those excepted that are done.
-    fn to_hand_over(
+    /// Shards in slots that go to other nodes, those excepted that are done.
+    pub(crate) fn to_hand_over<'a>(
         &self,
-        moved: &[Move],
+        to: &'a NewHolders,
         done: &BTreeSet<(ContainerId, ShardIndex)>,
-    ) -> Result<Vec<(Subject, Move)>, Error> {
+    ) -> Result<Vec<(Subject, ShardIndex, &'a Node)>, Error> {
         let mut out = Vec::new();
         for id in self.subject_ids()? {
-            let Some(subject) = self.subject(id)? else { continue };
-            // a node holds one slot of a group at most
-            let of_group = moved.iter().find(|m| m.group == subject.stream.group);
-            out.extend(of_group.filter(|m| !done.contains(&(id, m.shard))).map(|m| (subject, *m)));
+            let Some(group) = self.subject(id)?.map(|subject| subject.stream.group) else {
+                continue;
+            };
+            for ((_, shard), node) in
+                to.range((group, ShardIndex(0))..=(group, ShardIndex(u8::MAX)))
+            {
+                if !done.contains(&(id, *shard))
+                    && let Some(subject) = self.subject(id)?
+                {
+                    out.push((subject, *shard, node));
+                }
+            }
         }
         Ok(out)
     }
 
     /// Brings one shard to another node: copied, or rebuilt where it cannot be read.
-    fn hand_over(
+    pub(crate) fn hand_over(
         &self,
         subject: &Subject,
         to: &Node,
@@ -163,6 +184,17 @@ impl Inner {
                 tracing::warn!(container = %subject.stream.id, %shard, reason, "not copied: rebuilt");
             }
         }
+        self.rebuild_to(subject, to, shard, left)
+    }
+
+    /// Rebuilds one shard on another node.
+    pub(crate) fn rebuild_to(
+        &self,
+        subject: &Subject,
+        to: &Node,
+        shard: ShardIndex,
+        left: &mut Left,
+    ) -> Result<(), Error> {
         let targets = vec![(shard, to.clone())];
         let (rebuilt, failures) = self.rebuild_on(subject, targets, &mut BTreeSet::new())?;
         if rebuilt.is_empty() {

@@ -45,7 +45,22 @@ pub struct Offloaded {
 pub(crate) const GENERATION: Generation = Generation(0);
 
 /// A container's bytes in its local file.
-struct LocalContainer(Arc<dyn File>);
+pub(crate) struct LocalContainer(pub(crate) Arc<dyn File>);
+
+impl LocalContainer {
+    /// Whether the file is what was sealed.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`].
+    pub(crate) fn check_digest(
+        &self,
+        id: ContainerId,
+        container_bytes: u64,
+        footer: &Footer,
+    ) -> Result<(), Error> {
+        check_digest(id, self, container_bytes, footer).at_container(id)
+    }
+}
 
 impl ReadAt for LocalContainer {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
@@ -102,6 +117,7 @@ impl Inner {
 
     fn offload(&self, number: u32) -> Result<Offloaded, Error> {
         let id = ContainerId::data(number);
+        self.require_placed()?;
         self.term()?; // who is fenced off need not compress
         let sealed = self.files.sealed(number)?.ok_or_else(|| Error::Io {
             path: self.files.path(number, Kind::Sealed),
@@ -110,7 +126,7 @@ impl Inner {
         let container_bytes = sealed.container_bytes;
         let footer = self.files.footer(&sealed)?;
         let source = LocalContainer(sealed.file);
-        check_digest(id, &source, container_bytes, &footer).at_container(id)?;
+        source.check_digest(id, container_bytes, &footer)?;
         let group = self.group_for(self.manifest.state().body.policy, number);
         let spare = self.spare_spool.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut spool = AnySpool::new(&self.options, &*self.disk, container_bytes, spare)?;
@@ -186,9 +202,11 @@ impl Inner {
     /// The group of a new container: those whose turn it is not yet stand in for one of which too few nodes are well.
     pub(crate) fn group_for(&self, policy: Policy, number: u32) -> u32 {
         let placement = self.lake.placement();
+        // a registry has each batch in the group whose turn it is
+        let is_governed = self.governance().is_some();
         let takes = |group: &Group| {
             let is_well = |slot: &&u32| self.lake.takes_uploads(&placement.nodes[**slot as usize]);
-            group.slots.iter().filter(is_well).count() >= write_threshold(policy)
+            is_governed || group.slots.iter().filter(is_well).count() >= write_threshold(policy)
         };
         group_of(&placement.groups, policy, number, takes)
     }

@@ -50,6 +50,9 @@ impl Db {
         if self.is_reader() {
             return Err(Error::ReadOnly);
         }
+        self.inner.require_no_registry(
+            "the registry has the roots of all batches: their policy cannot change any more",
+        )?;
         self.inner.change_policy(policy, report)
     }
 }
@@ -148,7 +151,7 @@ impl Inner {
     }
 
     /// A container's coded stream from a random `p` of its shards, compared with what was stored.
-    fn read_all(&self, stream: &StreamEntry) -> Result<Vec<u8>, Error> {
+    pub(crate) fn read_all(&self, stream: &StreamEntry) -> Result<Vec<u8>, Error> {
         let shards = Shards::new(&self.lake, stream)?;
         let coded = shards.read_stream(&self.random_order(&shards)?)?;
         let found = Digest(*blake3::hash(&coded).as_bytes());

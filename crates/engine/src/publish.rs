@@ -44,6 +44,7 @@ impl Inner {
             if !edits && !state.head_dirty {
                 return Ok(());
             }
+            self.require_placed()?;
             self.term()?;
             let mut body = HeadBody::clone(&state.body);
             let next_data = self.writer.next_number();

@@ -15,7 +15,7 @@ use crate::{
     progress::{Job, OnProgress, Progress},
     verify::{Subject, shards_bytes},
 };
-use moving::Moving;
+pub(crate) use moving::Moving;
 use prunedb_core::{ContainerId, ShardIndex};
 use prunedb_store::{StoreError, StoreSpace};
 use rebuild::rebuild;
@@ -76,6 +76,11 @@ impl Db {
     ) -> Result<RepairReport, Error> {
         if self.is_reader() {
             return Err(Error::ReadOnly);
+        }
+        if move_away {
+            let reason =
+                "slots move by the registry's elections: a node that does not prove loses its own";
+            self.inner.require_no_registry(reason)?;
         }
         self.inner.repair(
             |inner| {

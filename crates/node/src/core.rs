@@ -21,7 +21,7 @@ use crate::{
 use bytes::Bytes;
 use prunedb_core::{Digest, LakeId, ShardId, Term};
 use prunedb_disk::{Disk, Lock, create_dir_durable};
-use prunedb_proof::{Audit, GROUP_BYTES, Prover, SampleProof};
+use prunedb_proof::{Audit, GROUP_BYTES, Prover, SampleError, SampleProof};
 use std::{
     ops::Bound,
     path::PathBuf,
@@ -208,11 +208,22 @@ impl Node {
     /// # Errors
     /// [`NodeError::Absent`], [`NodeError::Damaged`], [`NodeError::NotSamples`].
     pub fn prove(&self, audit: &Audit) -> Result<Vec<SampleProof>, NodeError> {
-        let id = audit.shard;
+        self.show(audit.shard, |shard_bytes| audit.indices(shard_bytes))
+    }
+
+    /// The same for samples that somebody else chose, by the shard's length.
+    ///
+    /// # Errors
+    /// Those of [`Self::prove`].
+    pub fn show(
+        &self,
+        id: ShardId,
+        choose: impl Fn(u64) -> Result<Vec<u64>, SampleError>,
+    ) -> Result<Vec<SampleProof>, NodeError> {
         loop {
             let found = lock(&self.inner.state).find(id);
             let (entry, segment) = found.ok_or(NodeError::Absent { id })?;
-            let indices = audit.indices(entry.shard_bytes());
+            let indices = choose(entry.shard_bytes());
             let prover = indices.and_then(|indices| Prover::new(entry.shard_bytes(), indices));
             let mut prover = prover.map_err(|source| NodeError::NotSamples { id, source })?;
             if let Some(read) = self.checked(id, &entry, &segment, |place| {

@@ -7,7 +7,7 @@
 //! Memory: a few chunks for each shard, [`CHUNK_BYTES`] for all shards together, whatever the container's length.
 
 use super::{
-    Lake,
+    Lake, Node,
     lanes::{CHUNKS_WAITING, Lanes, Manner, Message, Target},
     shard_failure, write_threshold,
 };
@@ -58,27 +58,74 @@ pub(crate) fn upload(
 pub(super) async fn run(
     lake: &Lake,
     params: StreamParams,
-    mut encoder: Encoder,
+    encoder: Encoder,
     spool: &dyn Spool,
     group: u32,
     term: Term,
 ) -> Result<Attempt, Error> {
+    let nodes = lake.slots(params.container, group, params.policy)?;
+    let manner = Manner {
+        term,
+        mode: PutMode::IfAbsent,
+        shard_bytes: encoder.layout().shard_bytes(),
+        needed: write_threshold(params.policy),
+        patience: PATIENCE,
+    };
+    let targets = params.policy.shards().zip(nodes).collect();
+    let sent = send(lake, params, encoder, spool, targets, manner).await?;
+    let total = params.policy.total_shards();
+    let mut missing: Vec<ShardIndex> = Vec::new();
+    let (mut conflicts, mut failures) = (Vec::new(), Failures::default());
+    for (target, result) in sent.results {
+        match result {
+            Ok(()) => {}
+            Err(StoreError::Fenced { term, seen, .. }) => return Err(Error::Fenced { term, seen }),
+            Err(e) => {
+                missing.push(target.id.index);
+                failures.0.push(shard_failure(target.id.index, &target.node, &e));
+                if matches!(e, StoreError::Conflict { .. }) {
+                    conflicts.push(target);
+                }
+            }
+        }
+    }
+    let uploaded = match (sent.encoded, total - missing.len()) {
+        (Some(encoded), stored) if stored >= manner.needed => Ok(Uploaded { encoded, missing }),
+        (_, stored) => {
+            let (container, needed) = (params.container, manner.needed);
+            Err(Error::Offload { container, stored, needed, failures })
+        }
+    };
+    Ok(Attempt { uploaded, conflicts })
+}
+
+/// What became of shards that were sent.
+pub(crate) struct Sent {
+    /// `None` where too few nodes took shards for it to go on
+    pub(crate) encoded: Option<EncodedContainer>,
+    pub(crate) results: Vec<(Target, Result<(), StoreError>)>,
+}
+
+/// Encodes the spooled stream, all of it, and stores some of its shards on these nodes; none: names and root are wanted.
+///
+/// # Errors
+/// [`Error::Codec`].
+pub(crate) async fn send(
+    lake: &Lake,
+    params: StreamParams,
+    mut encoder: Encoder,
+    spool: &dyn Spool,
+    targets: Vec<(ShardIndex, Node)>,
+    manner: Manner,
+) -> Result<Sent, Error> {
     let codec = |e: prunedb_codec::EncodeError| Error::Codec {
         container: params.container,
         reason: e.to_string(),
     };
     let layout = encoder.layout();
-    let nodes = lake.slots(params.container, group, params.policy)?;
-    let manner = Manner {
-        term,
-        mode: PutMode::IfAbsent,
-        shard_bytes: layout.shard_bytes(),
-        needed: write_threshold(params.policy),
-        patience: PATIENCE,
-    };
+    let shards: Vec<usize> = targets.iter().map(|(shard, _)| shard.as_usize()).collect();
     let id = |index| ShardId { lake: lake.id, container: params.container, index };
-    let targets =
-        params.policy.shards().zip(nodes).map(|(shard, node)| Target { id: id(shard), node });
+    let targets = targets.into_iter().map(|(shard, node)| Target { id: id(shard), node });
     let mut lanes = Lanes::open(lake, manner, targets, true);
     let total = params.policy.total_shards();
     let chunk_rows = (CHUNK_BYTES / (total * layout.leaf_bytes())).max(1) as u64;
@@ -94,7 +141,7 @@ pub(super) async fn run(
         let mut runs: Vec<_> = buffers.runs_mut().map(|run| &mut run[..run_bytes]).collect();
         encoder.encode_rows(spool, rows, &mut runs).map_err(codec)?;
         lanes.wait_for_room().await;
-        lanes.send((0..total).map(|shard| {
+        lanes.send(shards.iter().map(|&shard| {
             let run = Run { chunk: Arc::clone(&chunk), shard };
             Message::Bytes(Bytes::from_owner(run).slice(..run_bytes))
         }));
@@ -104,31 +151,9 @@ pub(super) async fn run(
     let encoded = if complete { Some(encoder.finish().map_err(codec)?) } else { None };
     if let Some(encoded) = &encoded {
         lanes.wait_for_room().await;
-        lanes.send(encoded.names.iter().map(|name| Message::Commit(*name)));
+        lanes.send(shards.iter().map(|&shard| Message::Commit(encoded.names[shard])));
     }
-    let mut missing: Vec<ShardIndex> = Vec::new();
-    let (mut conflicts, mut failures) = (Vec::new(), Failures::default());
-    for (target, result) in lanes.collect().await {
-        match result {
-            Ok(()) => {}
-            Err(StoreError::Fenced { term, seen, .. }) => return Err(Error::Fenced { term, seen }),
-            Err(e) => {
-                missing.push(target.id.index);
-                failures.0.push(shard_failure(target.id.index, &target.node, &e));
-                if matches!(e, StoreError::Conflict { .. }) {
-                    conflicts.push(target);
-                }
-            }
-        }
-    }
-    let uploaded = match (encoded, total - missing.len()) {
-        (Some(encoded), stored) if stored >= manner.needed => Ok(Uploaded { encoded, missing }),
-        (_, stored) => {
-            let (container, needed) = (params.container, manner.needed);
-            Err(Error::Offload { container, stored, needed, failures })
-        }
-    };
-    Ok(Attempt { uploaded, conflicts })
+    Ok(Sent { encoded, results: lanes.collect().await })
 }
 
 /// Sealed bytes of so many leaves of a shard.
