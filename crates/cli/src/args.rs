@@ -54,6 +54,9 @@ pub(crate) enum Command {
     /// Take a chain's history in, verified; ends when all of it is in the lake
     #[command(subcommand)]
     Import(Import),
+    /// Take a live node's new blocks in as they come, verified
+    #[command(subcommand)]
+    Follow(Follow),
     /// Give a chain's history back, verified, bit-identical
     #[command(subcommand)]
     Export(Export),
@@ -177,6 +180,17 @@ pub(crate) enum Door {
         A pruned node gets blocks back by getblockfrompeer; a new one syncs up to the highest block that has a height here. \
         Served are headers and blocks, nothing else; at most 64 nodes at once.")]
     BitcoinP2p(BitcoinP2p),
+    /// An Ethereum node's JSON-RPC, with its old history from the archive: what is not archived, the node answers
+    #[command(
+        after_help = "Examples:\n  prunedb serve ethereum-rpc --upstream http://127.0.0.1:8545 --listen 127.0.0.1:8555\n  \
+        curl 127.0.0.1:8555 -H 'content-type: application/json' -d \\\n    \
+        '{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"eth_getBlockByNumber\",\"params\":[\"0x1\",true]}'\n\n\
+        Answered from the archive: blocks, headers, ommers, receipts, transactions, raw ones too, and logs of ranges, single and in batches. \
+        The rest goes to the node in one request, as it came. An archived block that cannot be read, or one that is missing between \
+        others, is the error 4444 with the reason, never null. There is no password: whoever reaches the address can ask, and what is \
+        passed on reaches the node, with the credentials of --upstream if it has any."
+    )]
+    EthereumRpc(crate::commands::ethereum::rpc::ServeEthereumRpc),
     /// A Casper node's binary port, with its old history from the archive: what is not archived, the node answers
     #[command(
         after_help = "Example:\n  prunedb serve casper --upstream 127.0.0.1:7779 --listen 127.0.0.1:7780\n\n\
@@ -423,6 +437,18 @@ pub(crate) struct ImportEthereum {
     /// Published SHA-256 sums: lines of checksum and file name; files that are not in it are refused
     #[arg(long, value_name = "FILE")]
     pub(crate) checksums: Option<PathBuf>,
+}
+
+#[derive(Subcommand, Debug, Clone)]
+pub(crate) enum Follow {
+    /// An Ethereum node, by its JSON-RPC; goes on where it stopped
+    #[command(after_help = "Examples:\n  prunedb follow ethereum --rpc http://127.0.0.1:8545\n  \
+        prunedb follow ethereum --rpc http://127.0.0.1:8545 --from 22000000 --once\n\n\
+        Blocks and receipts are rebuilt from the JSON as they were hashed. Before a block is stored its hash, its parent and the roots \
+        of its transactions, withdrawals, ommers and receipts are checked; what does not fit is refused, and nothing that is stored \
+        ever changes. Runs until Ctrl-C: every block that was archived stays, and the same command goes on after it. A node that is \
+        out of reach is asked again (with --once: an error).")]
+    Ethereum(crate::commands::ethereum::follow::FollowEthereum),
 }
 
 #[derive(Subcommand, Debug, Clone)]

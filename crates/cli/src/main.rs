@@ -83,7 +83,7 @@ fn run(args: Args) -> anyhow::Result<u8> {
             commands::node_status::run(ask, &dir, &args.set, &runtime()?, &mut io)
         }
         Command::Up(up) => {
-            let doors = commands::up::Doors { resp: up.resp, ..Default::default() };
+            let doors = commands::doors::Doors { resp: up.resp, ..Default::default() };
             commands::up::run(&doors, &dir, &args.set, &runtime()?, &mut io)
         }
         Command::Serve(serve) => commands::serve::run(serve, &dir, &args.set, &runtime()?, &mut io),

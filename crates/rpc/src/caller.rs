@@ -1,7 +1,7 @@
 //! Calls to a node from threads that may block: what followers use, and chains that need to ask.
 
 use crate::{
-    message::Response,
+    message::{ErrorObject, Response},
     upstream::{Upstream, UpstreamError},
 };
 use serde::Serialize;
@@ -32,6 +32,17 @@ pub enum CallError {
         /// its error, as JSON
         error: String,
     },
+}
+
+impl CallError {
+    /// The node's own error, or that it does not answer.
+    pub fn to_error_object(&self) -> ErrorObject {
+        match self {
+            Self::Refused { error, .. } => serde_json::from_str(error)
+                .unwrap_or_else(|_| ErrorObject::new(ErrorObject::INTERNAL, error.clone())),
+            Self::Upstream(error) => ErrorObject::new(ErrorObject::UNAVAILABLE, error.to_string()),
+        }
+    }
 }
 
 #[derive(Serialize)]

@@ -102,14 +102,14 @@ impl Malformed {
 }
 
 /// Why a call has no result.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct ErrorObject {
     /// What kind of error.
     pub code: i64,
     /// What happened, in a sentence.
     pub message: String,
     /// More, for programs.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<serde_json::Value>,
 }
 

@@ -10,7 +10,7 @@
 use super::{
     error::Fault,
     hash::{Address, Hash32, keccak256},
-    rlp::{Item, Items, RlpError, write_list},
+    rlp::{Item, Items, RlpError, list_prefix, write_list},
     transaction,
     trie::ordered_root,
     uint::U256,
@@ -212,6 +212,12 @@ impl<'a> Block<'a> {
     /// The list of withdrawals, if the block has one.
     pub const fn withdrawals(&self) -> Option<Item<'a>> {
         self.withdrawals
+    }
+
+    /// Size of the full block.
+    pub fn rlp_bytes(&self) -> u64 {
+        let payload = self.header.raw.len() + self.body.len();
+        (list_prefix(payload).len() + payload) as u64
     }
 
     /// Appends the full block.

@@ -33,6 +33,7 @@ mod era1;
 mod error;
 mod export;
 mod files;
+mod follow;
 mod hash;
 mod import;
 pub mod json;
@@ -40,6 +41,8 @@ mod network;
 mod query;
 mod receipt;
 pub mod rlp;
+mod rpc;
+mod sender;
 mod snappy;
 pub mod synthetic;
 mod tables;
@@ -54,6 +57,7 @@ pub use era1::Era1Name;
 pub use error::{EthereumError, Fault, Part, Place};
 pub use export::{ExportReport, era1_epochs, export_era1, write_era1};
 pub use files::{history_files, import_path};
+pub use follow::{FollowError, FollowOptions, FollowReport, Follower, network_of};
 pub use hash::{Address, Hash32, HashError, keccak256, sha256};
 pub use import::{
     ImportOptions, ImportReport, Progress, Stage, import_era1, import_rlp, verify_era1,
@@ -61,6 +65,8 @@ pub use import::{
 pub use network::{Network, NetworkError};
 pub use query::{BlockId, BlockIdError, History, StoredBlock, StoredReceipts, StoredTransaction};
 pub use receipt::{Log, Outcome, Receipt};
+pub use rpc::EthereumRpc;
+pub use sender::sender;
 pub use snappy::SnappyError;
 pub use tables::{Era1Record, ORIGINAL_CHUNK_BYTES, Tables, TxLocation};
 pub use transaction::{AccessListEntry, Authorization, Transaction, TxFields};

@@ -95,6 +95,12 @@ impl Network {
         Some(Self { name: known.name.into() })
     }
 
+    /// The known network with this chain id.
+    pub fn of_chain_id(id: u64) -> Option<Self> {
+        let known = KNOWN.iter().find(|known| known.chain_id == id)?;
+        Some(Self { name: known.name.into() })
+    }
+
     fn known(&self) -> Option<&'static Known> {
         KNOWN.iter().find(|known| known.name == self.name)
     }

@@ -7,9 +7,11 @@ use super::{
     block::{Block, envelopes},
     error::{EthereumError, Fault},
     hash::{Hash32, keccak256},
-    json::{BlockJson, ReceiptJson, TransactionJson},
+    json::{BlockJson, ReceiptJson, TransactionJson, senders},
     network::Network,
+    sender::sender,
     tables::{Tables, TxLocation},
+    transaction::Transaction,
     uint::U256,
 };
 use crate::archive::Archive;
@@ -202,7 +204,9 @@ impl StoredBlock {
     /// # Errors
     /// When a transaction has not the shape of its type.
     pub fn json(&self, full_transactions: bool) -> Result<BlockJson<'_>, Fault> {
-        BlockJson::of(&self.block(), self.total_difficulty, full_transactions)
+        let block = self.block();
+        let senders = full_transactions.then(|| senders(&block)).transpose()?;
+        BlockJson::of(&block, self.total_difficulty, senders.as_deref())
     }
 }
 
@@ -229,7 +233,8 @@ impl StoredReceipts {
     /// # Errors
     /// When one has not its shape.
     pub fn json(&self) -> Result<Vec<ReceiptJson<'_>>, Fault> {
-        ReceiptJson::all_of(&self.block.block(), &self.rlp)
+        let block = self.block.block();
+        ReceiptJson::all_of(&block, &self.rlp, &senders(&block)?)
     }
 }
 
@@ -262,7 +267,8 @@ impl StoredTransaction {
     /// # Errors
     /// When it has not the shape of its type.
     pub fn json(&self) -> Result<TransactionJson<'_>, Fault> {
-        TransactionJson::of(self.block.block().header(), self.index.into(), self.rlp())
+        let from = sender(&Transaction::decode(self.rlp())?);
+        TransactionJson::of(self.block.block().header(), self.index.into(), self.rlp(), from)
     }
 }
 

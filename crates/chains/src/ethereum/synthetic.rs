@@ -169,6 +169,16 @@ impl SyntheticChain {
         envelope(kind, list(&[outcome, uint(gas_used), string(&[0; 256]), list(&logs)]))
     }
 
+    /// A header that no block has.
+    fn ommer(&mut self) -> Vec<u8> {
+        let (hash, nothing) = (self.hash(), string(&[]));
+        let mut fields = vec![hash.clone(), hash.clone(), string(&[0; 20])];
+        fields.extend([hash.clone(), hash.clone(), hash.clone(), string(&[0; 256])]);
+        fields.extend([uint(1), uint(self.height), uint(5000), uint(0), uint(0), nothing, hash]);
+        fields.push(string(&[0; 8]));
+        list(&fields)
+    }
+
     fn block(&mut self) -> SyntheticBlock {
         let fork = self.height % 5; // each kind of header there has been
         let kinds: Vec<u8> = (0..self.below(self.transactions_max + 1))
@@ -180,7 +190,7 @@ impl SyntheticChain {
         let withdrawals: Vec<_> = (0..self.below(4))
             .map(|index| list(&[uint(index), uint(self.below(9)), self.address(), uint(5)]))
             .collect();
-        let ommers = if self.below(10) == 0 { list(&[list(&[self.hash()])]) } else { list(&[]) };
+        let ommers = if self.below(10) == 0 { list(&[self.ommer()]) } else { list(&[]) };
         let difficulty = self.below(1 << 40);
         let extra = self.bytes(32);
         let mut header = vec![

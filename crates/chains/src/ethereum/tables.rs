@@ -90,13 +90,31 @@ pub(crate) struct NewBlock {
     pub(crate) hash: Hash32,
     pub(crate) block: Vec<u8>,
     pub(crate) transactions: Vec<Hash32>,
-    /// what only `.era1` files have
-    pub(crate) extras: Option<(Vec<u8>, U256)>,
+    /// plain RLP files have none
+    pub(crate) receipts: Option<Vec<u8>>,
+    /// of `.era1` files, and of nodes that say it
+    pub(crate) total: Option<U256>,
+}
+
+/// What is stored of a block already.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct StoredParts {
+    pub(crate) block: bool,
+    pub(crate) receipts: bool,
+    pub(crate) total: bool,
+}
+
+impl StoredParts {
+    pub(crate) const ALL: Self = Self { block: true, receipts: true, total: true };
 }
 
 impl NewBlock {
     /// A block, with receipts and total difficulty if there are any.
-    pub(crate) fn of(block: &Block<'_>, extras: Option<(Vec<u8>, U256)>) -> Result<Self, Fault> {
+    pub(crate) fn of(
+        block: &Block<'_>,
+        receipts: Option<Vec<u8>>,
+        total: Option<U256>,
+    ) -> Result<Self, Fault> {
         let header = block.header();
         let transactions = envelopes(block.transactions(), "transactions")?;
         let mut rlp = Vec::new();
@@ -106,7 +124,8 @@ impl NewBlock {
             hash: header.hash,
             block: rlp,
             transactions: transactions.into_iter().map(keccak256).collect(),
-            extras,
+            receipts,
+            total,
         })
     }
 
@@ -115,19 +134,21 @@ impl NewBlock {
         &self,
         archive: &mut A,
         tables: &Tables,
-        block_is_stored: bool,
+        stored: StoredParts,
     ) -> Result<u64, EthereumError> {
         let height = self.height;
         let mut records = Vec::with_capacity(4 + self.transactions.len());
-        if !block_is_stored {
+        if !stored.block {
             records.push(Record::sequence(&tables.block, height, &self.block[..]));
         }
-        if let Some((receipts, total)) = &self.extras {
+        if let Some(receipts) = self.receipts.as_ref().filter(|_| !stored.receipts) {
             records.push(Record::sequence(&tables.receipts, height, &receipts[..]));
-            let total = total.as_minimal_be();
+        }
+        if let Some(total) = self.total.filter(|_| !stored.total) {
+            let total = total.as_minimal_be().to_vec();
             records.push(Record::sequence(&tables.total_difficulty, height, total));
         }
-        if !block_is_stored {
+        if !stored.block {
             let at = height.to_be_bytes().to_vec();
             records.push(Record::keyed(&tables.block_hash, &self.hash.0[..], at));
             for (index, hash) in (0..).zip(&self.transactions) {

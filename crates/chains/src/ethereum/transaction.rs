@@ -7,7 +7,7 @@
 //! 3  03 [chain, nonce, tip, fee, gas, to, value, input, access list, blob fee, blob hashes, parity, r, s]
 //! 4  04 [chain, nonce, tip, fee, gas, to, value, input, access list, authorizations, parity, r, s]
 //! ```
-//! The sender is not in there: it is recovered from the signature, which is not done here. A type that is not known is
+//! The sender is not in there: it is recovered from the signature (`sender`). A type that is not known is
 //! kept as bytes: it hashes and verifies like any other.
 
 use super::{

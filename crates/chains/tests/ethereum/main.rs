@@ -7,6 +7,8 @@ mod bad_input;
 mod common;
 mod conformance;
 mod corpus;
+mod follow;
 mod link;
 mod query;
 mod round_trip;
+mod rpc;

@@ -38,7 +38,7 @@ fn everything_is_found_by_height_hash_and_transaction_hash() {
             assert_eq!(all[index]["gasUsed"], "0x5208");
             let kind: usize = of_block["type"].as_str().unwrap()[2..].parse().unwrap();
             kinds[kind] += 1;
-            assert!(of_block.get("from").is_none() && of_block.get("raw").is_none());
+            assert!(of_block.get("raw").is_none());
             assert_eq!(of_block.get("accessList").is_some(), kind >= 1);
             assert_eq!(of_block.get("maxFeePerGas").is_some(), kind >= 2);
             assert_eq!(of_block.get("blobVersionedHashes").is_some(), kind == 3);

@@ -9,7 +9,8 @@ mod bitcoin;
 pub(crate) mod casper;
 pub(crate) mod config;
 pub(crate) mod coverage;
-mod ethereum;
+pub(crate) mod doors;
+pub(crate) mod ethereum;
 mod explain;
 mod export;
 mod get;
@@ -36,7 +37,7 @@ pub(crate) mod what_if;
 pub(crate) use import::{find_files, import_files};
 
 use crate::{
-    args::{Command, Export, Get, Import, Kv, Node},
+    args::{Command, Export, Follow, Get, Import, Kv, Node},
     io::{Exit, Io},
     session::Session,
 };
@@ -53,6 +54,7 @@ pub(crate) fn run(command: &Command, session: &Session, io: &mut Io) -> anyhow::
         Command::Import(Import::Ethereum(args)) => import::run(args, session, io),
         Command::Import(Import::Bitcoin(args)) => bitcoin::import::run(args, session, io),
         Command::Import(Import::Casper(args)) => casper::import::run(args, session, io),
+        Command::Follow(Follow::Ethereum(args)) => ethereum::follow::run(args, session, io),
         Command::Restore(args) => casper::restore::run(args, session, io),
         Command::Export(Export::Ethereum(args)) => export::run(args, session, io),
         Command::Export(Export::Bitcoin(args)) => bitcoin::export::run(args, session, io),

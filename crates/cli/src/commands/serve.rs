@@ -1,12 +1,8 @@
 //! `prunedb serve`: `up` with a door for others, of a writer or of a reader.
 
 use crate::{
-    args::{Door, Serve},
-    commands::{
-        init::make_dir,
-        join::Found,
-        up::{self, Doors},
-    },
+    args::Serve,
+    commands::{doors::Doors, init::make_dir, join::Found, up},
     io::{Exit, Io},
     session::{self, start_nodes},
 };
@@ -29,11 +25,8 @@ pub(crate) fn run(
         ensure!(!given, "--secret and --nodes are for a new reader: --reader");
     }
     let doors = match &args.door {
-        None => Doors { resp: Some(args.resp), ..Doors::default() },
-        Some(Door::BitcoinP2p(door)) => {
-            Doors { bitcoin_p2p: Some(door.clone()), ..Doors::default() }
-        }
-        Some(Door::Casper(door)) => Doors { casper: Some(door.clone()), ..Doors::default() },
+        None => Doors { resp: Some(args.resp), chain: None },
+        chain => Doors { resp: None, chain: chain.clone() },
     };
     up::run(&doors, dir, flags, runtime, io)
 }

@@ -1,14 +1,10 @@
 //! `prunedb up` and `prunedb serve`: the database and its local nodes until Ctrl-C, the socket for other commands, and
-//! the doors for redis clients, for Bitcoin nodes and for clients of a Casper node.
+//! the doors for others (`doors`).
 
+use super::doors::{Doors, open};
 use crate::{
-    args::{Args, BitcoinP2p},
-    bitcoin_p2p::P2pServer,
-    commands::{
-        self,
-        bitcoin::network,
-        casper::serve::{BinaryPort, ServeCasper},
-    },
+    args::Args,
+    commands,
     config::Config,
     control::Server,
     io::{ERROR_CODE, Exit, Io},
@@ -17,21 +13,12 @@ use crate::{
 };
 use anyhow::Context;
 use clap::Parser;
-use prunedb_server::{Server as RespServer, ServerConfig};
 use serde_json::json;
-use std::{net::SocketAddr, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 use tokio::{
     runtime::Runtime,
     signal::unix::{SignalKind, signal},
 };
-
-/// Who is served besides other commands.
-#[derive(Debug, Default)]
-pub(crate) struct Doors {
-    pub(crate) resp: Option<SocketAddr>,
-    pub(crate) bitcoin_p2p: Option<BitcoinP2p>,
-    pub(crate) casper: Option<ServeCasper>,
-}
 
 pub(crate) fn run(
     doors: &Doors,
@@ -44,21 +31,7 @@ pub(crate) fn run(
     let session = Arc::new(Session::open(dir, config, runtime.handle(), true)?);
     let of_server = Arc::clone(&session);
     let server = Server::start(dir, Box::new(move |args, io| serve(args, &of_server, io)))?;
-    let clients = doors.resp.map(|listen| {
-        let started = RespServer::start(ServerConfig::new(listen), session.db.clone());
-        runtime.block_on(started)
-    });
-    let clients = clients.transpose()?;
-    let resp = clients.as_ref().map(|clients| clients.local_addr().to_string());
-    let bitcoin = doors.bitcoin_p2p.as_ref().map(|door| {
-        let network = network(&session.db, door.network)?;
-        P2pServer::start(door.listen, session.db.clone(), network)
-    });
-    let bitcoin = bitcoin.transpose()?;
-    let bitcoin_p2p = bitcoin.as_ref().map(|server| server.local_addr().to_string());
-    let casper = doors.casper.as_ref();
-    let casper =
-        casper.map(|door| runtime.block_on(BinaryPort::start(door, &session))).transpose()?;
+    let doors = open(doors, &session, runtime)?;
     // before anybody is told that it is ready
     let stopped = {
         let _inside = runtime.enter();
@@ -68,17 +41,18 @@ pub(crate) fn run(
     let ports: Vec<String> =
         session.nodes.iter().flat_map(|n| n.ports()).map(ToString::to_string).collect();
     if io.json {
-        io.json(&json!({
+        let mut ready = json!({
             "dir": dir,
             "lake": session.db.lake().to_string(),
             "policy": session.config.policy.to_string(),
             "reader": session.config.reader,
             "nodes": nodes,
             "local_ports": ports,
-            "resp": resp,
-            "bitcoin_p2p": bitcoin_p2p,
-            "casper": casper.as_ref().map(|port| port.address.to_string()),
-        }))?;
+        });
+        for door in &doors {
+            ready[door.name] = door.address.to_string().into();
+        }
+        io.json(&ready)?;
     } else {
         let lake = session.db.lake();
         let role = if session.config.reader { "reader of lake" } else { "lake" };
@@ -90,14 +64,8 @@ pub(crate) fn run(
             ))?,
             _ => io.line(format_args!("{}", count(nodes.len() as u64, "node")))?,
         }
-        if let Some(resp) = resp {
-            io.line(format_args!("redis clients at {resp}"))?;
-        }
-        if let Some(address) = bitcoin_p2p {
-            io.line(format_args!("Bitcoin nodes at {address}"))?;
-        }
-        if let Some(port) = &casper {
-            io.line(format_args!("casper clients at {}", port.address))?;
+        for door in &doors {
+            io.line(format_args!("{} at {}", door.guests, door.address))?;
         }
         io.line(format_args!("ready; Ctrl-C stops"))?;
     }
@@ -111,14 +79,8 @@ pub(crate) fn run(
             std::process::exit(i32::from(ERROR_CODE));
         }
     });
-    if let Some(clients) = clients {
-        runtime.block_on(clients.shutdown());
-    }
-    if let Some(bitcoin) = bitcoin {
-        bitcoin.stop();
-    }
-    if let Some(casper) = casper {
-        runtime.block_on(casper.stop());
+    for door in doors {
+        (door.close)(runtime);
     }
     server.stop();
     let session = Arc::into_inner(session).context("every command has ended")?;

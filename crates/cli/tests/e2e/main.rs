@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
 mod access;
+mod anvil;
 mod bad_input;
 mod bitcoin;
 mod casper;

@@ -15,7 +15,7 @@ use crate::{
         error::{EthereumError, Fault},
         hash::Hash32,
         network::Network,
-        tables::{Era1Record, Tables},
+        tables::{Era1Record, StoredParts, Tables},
     },
     parallel,
 };
@@ -338,7 +338,7 @@ impl FilePass<'_> {
         if let Some(original) = &mut original {
             original.push(archive, &VERSION_RECORD)?;
         }
-        let (mut blocks, mut receipts) = (Cursor::new(), Cursor::new());
+        let [mut blocks, mut receipts, mut totals] = [const { Cursor::new() }; 3];
         let (mut stored, mut uncommitted) = (Stored::default(), 0);
         let (mut batch, mut blocks_done) = (Batch::default(), 0);
         for number in 0.. {
@@ -354,10 +354,14 @@ impl FilePass<'_> {
             });
             for (tuple, new) in batch.tuples.iter().zip(new) {
                 let new = new.map_err(|_| changed(tuple.offset))?;
-                let has_block = blocks.at(archive, &tables.block, new.height)?.is_some();
-                let has_receipts = receipts.at(archive, &tables.receipts, new.height)?.is_some();
-                if !(has_block && has_receipts) {
-                    let bytes = new.put(archive, tables, has_block)?;
+                let height = new.height;
+                let known = StoredParts {
+                    block: blocks.at(archive, &tables.block, height)?.is_some(),
+                    receipts: receipts.at(archive, &tables.receipts, height)?.is_some(),
+                    total: totals.at(archive, &tables.total_difficulty, height)?.is_some(),
+                };
+                if known != StoredParts::ALL {
+                    let bytes = new.put(archive, tables, known)?;
                     stored.blocks += 1;
                     stored.bytes += bytes;
                     uncommitted += bytes;

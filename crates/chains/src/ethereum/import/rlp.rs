@@ -13,7 +13,7 @@ use crate::{
         error::{EthereumError, Fault, Part, Place},
         network::Network,
         rlp::{PREFIX_BYTES_MAX, RlpError, prefix},
-        tables::{NewBlock, Tables},
+        tables::{NewBlock, StoredParts, Tables},
     },
     parallel,
 };
@@ -169,12 +169,12 @@ fn store<A: Archive + ?Sized, R: Read + Seek>(
         let bytes = &batch.bytes;
         let new = parallel::map(scratches, &batch.blocks, |_, range| {
             let block = Block::from_rlp(&bytes[range.clone()])?;
-            NewBlock::of(&block, None)
+            NewBlock::of(&block, None, None)
         });
         for (range, new) in batch.blocks.iter().zip(new) {
             let new = new.map_err(|_| changed(batch.offset + range.start as u64))?;
             if stored.at(archive, &tables.block, new.height)?.is_none() {
-                let bytes = new.put(archive, tables, false)?;
+                let bytes = new.put(archive, tables, StoredParts::default())?;
                 report.blocks_stored += 1;
                 report.bytes_stored += bytes;
                 uncommitted += bytes;

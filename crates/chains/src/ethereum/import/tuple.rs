@@ -66,6 +66,6 @@ pub(crate) fn decode_tuple(
 ) -> Result<NewBlock, (Part, Fault)> {
     decompress(bytes, tuple, scratch)?;
     let block = parse(&scratch.header, &scratch.body)?;
-    NewBlock::of(&block, Some((scratch.receipts.clone(), tuple.total)))
+    NewBlock::of(&block, Some(scratch.receipts.clone()), Some(tuple.total))
         .map_err(|fault| (Part::Body, fault))
 }

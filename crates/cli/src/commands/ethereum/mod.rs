@@ -1,5 +1,8 @@
 //! What the Ethereum commands share: which network is meant, and which heights are stored.
 
+pub(crate) mod follow;
+pub(crate) mod rpc;
+
 use super::history::{Heights, heights};
 use anyhow::{bail, ensure};
 use prunedb_chains::ethereum::{EthereumError, Network, Tables};
