@@ -136,7 +136,11 @@ impl Batches {
     }
 
     /// The batches of a group from a position on, the oldest first.
-    pub(crate) fn in_group(&self, group: u32, from: u32) -> impl Iterator<Item = (u32, Batch)> + '_ {
+    pub(crate) fn in_group(
+        &self,
+        group: u32,
+        from: u32,
+    ) -> impl Iterator<Item = (u32, Batch)> + '_ {
         let held = self.of_group[group as usize].iter().skip(from as usize);
         held.map(|h| (h.batch, self.records[h.batch as usize]))
     }

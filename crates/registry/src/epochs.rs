@@ -10,6 +10,7 @@
 use crate::{
     canonical::canonical_struct,
     event::{Event, Events},
+    faults::{FaultReport, priority_samples},
     groups::Slot,
     ids::{Amount, Key},
     reject::{Reject, expect_value},
@@ -51,6 +52,10 @@ canonical_struct! {
         pub settled: bool,
         /// once settled: groups with fewer good shards than they must have
         pub weak_groups: u32,
+        /// faults that this epoch's samples look into
+        pub priority: BTreeMap<NodeId, FaultReport>,
+        /// faults for the next one
+        pub reported: BTreeMap<NodeId, FaultReport>,
     }
 }
 
@@ -94,6 +99,7 @@ impl State {
             frozen: groups.map(|g| self.batches.of_group(g)).collect(),
             frozen_batches,
             owing: u32::try_from(owing.len()).expect("bounded by nodes_max"),
+            priority: std::mem::take(&mut self.epoch.reported),
             ..Epoch::default()
         };
         if let Some(validators) = self.next_validators.take() {
@@ -233,10 +239,17 @@ impl State {
             return Err(Reject::Phase("the node owes nothing in this epoch"));
         }
         let challenge = Challenge { seed, holder: node.0, sequential: self.params.sequential };
+        let priority = self.priority_places(node, &owed);
+        let first_priority = self.params.samples - priority_samples(self.params.samples);
         let mut before = None;
         let mut out = Vec::new();
         for index in 0..self.params.samples {
-            let place = challenge.place(index, places, before.as_ref());
+            let drawn = match &priority {
+                Some(shard) if index >= first_priority => shard.clone(),
+                _ => 0..places,
+            };
+            let among = drawn.end - drawn.start;
+            let place = drawn.start + challenge.place(index, among, before.as_ref());
             let position = owed.partition_point(|o| o.2 <= place);
             let (group, slot, _) = owed[position];
             let first = position.checked_sub(1).map_or(0, |p| owed[p].2);
@@ -300,6 +313,9 @@ impl State {
             }
             if missed {
                 events.push(Event::Missed(node));
+                if let Some(FaultReport { reporter, .. }) = self.epoch.priority.get(&node) {
+                    events.push(Event::FaultConfirmed { node, reporter: *reporter });
+                }
             }
             if self.nodes[place].is_suspended(&self.params) && !was_suspended {
                 self.slash(node, events);
@@ -344,7 +360,8 @@ impl State {
         let amount = place.stake.parts_per_million(self.params.slash_ppm);
         if amount > Amount(0) {
             place.stake = place.stake.minus(amount).expect("a part of the stake");
-            self.bank.give_escrow(amount);
+            let rest = self.reward_reporter(node, amount);
+            self.bank.give_escrow(rest);
             events.push(Event::Slashed { node, amount });
         }
     }

@@ -64,6 +64,20 @@ pub enum Event {
     Proven(NodeId),
     /// A node did not prove in time.
     Missed(NodeId),
+    /// A reader says that a node did not give a shard: it is challenged in the next epoch.
+    FaultReported {
+        /// which node
+        node: NodeId,
+        /// who says so
+        reporter: Key,
+    },
+    /// A node that was reported did not prove.
+    FaultConfirmed {
+        /// which node
+        node: NodeId,
+        /// who had said so
+        reporter: Key,
+    },
     /// A node lost part of its stake.
     Slashed {
         /// which node

@@ -341,5 +341,14 @@ canonical_enum! {
             /// a bit for each of its cells, by rising number, low bits first
             proven: Vec<u8>,
         },
+        /// A reader did not get a shard from its holder: challenge it. Sent by a validator, an authority, or a node's owner.
+        25 ReportFault {
+            /// the holder
+            node: NodeId,
+            /// of which batch
+            batch: u32,
+            /// which shard
+            slot: u8,
+        },
     }
 }

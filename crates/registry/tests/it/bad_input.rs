@@ -313,7 +313,7 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_transactions_never_panic_the_machine(kind in 1u8..25, bytes in prop::collection::vec(prop_oneof![Just(0u8), Just(1), any::<u8>()], 0..200), sender in 0usize..4) {
+    fn arbitrary_transactions_never_panic_the_machine(kind in 1u8..26, bytes in prop::collection::vec(prop_oneof![Just(0u8), Just(1), any::<u8>()], 0..200), sender in 0usize..4) {
         let mut world = World::started(params(), "2+2", 4, 1);
         world.send_close().unwrap();
         let mut all = vec![kind];

@@ -202,3 +202,36 @@ fn a_beacon_names_the_seed_where_there_is_one() {
     };
     assert_ne!(seed([1; 32]), seed([2; 32]));
 }
+
+#[test]
+fn a_reported_shard_is_what_the_last_quarter_of_the_samples_shows() {
+    let mut world = World::started(Params { samples: 8, ..params() }, "2+2", 4, 2);
+    (0..4).for_each(|_| drop(world.archive()));
+    let (batch, slot) = (2, 1);
+    let group = world.state.batches().get(batch).unwrap().group;
+    let node = world.state.groups()[group as usize].slots[1].holder.unwrap();
+    let fault = Body::ReportFault { node, batch, slot };
+    assert!(matches!(world.send(fault.clone(), &[node_key(2)]), Err(Reject::Signer(_))));
+    let other = NodeId((node.0 + 1) % 4);
+    assert!(matches!(
+        world.send(Body::ReportFault { node: other, batch, slot }, &[VALIDATORS[0]]),
+        Err(Reject::Slot { .. })
+    ));
+    assert!(matches!(
+        world.send(Body::ReportFault { node, batch: 99, slot }, &[VALIDATORS[0]]),
+        Err(Reject::Phase(_))
+    ));
+    let reported = world.send(fault.clone(), &[VALIDATORS[0]]).unwrap();
+    assert_eq!(reported, [Event::FaultReported { node, reporter: VALIDATORS[0] }]);
+    assert!(matches!(world.send(fault, &[VALIDATORS[1]]), Err(Reject::Phase(_))), "once is enough");
+
+    world.run_until(|e| matches!(e, Event::EpochStarted(_)));
+    while world.state.epoch().seed.is_none() {
+        world.block();
+    }
+    let samples = world.state.challenge(node, |_, _| Some([0; 1024])).unwrap();
+    assert!(samples[6..].iter().all(|s| (s.batch, s.slot) == (batch, slot)), "{samples:?}");
+    assert!(samples[..6].iter().any(|s| (s.batch, s.slot) != (batch, slot)), "{samples:?}");
+    world.run_until(|e| matches!(e, Event::EpochStarted(_)));
+    assert!(world.state.epoch().priority.is_empty(), "a report is for one epoch");
+}

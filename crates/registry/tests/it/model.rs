@@ -29,6 +29,8 @@ enum Step {
     Rent(u8, u8, u16),
     End(u8),
     Report(u8, u8),
+    Fault(u8, u8, u8),
+    Validators(u8),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -54,6 +56,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (any::<u8>(), any::<u8>(), any::<u16>()).prop_map(|(n, e, p)| Step::Rent(n, e, p)),
         1 => any::<u8>().prop_map(Step::End),
         2 => (any::<u8>(), any::<u8>()).prop_map(|(n, b)| Step::Report(n, b)),
+        2 => (any::<u8>(), any::<u8>(), any::<u8>()).prop_map(|(n, b, s)| Step::Fault(n, b, s)),
+        1 => (0u8..4).prop_map(Step::Validators),
     ]
 }
 
@@ -158,6 +162,23 @@ fn run(world: &mut World, step: &Step) {
                 proven: vec![bits; cells.div_ceil(8)],
             };
             world.send(body, &[node_key(heavy.0)])
+        }
+        Step::Fault(n, batch, slot) => {
+            let batch = u32::from(batch) % (world.state.batches().count() + 1);
+            let slot = slot % 4;
+            // half of them of the node that holds it
+            let holder = |b: &prunedb_registry::Batch| {
+                world.state.groups()[b.group as usize].slots[usize::from(slot)].holder
+            };
+            let held = world.state.batches().get(batch).and_then(holder);
+            let node = held.filter(|_| n % 2 == 0).unwrap_or(node(n / 2));
+            world.send(Body::ReportFault { node, batch, slot }, &[account(n)])
+        }
+        Step::Validators(without) => {
+            // three of the four: a closing needs more than two thirds of those who are left
+            let mut validators = VALIDATORS.to_vec();
+            validators.remove(without.into());
+            world.send(Body::SetValidators { validators }, &[AUTHORITY])
         }
     };
 }

@@ -75,3 +75,21 @@ fn too_small_a_stake_is_refused_and_more_can_be_added() {
     poor.deposit(OWNER, 999);
     assert!(matches!(poor.join(), Err(Reject::Funds { .. })));
 }
+
+#[test]
+fn who_reported_a_node_that_is_slashed_has_its_part() {
+    let rules = Params { misses_max: 1, slash_ppm: 500_000, ..paying() };
+    let mut world = World::started(rules, "2+2", 6, 1);
+    world.archive();
+    let node = world.state.groups()[0].slots[0].holder.unwrap();
+    world.send(Body::ReportFault { node, batch: 0, slot: 0 }, &[VALIDATORS[2]]).unwrap();
+    world.run_until(|e| matches!(e, Event::EpochStarted(_)));
+    world.dead.insert(node);
+    let stake = world.state.nodes()[node.0 as usize].stake;
+    let confirmed = Event::FaultConfirmed { node, reporter: VALIDATORS[2] };
+    world.run_until(|e| *e == confirmed);
+    let reward = world.state.bank().accounts[&VALIDATORS[2]].balance;
+    assert_eq!(reward, Amount(stake.0 / 2 * 15 / 100));
+    assert!(reward > Amount(0));
+    world.check();
+}
