@@ -99,6 +99,7 @@ impl Db {
             return Err(Error::ReadOnly);
         }
         let moved = self.inner.follow_elections(elected, connect)?;
+        self.govern(Governance { prunable_up_to: 0, placed: true });
         self.inner.publish()?;
         Ok(moved)
     }

@@ -4,7 +4,7 @@
 
 use prunedb_access::Credentials;
 use prunedb_disk::Disk;
-use prunedb_node::{NodeConfig, NodeServer, ScrubStatus, ServeError};
+use prunedb_node::{Node, NodeConfig, NodeServer, ScrubStatus, ServeError};
 use prunedb_store::{NodeOptions, NodeStore, ShardStore};
 use std::{
     io,
@@ -115,6 +115,14 @@ impl LocalNodes {
         let running = self.servers.iter().zip(0..);
         running.filter_map(|(server, index)| {
             Some((local_address(index), server.as_ref()?.node().scrub_status()))
+        })
+    }
+
+    /// The nodes that run, by their stable names.
+    pub fn running(&self) -> impl Iterator<Item = (String, Node)> + '_ {
+        let running = self.servers.iter().zip(0..);
+        running.filter_map(|(server, index)| {
+            Some((local_address(index), server.as_ref()?.node().clone()))
         })
     }
 

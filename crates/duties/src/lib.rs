@@ -1,0 +1,24 @@
+//! What nodes and writers of a lake owe to its registry, done by themselves.
+//!
+//! ```text
+//! Holder   a storage node: receipts for what it got, a proof in every epoch; makes its shard itself where it has the blocks
+//! Writer   who writes the lake: the lease, closings with the validators' signatures, elected holders, read-backs, the watermark
+//! OwnRecords  a validator's copy of the history, as a database of its own
+//! founding  a new registry: nodes join, groups open
+//! ```
+//! Invariants: nothing is said of a shard that is not under its batch's root; what could not be done is tried again with the
+//! next block; a loop ends when its guard is dropped.
+
+mod copies;
+mod founding;
+mod holder;
+mod shards;
+mod task;
+mod writer;
+
+pub use copies::{OwnRecords, OwnShards};
+pub use founding::{Joining, Joins, domain_number, found};
+pub use holder::{Holder, HolderError};
+pub use shards::{HeldShards, MakeShard};
+pub use task::Task;
+pub use writer::{Writer, WriterConfig, WriterError, WriterStatus};

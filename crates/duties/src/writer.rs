@@ -1,0 +1,412 @@
+//! The writer's part: it holds the lease, has batches closed, follows the elections, reads back, and heeds the watermark.
+//!
+//! ```text
+//! each block:  lease ── renewed
+//!              elected holders ──> Db::follow_elections
+//!              next batch in the lake ── Cosign at every validator ──> CloseBatch
+//!              closed batches ── read back from random shards ──> AttestReadBack
+//!              watermark ──> Db::govern
+//! ```
+//! Offloading does not wait for any of it: closings follow behind, in their order, and only what may leave this machine waits.
+
+use crate::task::{Stop, Task};
+use prunedb_engine::{BatchFacts, Db, Elected, ElectedGroup, Governance, NodeDomains};
+use prunedb_registry::{
+    Body, CloseBatch, Lease, NodeStatus, Secret, SignedTx, canonical::Canonical,
+};
+use prunedb_store::ShardStore;
+use prunedb_validator::{Client, ClientError, Happened, PAGE_MAX, Placement, Proposal, Status};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+use tokio::runtime::Handle;
+
+/// How long one wait for the next block is.
+const WAIT_MS: u32 = 1_000;
+/// Pause after something failed.
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(500);
+/// Heights of a lease, and how many are left when it is renewed.
+const LEASE_HEIGHTS: u32 = 2_000;
+const LEASE_RENEW: u64 = 1_000;
+/// Heights that a closing counts for.
+const CLOSE_HEIGHTS: u64 = 200;
+
+/// Why the writer's duties are not done.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriterError {
+    /// The registry did not take it, or does not answer.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The database says so.
+    #[error(transparent)]
+    Engine(#[from] prunedb_engine::Error),
+    /// Another lake's registry.
+    #[error("this registry is of lake {found}, the database of lake {expected}")]
+    OtherLake {
+        /// the database's
+        expected: prunedb_core::LakeId,
+        /// the registry's
+        found: prunedb_core::LakeId,
+    },
+    /// The next batch is in another group than the one whose turn it is.
+    #[error(
+        "batch {batch} is in group {found} of the lake, the registry has it in group {expected}"
+    )]
+    Group {
+        /// which batch
+        batch: u32,
+        /// whose turn it is
+        expected: u32,
+        /// where it is
+        found: u32,
+    },
+    /// Too few validators signed a closing.
+    #[error("batch {batch}: {signed} of {validators} validators signed its closing; {}", refused.join("; "))]
+    Unsigned {
+        /// which batch
+        batch: u32,
+        /// who signed
+        signed: usize,
+        /// how many there are
+        validators: usize,
+        /// what the others said
+        refused: Vec<String>,
+    },
+    /// A closing that was to come in a block did not.
+    #[error("the closing of batch {batch} was refused: {reason}")]
+    Refused {
+        /// which batch
+        batch: u32,
+        /// why
+        reason: String,
+    },
+}
+
+/// What a [`Writer`] works with.
+pub struct WriterConfig {
+    /// whom to ask
+    pub client: Client,
+    /// the key of the validator that this writer is: it takes the lease
+    pub lease: Secret,
+    /// keys of validators in whose name this machine reads back
+    pub attesters: Vec<Secret>,
+    /// the database; its background offloads
+    pub db: Db,
+    /// makes the store behind a node's address
+    pub connect: Arc<dyn Fn(&str) -> Arc<dyn ShardStore> + Send + Sync>,
+    /// told whenever what the registry says of the lake has changed, after the database was
+    pub on_governance: Box<dyn Fn(Governance) + Send>,
+    /// where network calls run
+    pub runtime: Handle,
+}
+
+/// How far the writer is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WriterStatus {
+    /// the height that was looked at last
+    pub height: u64,
+    /// batches that this machine has read back
+    pub read_back: u32,
+    /// why something was not done, the last time
+    pub problem: Option<String>,
+}
+
+/// The writer of a lake with a registry.
+pub struct Writer {
+    config: WriterConfig,
+    status: Arc<Mutex<WriterStatus>>,
+    governance: Governance,
+    /// the next event to look at; `None`: the placement was not looked at yet
+    seen: Option<u64>,
+    /// batches below this were read back, and told so
+    read_back: u32,
+    names_offered: u32,
+}
+
+impl Writer {
+    /// A writer that has done nothing yet.
+    pub fn new(config: WriterConfig) -> Self {
+        Self {
+            config,
+            status: Arc::default(),
+            governance: Governance::default(),
+            seen: None,
+            read_back: 0,
+            names_offered: 0,
+        }
+    }
+
+    /// How far it is, while it runs.
+    pub fn status(&self) -> Arc<Mutex<WriterStatus>> {
+        Arc::clone(&self.status)
+    }
+
+    /// Does what is due, block after block, in a thread.
+    pub fn run(mut self) -> Task {
+        let mut height = 0;
+        Task::start("prunedb-writer", move |stop| {
+            let stepped = self.step(height, stop);
+            let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+            status.read_back = self.read_back;
+            match stepped {
+                Ok(reached) => {
+                    (status.height, status.problem) = (reached, None);
+                    height = reached + 1;
+                }
+                Err(error) => {
+                    let problem = error.to_string();
+                    // once each, not with every block
+                    if status.problem.as_ref() != Some(&problem) {
+                        tracing::warn!(
+                            error = problem,
+                            "the registry's duties are not done, they are tried again"
+                        );
+                    }
+                    status.problem = Some(problem);
+                    drop(status);
+                    std::thread::sleep(PAUSE);
+                }
+            }
+        })
+    }
+
+    /// Waits for a height, a little, and does what is due then.
+    fn step(&mut self, height: u64, stop: &Stop) -> Result<u64, WriterError> {
+        let reached = self.wait(self.config.client.height(height, WAIT_MS))?;
+        if reached < height {
+            return Ok(reached);
+        }
+        let status = self.wait(self.config.client.status())?;
+        let (expected, found) = (self.config.db.lake(), status.lake);
+        if expected != found {
+            return Err(WriterError::OtherLake { expected, found });
+        }
+        self.govern(status.prunable_up_to, self.governance.placed);
+        let term = self.lease(&status)?;
+        let followed = self.follow(&status);
+        let closed = self.close(&status, term);
+        let attested = self.attest(&status, stop);
+        followed.and(closed).and(attested)?;
+        Ok(reached)
+    }
+
+    fn wait<T>(&self, asked: impl Future<Output = T>) -> T {
+        self.config.runtime.block_on(asked)
+    }
+
+    fn send(&self, status: &Status, body: Body, signer: &Secret) -> Result<(), ClientError> {
+        self.wait(self.config.client.send(&status.registry, body, &[signer])).map(drop)
+    }
+
+    fn govern(&mut self, prunable_up_to: u32, placed: bool) {
+        let governance = Governance { prunable_up_to, placed };
+        if governance != self.governance || self.config.db.governance().is_none() {
+            self.governance = governance;
+            self.config.db.govern(governance);
+            (self.config.on_governance)(governance);
+        }
+    }
+
+    /// Takes the lease, or goes on with it; its term.
+    fn lease(&self, status: &Status) -> Result<u64, WriterError> {
+        let key = self.config.lease.key();
+        let until = |lease: &Lease| lease.until.saturating_sub(status.height);
+        match &status.lease {
+            Some(lease) if lease.holder == key && until(lease) > LEASE_RENEW => Ok(lease.term.0),
+            Some(lease) if lease.holder == key && until(lease) > 0 => {
+                let body = Body::RenewLease { term: lease.term.0, heights: LEASE_HEIGHTS };
+                self.send(status, body, &self.config.lease)?;
+                Ok(lease.term.0)
+            }
+            lease => {
+                let term = lease.as_ref().map_or(0, |lease| lease.term.0);
+                let body = Body::AcquireLease { term, heights: LEASE_HEIGHTS };
+                self.send(status, body, &self.config.lease)?;
+                Ok(term + 1)
+            }
+        }
+    }
+
+    /// Brings the lake's placement to what was elected.
+    fn follow(&mut self, status: &Status) -> Result<(), WriterError> {
+        if status.groups == 0 {
+            return Ok(());
+        }
+        let next = match self.seen {
+            None => {
+                let (_, next) = self.wait(self.config.client.history(u64::MAX, 0, 0))?;
+                next
+            }
+            Some(seen) => {
+                let asked = self.config.client.history(seen, PAGE_MAX, 0);
+                let (events, _) = self.wait(asked)?;
+                let Some(last) = events.last() else { return Ok(()) };
+                let next = last.number + 1;
+                if !events.iter().any(changes_placement) {
+                    self.seen = Some(next);
+                    return Ok(());
+                }
+                next
+            }
+        };
+        let placement = self.wait(self.config.client.placement())?;
+        let moved = self.config.db.follow_elections(&elected(&placement), &*self.config.connect)?;
+        if moved.slots > 0 || moved.stuck_slots > 0 {
+            tracing::info!(
+                slots = moved.slots,
+                copied_shards = moved.copied_shards,
+                rebuilt_shards = moved.rebuilt_shards,
+                stuck_slots = moved.stuck_slots,
+                "elected holders took over"
+            );
+        }
+        self.govern(status.prunable_up_to, true);
+        // what is stuck is tried again
+        if moved.stuck_slots == 0 {
+            self.seen = Some(next);
+        }
+        Ok(())
+    }
+
+    /// Has the next batch closed, where it is in the lake.
+    fn close(&mut self, status: &Status, term: u64) -> Result<(), WriterError> {
+        if status.closing.is_some() || !self.governance.placed {
+            return Ok(());
+        }
+        let number = status.batches;
+        let Some(batch) = self.config.db.batch(number)? else { return Ok(()) };
+        let expected = number % status.groups.max(1);
+        let found = batch.group.unwrap_or(expected);
+        if expected != found {
+            return Err(WriterError::Group { batch: number, expected, found });
+        }
+        let key = self.config.lease.key();
+        let (height, account) = self.wait(self.config.client.account(key))?;
+        let nonce = account.ok_or(ClientError::Account { key })?.nonce;
+        let proposal = Proposal {
+            nonce,
+            valid_until: height + CLOSE_HEIGHTS,
+            close: close_of(&batch, term, expected),
+            names: batch.names.clone(),
+        };
+        let body = Body::CloseBatch { batch: proposal.close };
+        let (signed, refused) = self.wait(self.config.client.cosign(&proposal));
+        // those count that have looked, this writer's own validator like any other
+        let validators = status.validators.len();
+        let is_validator = |(key, _): &&(_, _)| status.validators.binary_search(key).is_ok();
+        let counted = signed.iter().filter(is_validator).count();
+        if counted * 3 <= validators * 2 {
+            return Err(WriterError::Unsigned {
+                batch: number,
+                signed: counted,
+                validators,
+                refused,
+            });
+        }
+        let signers = [&self.config.lease];
+        let own = SignedTx::sign(&status.registry, nonce, proposal.valid_until, body, &signers);
+        let mut signatures = own.signatures.clone();
+        signatures.extend(signed.into_iter().filter(|(signer, _)| *signer != key));
+        let tx = SignedTx { signatures, ..own };
+        let name = self.wait(self.config.client.submit(tx.to_bytes()))?;
+        let outcome =
+            self.wait(self.config.client.outcome(name, prunedb_validator::WAIT_MS_MAX))?;
+        match outcome.and_then(|outcome| outcome.refused) {
+            // another transaction of ours came first: the next block's turn
+            Some(refused) if refused.is_nonce => return Ok(()),
+            Some(refused) => {
+                return Err(WriterError::Refused { batch: number, reason: refused.reason });
+            }
+            None => tracing::info!(batch = number, signed = counted, "closing"),
+        }
+        if self.names_offered <= number {
+            // those that did not sign serve them, too
+            self.wait(self.config.client.offer_names(number, &batch.names));
+            self.names_offered = number + 1;
+        }
+        Ok(())
+    }
+
+    /// Reads closed batches back, and says so.
+    fn attest(&mut self, status: &Status, stop: &Stop) -> Result<(), WriterError> {
+        self.read_back = self.read_back.max(status.prunable_up_to);
+        if self.read_back >= status.batches {
+            return Ok(());
+        }
+        for number in self.read_back..status.batches {
+            if stop.is_asked() {
+                return Ok(());
+            }
+            // each attester's own read, of shards drawn anew
+            for _ in &self.config.attesters {
+                self.config.db.read_back(number)?;
+            }
+        }
+        for attester in &self.config.attesters {
+            let body = Body::AttestReadBack { up_to: status.batches };
+            match self.send(status, body, attester) {
+                Err(ClientError::Rejected { reason, .. }) if reason.contains("attested") => {}
+                sent => sent?,
+            }
+        }
+        self.read_back = status.batches;
+        Ok(())
+    }
+}
+
+/// Whether slots may have another holder after an event, or a holder another address.
+fn changes_placement(event: &Happened) -> bool {
+    matches!(&event.kind[..], "joined" | "gone" | "assigned")
+}
+
+fn close_of(batch: &BatchFacts, term: u64, group: u32) -> CloseBatch {
+    let facts = &batch.facts;
+    CloseBatch {
+        batch: batch.number,
+        term,
+        first_block: batch.first_record,
+        blocks: batch.records,
+        container_digest: batch.container_digest,
+        root: batch.root,
+        codec: facts.codec,
+        generation: facts.generation.0,
+        leaf_bytes: facts.leaf_bytes,
+        leaves_per_shard: facts.leaves_per_shard,
+        container_bytes: facts.container_bytes,
+        coded_bytes: facts.coded_bytes,
+        group,
+    }
+}
+
+/// The registry's nodes and groups as the engine wants them.
+fn elected(placement: &Placement) -> Elected {
+    let present = |node: &&(u32, &prunedb_registry::Node)| node.1.status != NodeStatus::Gone;
+    let numbered = (0..).zip(&placement.nodes);
+    let nodes: Vec<_> = numbered.filter(|node| present(&node)).collect();
+    let positions: BTreeMap<u32, usize> =
+        nodes.iter().enumerate().map(|(position, (number, _))| (*number, position)).collect();
+    // domains are numbers there: equal ones have equal names
+    let domain = |number: u32| if number == 0 { String::new() } else { number.to_string() };
+    let domains = |node: &prunedb_registry::Node| NodeDomains {
+        operator: domain(node.domains[0]),
+        network: domain(node.domains[1]),
+        place: domain(node.domains[2]),
+    };
+    let group = |group: &prunedb_registry::SlotGroup| ElectedGroup {
+        policy: group.policy,
+        slots: group
+            .slots
+            .iter()
+            .map(|slot| slot.holder.and_then(|holder| positions.get(&holder.0).copied()))
+            .collect(),
+    };
+    Elected {
+        nodes: nodes
+            .iter()
+            .map(|(_, node)| (node.endpoint.as_str().to_owned(), domains(node)))
+            .collect(),
+        groups: placement.groups.iter().map(group).collect(),
+    }
+}
