@@ -180,6 +180,15 @@ pub(crate) enum Door {
         A pruned node gets blocks back by getblockfrompeer; a new one syncs up to the highest block that has a height here. \
         Served are headers and blocks, nothing else; at most 64 nodes at once.")]
     BitcoinP2p(BitcoinP2p),
+    /// Ethereum's .era1 files by HTTP, as nodes download them
+    #[command(
+        after_help = "Examples:\n  prunedb serve era --listen 0.0.0.0:8556\n  curl http://127.0.0.1:8556/\n  \
+        reth import-era --url http://127.0.0.1:8556/\n  geth download-era --server http://127.0.0.1:8556/ --epoch 0\n\n\
+        / lists the files, /checksums.txt has the SHA-256 of each epoch's in its line, /SHA256SUMS is for `sha256sum --check`. Ranges are \
+        answered, so that a download goes on where it stopped. A file is made when it is asked for, verified as an export is, and \
+        kept for a while."
+    )]
+    Era(crate::commands::ethereum::era::ServeEra),
     /// An Ethereum node's JSON-RPC, with its old history from the archive: what is not archived, the node answers
     #[command(
         after_help = "Examples:\n  prunedb serve ethereum-rpc --upstream http://127.0.0.1:8545 --listen 127.0.0.1:8555\n  \
@@ -453,8 +462,9 @@ pub(crate) enum Follow {
 
 #[derive(Subcommand, Debug, Clone)]
 pub(crate) enum Export {
-    /// An .era1 file as it was imported
-    #[command(after_help = "Example:\n  prunedb export ethereum --epoch 0 --out ./era1")]
+    /// .era1 files as they were imported; those that are there and right are kept
+    #[command(after_help = "Examples:\n  prunedb export ethereum --epoch 0 --out ./era1\n  \
+        prunedb export ethereum --out ./era1 && (cd era1 && sha256sum --check SHA256SUMS)")]
     Ethereum(ExportEthereum),
     /// Block and undo files of a Bitcoin node as they were imported
     #[command(after_help = "Examples:\n  prunedb export bitcoin --out ./blocks\n  \
@@ -478,9 +488,9 @@ pub(crate) struct ExportBitcoin {
 
 #[derive(ClapArgs, Debug, Clone)]
 pub(crate) struct ExportEthereum {
-    /// Number of the epoch: its first height divided by 8192
+    /// Number of the epoch: its first height divided by 8192 [default: all, with a list for `sha256sum --check`]
     #[arg(long)]
-    pub(crate) epoch: u64,
+    pub(crate) epoch: Option<u64>,
     /// Folder to write to; created if it is not there
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
@@ -749,6 +759,14 @@ pub(crate) enum PruneChain {
         Exits with 1 if there is nothing to prune."
     )]
     Casper(crate::commands::casper::prune::PruneCasper),
+    /// Delete .era1 files that are archived byte for byte, and safe in the lake
+    #[command(
+        after_help = "Examples:\n  prunedb prune ethereum /var/lib/geth/era --dry-run\n  prunedb prune ethereum mainnet-00000-5ec1ffb8.era1\n\n\
+        A file goes when its SHA-256 is that of the imported one, and every container with its blocks is in the lake, was read back, and has all \
+        its shards just now. Others stay, with the reason. `prunedb export ethereum` gives them back, bit for bit.\n\
+        Exits with 1 if a file stays."
+    )]
+    Ethereum(crate::commands::ethereum::prune::PruneEthereum),
 }
 
 #[derive(ClapArgs, Debug, Clone)]

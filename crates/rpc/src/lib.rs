@@ -1,4 +1,4 @@
-//! JSON-RPC over HTTP/1.1, as the nodes of blockchains speak it: a proxy before a node, and calls to a node.
+//! JSON-RPC over HTTP/1.1, as the nodes of blockchains speak it: a proxy before a node, and calls to a node. And files by HTTP.
 //!
 //! ```text
 //! client --HTTP--> HttpServer --> Proxy --each call--> Chain: a result, an error, or "pass it on"
@@ -17,6 +17,7 @@
 
 mod caller;
 mod chain;
+mod file;
 mod http;
 mod message;
 mod patient;
@@ -25,6 +26,7 @@ mod upstream;
 
 pub use caller::{CallError, Caller};
 pub use chain::{Answer, Chain};
+pub use file::{error_response, file_response, text_response};
 pub use http::{Body, Handler, HttpServer, full, read_body};
 pub use message::{Call, ErrorObject, Version};
 pub use proxy::Proxy;

@@ -57,7 +57,7 @@ pub use era1::Era1Name;
 pub use error::{EthereumError, Fault, Part, Place};
 pub use export::{ExportReport, era1_epochs, export_era1, write_era1};
 pub use files::{history_files, import_path};
-pub use follow::{FollowError, FollowOptions, FollowReport, Follower, network_of};
+pub use follow::{FollowError, FollowOptions, FollowReport, Follower, RebuildError, network_of};
 pub use hash::{Address, Hash32, HashError, keccak256, sha256};
 pub use import::{
     ImportOptions, ImportReport, Progress, Stage, import_era1, import_rlp, verify_era1,

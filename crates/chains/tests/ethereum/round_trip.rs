@@ -41,6 +41,18 @@ fn an_epoch_comes_back_bit_identical_and_a_second_import_does_nothing() {
 }
 
 #[test]
+fn full_blocks_take_several_snappy_chunks_and_come_back_bit_identical() {
+    let mut chain = SyntheticChain::new(&devnet(), 0, 4000, 8);
+    let largest = chain.clone().take(6).map(|block| block.body.len()).max().unwrap();
+    assert!(largest > 5 << 16, "{largest}");
+    let (name, bytes) = chain.era1(&devnet(), 6);
+    let mut archive = MemoryArchive::default();
+    let report = import(&mut archive, &name, &bytes).unwrap();
+    assert_eq!((report.blocks_stored, report.original_bytes_kept), (6, None));
+    assert!(export(&archive, &devnet(), 0).unwrap().1 == bytes, "bit-identical");
+}
+
+#[test]
 fn the_same_on_any_number_of_threads() {
     let (name, bytes) = small_era1(300, 2);
     let archives = [1, 2, 5].map(|threads| {

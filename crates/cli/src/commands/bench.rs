@@ -3,6 +3,7 @@
 mod codec;
 mod engine;
 mod node;
+mod rpc;
 mod scale;
 
 use crate::io::{Exit, Io};
@@ -45,6 +46,14 @@ pub(crate) enum Bench {
         Values of 4 KiB by two pipelining connections, SET with and without syncs; GET of 1 MiB. Figures are by wall\n\
         clock, and by CPU second of the node's process alone.")]
     Node(node::BenchNode),
+    /// eth_getBlockByNumber over HTTP, at an address such as that of `prunedb serve ethereum-rpc`
+    #[command(
+        after_help = "Examples:\n  prunedb bench rpc --to 8191\n  prunedb evict && prunedb serve ethereum-rpc --upstream URL &\n  \
+        prunedb bench rpc --to 8191 --once --clients 1\n\n\
+        Warm: random blocks for some seconds. Cold (--once, after an evict): each block once; a frame of 128 KiB that one block brings\n\
+        from the nodes may hold its neighbours."
+    )]
+    Rpc(rpc::BenchRpc),
 }
 
 pub(crate) fn run(args: &Bench, io: &mut Io) -> anyhow::Result<Exit> {
@@ -53,5 +62,6 @@ pub(crate) fn run(args: &Bench, io: &mut Io) -> anyhow::Result<Exit> {
         Bench::Engine(args) => engine::run(args, io),
         Bench::Scale(args) => scale::run(args, io),
         Bench::Node(args) => node::run(args, io),
+        Bench::Rpc(args) => rpc::run(args, io),
     }
 }

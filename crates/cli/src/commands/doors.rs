@@ -67,6 +67,15 @@ fn of_chain(door: &Door, session: &Arc<Session>, runtime: &Runtime) -> anyhow::R
                 close: Box::new(|runtime| runtime.block_on(port.stop())),
             })
         }
+        Door::Era(args) => {
+            let server = super::ethereum::era::start(args, session, runtime)?;
+            Ok(OpenDoor {
+                name: "era",
+                guests: "era files",
+                address: server.local_addr(),
+                close: Box::new(|runtime| runtime.block_on(server.stop())),
+            })
+        }
         Door::EthereumRpc(args) => {
             let server = super::ethereum::rpc::start(args, session, runtime)?;
             Ok(OpenDoor {

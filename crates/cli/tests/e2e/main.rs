@@ -16,6 +16,7 @@ mod corpus;
 mod crash;
 mod damage;
 mod demo;
+mod era;
 mod ethereum;
 mod full_disk;
 mod help;

@@ -26,7 +26,8 @@ use super::{
 };
 use crate::archive::{Archive, ArchiveError};
 use prunedb_rpc::{CallError, Caller, UpstreamError};
-use rebuild::{RebuildError, Rebuilt, rebuild, uncle_count};
+pub use rebuild::RebuildError;
+use rebuild::{Rebuilt, rebuild, uncle_count};
 use serde_json::value::RawValue;
 
 /// Blocks of one request.

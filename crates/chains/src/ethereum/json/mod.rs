@@ -1,9 +1,10 @@
 //! Blocks, transactions and receipts as JSON, in the words of Ethereum's JSON-RPC.
 //!
 //! Numbers are hex quantities (`0x0`, `0x1f`), bytes are hex data. What the archive cannot say by itself is left out, not
-//! guessed: `from` and `contractAddress` where nobody can have signed the transaction, `blobGasPrice` where it is not that of no
-//! excess (its formula changes with forks), and `totalDifficulty` where it was not imported.
+//! guessed: `from` and `contractAddress` where nobody can have signed the transaction, `blobGasPrice` where the fork that
+//! decides about it is not known here, and `totalDifficulty` where it was not imported.
 
+mod blob;
 mod receipt;
 mod transaction;
 

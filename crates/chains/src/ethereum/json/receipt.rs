@@ -1,6 +1,6 @@
 //! A receipt as JSON, with what follows from the block and its other receipts.
 
-use super::{Data, Quantity, Senders};
+use super::{Data, Quantity, Senders, blob::blob_gas_price};
 use crate::ethereum::{
     block::{Block, Header, envelopes},
     error::Fault,
@@ -129,7 +129,8 @@ impl<'a> ReceiptJson<'a> {
             effective_gas_price: transaction.effective_gas_price(header.base_fee_per_gas),
             blob_gas_used: blobs
                 .map(|blobs| Quantity(GAS_PER_BLOB.saturating_mul(blobs.len() as u64))),
-            blob_gas_price: blobs.and(blob_gas_price(header)),
+            blob_gas_price: blobs
+                .and_then(|_| blob_gas_price(header, fields.and_then(|fields| fields.chain_id))),
             status,
             root,
             logs_bloom: Data(receipt.logs_bloom),
@@ -170,13 +171,5 @@ impl<'a> LogJson<'a> {
             log_index: Quantity(log_index),
             removed: false,
         }
-    }
-}
-
-/// What a unit of blob gas costs: 1 where there is no excess, in every fork; else the fork decides, and it is not said.
-const fn blob_gas_price(header: &Header<'_>) -> Option<Quantity> {
-    match header.excess_blob_gas {
-        Some(0) => Some(Quantity(1)),
-        _ => None,
     }
 }

@@ -54,8 +54,8 @@ enum Found {
     Here(Box<RawValue>),
     /// Nothing: the node's.
     NotHere,
-    /// Nothing, although there are blocks above it.
-    Gap(BlockId),
+    /// Not this, although there are blocks above it, or the rest of its block.
+    Gap(String),
 }
 
 /// Why there is no answer.
@@ -108,12 +108,11 @@ impl EthereumRpc {
         match self.find(archive, call) {
             Ok(Found::Here(result)) => Answer::Result(result),
             Ok(Found::NotHere) => Answer::PassOn,
-            Ok(Found::Gap(block)) => {
-                let message = format!(
-                    "pruned history unavailable: block {block} of {} is not archived",
-                    self.network
-                );
-                self.node_or(call, message, block.to_string())
+            Ok(Found::Gap(what)) => {
+                let network = &self.network;
+                let message =
+                    format!("pruned history unavailable: {what} of {network} is not archived");
+                self.node_or(call, message, what)
             }
             Err(Failure::Refused(error)) => Answer::Error(error),
             Err(Failure::Store(error)) => {
@@ -211,7 +210,7 @@ impl EthereumRpc {
             return Ok(Found::NotHere);
         };
         let Some(stored) = History::new(archive, &self.network).block(id)? else {
-            return self.absent(archive, id);
+            return self.absent(archive, id, "block");
         };
         let damaged = |fault| self.damaged(&stored, fault);
         let block = stored.block();
@@ -255,7 +254,7 @@ impl EthereumRpc {
     /// All receipts of a block.
     fn receipts<A: Archive + ?Sized>(&self, archive: &A, id: BlockId, raw: bool) -> Result {
         let Some(stored) = History::new(archive, &self.network).receipts(id)? else {
-            return self.absent(archive, id);
+            return self.absent(archive, id, "block or receipts");
         };
         let damaged = |fault| self.damaged(stored.block(), fault);
         if raw {
@@ -291,7 +290,9 @@ impl EthereumRpc {
         let located = hash.map(|hash| history.locate(hash)).transpose()?.flatten();
         let Some(place) = located else { return Ok(Found::NotHere) };
         let id = BlockId::Height(place.height);
-        let Some(stored) = history.receipts(id)? else { return self.absent(archive, id) };
+        let Some(stored) = history.receipts(id)? else {
+            return self.absent(archive, id, "block or receipts");
+        };
         let receipt = self.receipt_at(&stored, place.index as usize);
         receipt.map_err(|fault| self.damaged(stored.block(), fault))
     }
@@ -310,12 +311,14 @@ impl EthereumRpc {
         Ok(Found::Here(to_raw_value(receipt).expect("strings and numbers")))
     }
 
-    /// Whether a block that is not there is the node's, or missing between others.
-    fn absent<A: Archive + ?Sized>(&self, archive: &A, id: BlockId) -> Result {
-        let BlockId::Height(height) = id else { return Ok(Found::NotHere) };
+    /// Whether something of a block that is not there is the node's, or missing between others.
+    fn absent<A: Archive + ?Sized>(&self, archive: &A, id: BlockId, what: &str) -> Result {
+        let Some(height) = History::new(archive, &self.network).height(id)? else {
+            return Ok(Found::NotHere);
+        };
         match archive.range(&self.tables.block, height, 1)?.is_empty() {
             true => Ok(Found::NotHere),
-            false => Ok(Found::Gap(id)),
+            false => Ok(Found::Gap(format!("{what} {id}"))),
         }
     }
 

@@ -57,10 +57,10 @@ pub(crate) fn run(args: &FollowEthereum, session: &Session, io: &mut Io) -> anyh
     let node = Caller::new(upstream, runtime.handle().clone());
     let network = match &args.network {
         Some(network) => network.clone(),
-        None => network_of(&node)?,
+        None => network_of(&node).map_err(explained)?,
     };
     let options = FollowOptions { from: args.from, confirmations: args.confirmations };
-    let follower = Follower::new(&node, &network, options)?;
+    let follower = Follower::new(&node, &network, options).map_err(explained)?;
     let db = session.offloading();
     let mut archive = DbArchive::new(db.clone(), Arc::clone(&io.cancelled));
     let mut sum = FollowReport::default();

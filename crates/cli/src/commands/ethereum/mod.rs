@@ -1,12 +1,44 @@
 //! What the Ethereum commands share: which network is meant, and which heights are stored.
 
+pub(crate) mod era;
 pub(crate) mod follow;
+pub(crate) mod prune;
 pub(crate) mod rpc;
 
 use super::history::{Heights, heights};
-use anyhow::{bail, ensure};
-use prunedb_chains::ethereum::{EthereumError, Network, Tables};
+use crate::io::{Io, Step};
+use anyhow::{Context, bail, ensure};
+use prunedb_chains::ethereum::{Era1Record, EthereumError, Network, Tables};
 use prunedb_engine::{ContainerPlace, Db};
+use sha2::{Digest as _, Sha256};
+use std::{fs::File, io::Read as _, path::Path};
+
+/// Bytes hashed at a time.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// A file's SHA-256 as `sha256sum` writes it.
+pub(super) fn sha256_line(record: &Era1Record) -> String {
+    record.sha256.to_string().trim_start_matches("0x").to_owned()
+}
+
+/// A file's SHA-256, as `sha256sum` writes it, and its size.
+pub(super) fn sha256_of(path: &Path, io: &mut Io) -> anyhow::Result<(String, u64)> {
+    let reading = || format!("cannot read {}", path.display());
+    let mut file = File::open(path).with_context(reading)?;
+    let total = file.metadata().with_context(reading)?.len();
+    let (mut hasher, mut done, mut chunk) = (Sha256::new(), 0, vec![0; CHUNK_BYTES]);
+    loop {
+        let read = file.read(&mut chunk).with_context(reading)?;
+        if read == 0 {
+            break;
+        }
+        hasher.update(&chunk[..read]);
+        done += read as u64;
+        io.sink.step(Step { what: format!("hash {}", path.display()), done, total });
+    }
+    let hex: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok((hex, done))
+}
 
 /// The networks with history in the database.
 pub(super) fn networks(db: &Db) -> Vec<Network> {
