@@ -84,6 +84,8 @@ pub(crate) enum Command {
     Verify(Verify),
     /// Rebuild the shards that are known to be missing or damaged
     Repair(Repair),
+    /// Delete shards on the nodes that nothing names: of uploads that never counted, of slots that moved
+    Sweep(Sweep),
     /// Give new containers another policy, and code those that are stored anew
     Policy(ChangePolicy),
     /// Take the history that is safe here off a chain's node, or show what may go and the proof
@@ -713,6 +715,21 @@ pub(crate) struct Repair {
     /// First give the slots of unreachable nodes to spare ones
     #[arg(long)]
     pub(crate) move_away: bool,
+}
+
+#[derive(ClapArgs, Debug, Clone)]
+#[command(
+    after_help = "Example:\n  prunedb sweep --dry-run\n\nEvery node is looked through. A shard that nothing names is noted, with the time; a sweep that still finds \
+        it so a day later deletes it: by then nobody needs it who wrote or read when it was noted. Nothing is deleted while a newer \
+        head may be on nodes that do not answer. `prunedb up` sweeps once a day by itself; `prunedb status` shows what is noted."
+)]
+pub(crate) struct Sweep {
+    /// Show what would be deleted now; notes and deletes nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Delete what was noted at least so long ago
+    #[arg(long, value_name = "HOURS", default_value_t = 24, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) older_than: u16,
 }
 
 #[derive(ClapArgs, Debug, Clone)]

@@ -3,22 +3,26 @@
 //! It works when a read has found damage, when an offload has left shards to repair, and every [`TICK`]. What is known to
 //! be missing or damaged on nodes that answer is rebuilt under any policy. A node that was out of reach for as long as
 //! [`node_lost_after`](crate::Options::node_lost_after) is taken for lost, and its slots move once a group has lost as
-//! many as its policy lets wait ([`lazy_losses`]).
+//! many as its policy lets wait ([`lazy_losses`]). Once a day it looks for shards that nothing names (`crate::orphans`).
 
 use crate::{
     db::{Db, Inner},
     error::Error,
+    orphans::ORPHAN_AGE,
     repair::{Moving, RepairReport, lazy_losses},
 };
 use std::{
     collections::HashMap,
     sync::{Arc, Condvar, Mutex, PoisonError},
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 /// How often nodes are looked at, and what failed is tried again.
 const TICK: Duration = Duration::from_secs(30);
+/// After how long nodes are looked through the first time, and again.
+const SWEEP_AFTER: Duration = Duration::from_secs(3600);
+const SWEEP_EVERY: Duration = Duration::from_secs(24 * 3600);
 
 /// What the thread is told.
 #[derive(Debug, Default)]
@@ -114,10 +118,17 @@ impl Db {
 
 impl Inner {
     fn heal_on(&self) {
-        let mut outages = Outages::default();
+        let (mut outages, mut next_sweep) = (Outages::default(), self.lake.now() + SWEEP_AFTER);
         while self.wanted.wait() {
             if let Err(error) = self.heal(&mut outages) {
                 tracing::warn!(%error, "repair failed, it is tried again");
+            }
+            let may_sweep = self.options.offload && self.governance().is_none();
+            if may_sweep && self.lake.now() >= next_sweep {
+                next_sweep = self.lake.now() + SWEEP_EVERY;
+                if let Err(error) = self.sweep(SystemTime::now(), ORPHAN_AGE, false, &mut |_| {}) {
+                    tracing::warn!(%error, "the nodes were not looked through");
+                }
             }
         }
     }

@@ -24,7 +24,7 @@ use std::{
 };
 use store::{Batch, Store};
 
-pub(crate) use store::{Retired, Totals};
+pub(crate) use store::{Orphan, Retired, Totals};
 
 /// An entry with its frame table decoded.
 #[derive(Debug)]
@@ -482,6 +482,17 @@ impl Manifest {
     pub(crate) fn set_suspects(&self, pairs: &[Suspect]) -> Result<(), Error> {
         let _serial = self.change.lock().unwrap_or_else(PoisonError::into_inner);
         self.store.write(&Batch { suspects: Some(pairs), ..Batch::default() })
+    }
+
+    /// Shards on nodes that nothing names, as the last sweep saw them.
+    pub(crate) fn orphans(&self) -> Result<Vec<Orphan>, Error> {
+        self.store.orphans(self.state().lake)
+    }
+
+    /// Keeps these instead of those before.
+    pub(crate) fn set_orphans(&self, orphans: &[Orphan]) -> Result<(), Error> {
+        let _serial = self.change.lock().unwrap_or_else(PoisonError::into_inner);
+        self.store.write(&Batch { orphans: Some(orphans), ..Batch::default() })
     }
 
     /// Containers that newer ones replaced, with the head since which they are.

@@ -28,7 +28,7 @@ use std::sync::{Arc, PoisonError};
 /// What a change of policy did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Recoded {
-    /// containers that have the new policy now
+    /// containers of data and index that have the new policy now
     pub containers: u64,
     /// their bytes
     pub container_bytes: u64,

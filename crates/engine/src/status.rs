@@ -46,6 +46,10 @@ pub struct Status {
     pub damaged_shards: u64,
     /// what of that is to be repaired, and how far it is
     pub repair: RepairStatus,
+    /// shards on the nodes that nothing names, as the last [`Db::sweep`] left them
+    pub orphans: u64,
+    /// their bytes
+    pub orphan_bytes: u64,
     /// keys under which different values were put, as far as was found; see [`Db::duplicates`]
     pub duplicates: u64,
     /// why the last offload failed, where it did
@@ -169,6 +173,7 @@ impl Inner {
             self.counts()?;
         let tables = self.table_statuses(&table_records);
         let offload_failure = self.queue.lock().failure.clone();
+        let orphans = self.manifest.orphans()?;
         Ok(Status {
             lake: self.lake.id,
             policy: state.body.policy,
@@ -185,6 +190,8 @@ impl Inner {
             lake_bytes: totals.lake_bytes,
             damaged_shards: self.manifest.damage()?.len() as u64,
             repair: self.repair_status()?,
+            orphans: orphans.len() as u64,
+            orphan_bytes: orphans.iter().map(|orphan| orphan.bytes).sum(),
             duplicates: self.manifest.duplicate_count()?,
             reader: self.reader_status(),
             offload_failure,

@@ -3,7 +3,7 @@
 //! same way each time, and its trace has the same digest.
 //!
 //! ```text
-//! life     steps: put, flush, read, evict, faults, heal, crash of the writer, takeover; then all must be well
+//! life     steps: put, flush, read, evict, faults, heal, sweep, crash of the writer, takeover; then all must be well
 //! world    the machines, what was acknowledged, and the checkers
 //! machine  a storage node: the production node over a disk that tears and forgets; RESP in, RESP out
 //! link     continents, latency, bandwidth; cut, slow and hanging nodes
@@ -17,7 +17,7 @@
 //!
 //! What is checked all the time: a read gives the record that was put, or an error while something is wrong; no node takes a
 //! write of a term below one that it acknowledged. At the end, when the faults are over: redundancy is back within a bounded
-//! number of rounds, and an empty machine reads every record that was acknowledged.
+//! number of rounds, no node has a shard that nothing names, and an empty machine reads every record that was acknowledged.
 
 mod life;
 mod link;

@@ -7,7 +7,7 @@ use crate::{
 };
 use prunedb_core::{Digest, Policy};
 use prunedb_disk::faulty::{Chance, FaultyDisk};
-use prunedb_engine::{Db, Depth};
+use prunedb_engine::{Db, Depth, ORPHAN_AGE};
 use std::{sync::Arc, time::Duration};
 
 /// Policies of a life; eager and lazy ones, with and without spare nodes.
@@ -140,6 +140,10 @@ impl Run {
                 self.world.leave(node)
             }
             21 => self.world.verify(Depth::Quick).map(drop),
+            24 => {
+                self.world.wait(HOUR * 13);
+                self.world.sweep().map(drop)
+            }
             _ => {
                 self.world.wait(HOUR * 2);
                 self.world.heal()?;
@@ -258,11 +262,17 @@ impl Run {
         ))
     }
 
-    /// The faults are over: all is made whole, and an empty machine reads everything.
+    /// The faults are over: all is made whole, what nothing names goes, and an empty machine reads everything.
     fn end(&mut self) -> Checked<u64> {
         self.restore();
         self.heal_fully()?;
         self.world.evict()?;
+        self.world.sweep()?;
+        self.world.wait(ORPHAN_AGE);
+        let orphans = self.world.sweep()?;
+        if orphans > 0 {
+            return Err(format!("{orphans} shards that nothing names are left"));
+        }
         self.world.check_machines()?;
         let disk = FaultyDisk::new(1);
         let db = self.world.recover_on(disk, Continent::of(3))?;

@@ -12,13 +12,14 @@ use prunedb_disk::{
     faulty::{Chance, FaultyDisk, Unsynced},
 };
 use prunedb_engine::{
-    Connect, Db, Depth, Error, Executor, LakeSecret, Options, Outages, Table, TableKind, Verified,
+    Connect, Db, Depth, Error, Executor, LakeSecret, ORPHAN_AGE, Options, Outages, Table,
+    TableKind, Verified,
 };
 use prunedb_store::ShardStore;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 use tokio::{runtime::Runtime, time::Instant};
 use zeroize::Zeroizing;
@@ -415,6 +416,15 @@ impl World {
             ));
         }
         Ok(())
+    }
+
+    /// Deletes what nothing names, a day after it was noted; how much of it is left, on nodes that answer.
+    pub(crate) fn sweep(&self) -> Checked<u64> {
+        let now = SystemTime::UNIX_EPOCH + lock(&self.net).started.elapsed();
+        let swept = self.db()?.sweep(now, ORPHAN_AGE, false, &mut |_| {});
+        let swept = self.excused("a sweep", swept)?.unwrap_or_default();
+        self.note(format_args!("orphans {} deleted {}", swept.orphans, swept.deleted));
+        Ok(swept.orphans - swept.deleted)
     }
 
     pub(crate) fn verify(&self, depth: Depth) -> Checked<Option<Verified>> {

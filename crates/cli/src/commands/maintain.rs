@@ -1,4 +1,4 @@
-//! `prunedb evict`, `verify` and `repair`.
+//! `prunedb evict`, `verify`, `repair` and `sweep`.
 
 use super::verify_chain;
 use crate::{
@@ -10,7 +10,10 @@ use crate::{
 use anyhow::bail;
 use prunedb_engine::{Depth, FaultKind, Verified};
 use serde_json::{Value, json};
-use std::num::NonZeroU16;
+use std::{
+    num::NonZeroU16,
+    time::{Duration, SystemTime},
+};
 
 pub(super) fn evict(args: &args::Evict, session: &Session, io: &mut Io) -> anyhow::Result<Exit> {
     let evicted = session.db.evict(&mut |p| io.progress(p))?;
@@ -180,4 +183,46 @@ pub(super) fn repair(args: &args::Repair, session: &Session, io: &mut Io) -> any
         io.note("what failed stays known and is tried again by the next `prunedb repair`");
     }
     Ok(Exit::of(report.failed.is_empty() && report.stuck_slots == 0))
+}
+
+pub(super) fn sweep(args: &args::Sweep, session: &Session, io: &mut Io) -> anyhow::Result<Exit> {
+    let age = Duration::from_secs(u64::from(args.older_than) * 3600);
+    let now = SystemTime::now();
+    let swept = session.db.sweep(now, age, args.dry_run, &mut |p| io.progress(p))?;
+    if io.json {
+        let failed: Vec<Value> = swept
+            .failed
+            .iter()
+            .map(|(node, reason)| json!({ "node": node, "reason": reason }))
+            .collect();
+        io.json(&json!({
+            "dry_run": args.dry_run,
+            "nodes": swept.nodes,
+            "shards": swept.shards,
+            "orphans": swept.orphans,
+            "orphan_bytes": swept.orphan_bytes,
+            "deleted": swept.deleted,
+            "deleted_bytes": swept.deleted_bytes,
+            "failed": failed,
+        }))?;
+    } else {
+        io.line(format_args!(
+            "{} on {}, {} that nothing names ({})",
+            count(swept.shards, "shard"),
+            count(swept.nodes, "node"),
+            swept.orphans,
+            size(swept.orphan_bytes)
+        ))?;
+        io.line(format_args!(
+            "{} {} ({}) noted {} h ago or earlier",
+            swept.deleted,
+            if args.dry_run { "would be deleted" } else { "deleted" },
+            size(swept.deleted_bytes),
+            args.older_than
+        ))?;
+        for (node, reason) in &swept.failed {
+            io.line(format_args!("{node}: not looked through: {reason}"))?;
+        }
+    }
+    Ok(Exit::of(swept.failed.is_empty()))
 }

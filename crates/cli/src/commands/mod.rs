@@ -69,6 +69,7 @@ pub(crate) fn run(command: &Command, session: &Session, io: &mut Io) -> anyhow::
         Command::Coverage(args) => coverage::run(args, session, io),
         Command::Verify(args) => maintain::verify(args, session, io),
         Command::Repair(args) => maintain::repair(args, session, io),
+        Command::Sweep(args) => maintain::sweep(args, session, io),
         Command::Policy(args) => policy::run(args, session, io),
         Command::Node(Node::Add(args)) => members::add(args, session, io),
         Command::Node(Node::Leave(args)) => members::leave(args, session, io),

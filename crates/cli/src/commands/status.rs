@@ -126,6 +126,8 @@ fn status_json(status: &Status, duplicates: &[Duplicate]) -> Value {
                 "container": p.container.map(|id| id.to_string()),
             })),
         },
+        "orphans": status.orphans,
+        "orphan_bytes": status.orphan_bytes,
         "duplicates": duplicates.iter().map(duplicate_json).collect::<Vec<_>>(),
         "offload_failure": status.offload_failure,
         "reader": status.reader.as_ref().map(reader_json),
@@ -240,6 +242,13 @@ fn write(status: &Status, io: &mut Io) -> anyhow::Result<()> {
             let worst = count(spare, "more shard");
             io.line(format_args!("          in {containers}, the worst may lose {worst}"))?;
         }
+    }
+    if status.orphans > 0 {
+        let shards = count(status.orphans, "shard");
+        io.line(format_args!(
+            "orphans   {shards} on the nodes that nothing names ({}): `prunedb sweep` deletes them a day after it noted them",
+            size(status.orphan_bytes)
+        ))?;
     }
     if status.duplicates > 0 {
         io.line(format_args!(

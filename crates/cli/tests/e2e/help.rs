@@ -50,6 +50,7 @@ const COMMANDS: &[&str] = &[
     "verify",
     "coverage",
     "repair",
+    "sweep",
     "prune",
     "recover",
     "config",

@@ -101,6 +101,27 @@ fn slots_of_a_node_that_is_gone_move_to_a_spare_one() {
         let got = folder.run(&["kv", "get", "--table", "t", &number.to_string()]).exits(0);
         assert_eq!(got.stdout, [number; 50_000]);
     }
+    let missed = folder.run(&["sweep", "--json"]).exits(1).json();
+    let failed = missed["failed"].as_array().unwrap();
+    let silent: Vec<&str> = failed.iter().map(|f| f["node"].as_str().unwrap()).collect();
+    assert_eq!(
+        (&missed["orphans"], silent),
+        (&0.into(), vec![&*nodes.addresses[1], &*nodes.addresses[2]])
+    );
+    // it comes back, with shards that nobody asks it for any more
+    nodes.restart(1);
+    nodes.restart(2);
+    let dry = folder.json(&["sweep", "--dry-run"]);
+    assert!(dry["orphans"].as_u64() > Some(0) && dry["deleted"] == 0, "{dry}");
+    assert_eq!(folder.status()["orphans"], 0, "a dry run notes nothing");
+    assert_eq!(folder.json(&["sweep"])["orphans"], dry["orphans"]);
+    let status = folder.status();
+    assert_eq!(
+        (&status["orphans"], &status["orphan_bytes"]),
+        (&dry["orphans"], &dry["orphan_bytes"])
+    );
+    folder.run(&["sweep", "--older-than", "0"]).exits(2);
+    folder.run(&["verify", "--deep"]).exits(0);
 }
 
 #[test]
@@ -188,7 +209,8 @@ fn a_policy_changes_and_holds_for_what_was_stored() {
     }
     folder.run(&["policy", "4+2"]).fails(&["4+2 needs 6 nodes"]);
     let changed = folder.json(&["policy", "2+3"]);
-    assert_eq!((&changed["containers"], &changed["waiting"]), (&3.into(), &0.into()));
+    // three of data, and those of the index
+    assert!(changed["containers"].as_u64() >= Some(3) && changed["waiting"] == 0, "{changed}");
     assert_eq!(folder.json(&["policy", "2+3"])["containers"], 0);
     assert_eq!(folder.status()["policy"], "2+3");
     let text = fs::read_to_string(folder.dir().join("prunedb.toml")).unwrap();

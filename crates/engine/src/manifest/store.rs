@@ -16,7 +16,9 @@ use crate::{
     indexing::Found,
     verify::shards_bytes,
 };
-use prunedb_core::{ContainerId, ContainerKind, Digest, LakeId, Policy, ShardIndex, TableId, Term};
+use prunedb_core::{
+    ContainerId, ContainerKind, Digest, LakeId, Policy, ShardId, ShardIndex, TableId, Term,
+};
 use prunedb_disk::{Disk, File, Open};
 use prunedb_format::{
     head::HeadBody,
@@ -76,6 +78,10 @@ fn pair_of((container, offset, other_container, other_offset): Places) -> Suspec
 const DUPLICATES_MAX: u64 = 10_000;
 /// Pairs of records that may have one key and could not be compared yet.
 const SUSPECTS: TableDefinition<Places, ()> = TableDefinition::new("suspects");
+/// Shards on a node that nothing names: address, shard; name, length, Unix seconds since when.
+const ORPHANS: TableDefinition<OrphanKey<'_>, OrphanRow> = TableDefinition::new("orphans");
+type OrphanKey<'a> = (&'a str, u8, u32, u8);
+type OrphanRow = ([u8; 32], u64, u64);
 /// The index container that begins with the first page of a run that is copied into the lake, or about to be.
 const INDEX_RUNS: TableDefinition<u64, u32> = TableDefinition::new("index runs");
 /// Containers whose records are not in the index: their footers could not be read.
@@ -147,6 +153,18 @@ pub(crate) struct Retired {
     pub(crate) policy: Policy,
 }
 
+/// A shard on a node that nothing names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Orphan {
+    /// the node's address
+    pub(crate) node: String,
+    pub(crate) id: ShardId,
+    pub(crate) name: Digest,
+    pub(crate) bytes: u64,
+    /// Unix time at which it was seen first
+    pub(crate) since_s: u64,
+}
+
 /// One transaction.
 #[derive(Default)]
 pub(super) struct Batch<'a> {
@@ -161,6 +179,8 @@ pub(super) struct Batch<'a> {
     pub(super) duplicates: &'a [Found],
     /// all of them
     pub(super) suspects: Option<&'a [Suspect]>,
+    /// all of them
+    pub(super) orphans: Option<&'a [Orphan]>,
     /// runs that get index containers, and runs that are forgotten
     pub(super) index_runs: (&'a [(u64, u32)], &'a [u64]),
     /// containers that no run needs any more
@@ -567,6 +587,31 @@ impl Store {
         read().map_err(|e| self.failed(e))
     }
 
+    /// Shards of a lake that nothing names.
+    pub(super) fn orphans(&self, lake: LakeId) -> Result<Vec<Orphan>, Error> {
+        let read = || -> Result<Vec<(String, u8, u32, u8, OrphanRow)>, redb::Error> {
+            let table = match self.database.begin_read()?.open_table(ORPHANS) {
+                // nothing was written since there is such a table
+                Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+                table => table?,
+            };
+            let rows = table.iter()?.map(|row| {
+                let (key, row) = row?;
+                let (node, kind, number, index) = key.value();
+                Ok((node.to_owned(), kind, number, index, row.value()))
+            });
+            rows.collect()
+        };
+        let rows = read().map_err(|e| self.failed(e))?;
+        rows.into_iter()
+            .map(|(node, kind, number, index, (name, bytes, since_s))| {
+                let container = ContainerId { kind: self.kind(kind)?, number };
+                let id = ShardId { lake, container, index: ShardIndex(index) };
+                Ok(Orphan { node, id, name: Digest(name), bytes, since_s })
+            })
+            .collect()
+    }
+
     /// Runs that have index containers, with the number of the first one.
     pub(super) fn index_runs(&self) -> Result<BTreeMap<u64, u32>, Error> {
         let read = || -> Result<BTreeMap<u64, u32>, redb::Error> {
@@ -662,6 +707,7 @@ fn write_batch(
     let mut retired = transaction.open_table(RETIRED)?;
     let mut duplicates = transaction.open_table(DUPLICATES)?;
     let mut suspects = transaction.open_table(SUSPECTS)?;
+    let mut orphans = transaction.open_table(ORPHANS)?;
     let mut index_runs = transaction.open_table(INDEX_RUNS)?;
     let mut unindexed = transaction.open_table(UNINDEXED)?;
     let mut numbers = transaction.open_table(NUMBERS)?;
@@ -736,6 +782,14 @@ fn write_batch(
         suspects.retain(|_, ()| false)?;
         for &pair in pairs {
             suspects.insert(places_of(pair), ())?;
+        }
+    }
+    if let Some(all) = batch.orphans {
+        orphans.retain(|_, _| false)?;
+        for orphan in all {
+            let ContainerId { kind, number } = orphan.id.container;
+            let key = (orphan.node.as_str(), kind as u8, number, orphan.id.index.0);
+            orphans.insert(key, (orphan.name.0, orphan.bytes, orphan.since_s))?;
         }
     }
     for Found { places, table, digests, key } in batch.duplicates {
