@@ -2,12 +2,12 @@
 //!
 //! `cargo bench -p prunedb-engine --bench offload [-- --mb 512] [--policy 16+4] [--dir D] [--json]`
 //!
-//! Nodes, engine and reader share this process and its cores. The nodes' folders and the database's are on tmpfs
-//! (`/dev/shm`) unless `--dir` says otherwise, so that the machine and not its disk is measured. Three inputs: one that
-//! does not compress (compression gives up on it at once), one that compresses to two thirds, as modern blocks do, and
-//! zeros. CPU seconds are the process's own (user and system), so those of the nodes are in them. Peak memory is that
-//! of the whole process, nodes included, in a run of its own for each input. At the end one node is emptied and healed:
-//! repair is told in MB that it has to read of the others, by second and by CPU second, nodes and writing included.
+//! The writer is one process, all nodes are another; they share the machine's cores. The nodes' folders and the database's
+//! are on tmpfs (`/dev/shm`) unless `--dir` says otherwise, so that the machine and not its disk is measured. Three inputs:
+//! one that does not compress (compression gives up on it at once), one that compresses to two thirds, as modern blocks
+//! do, and zeros. CPU seconds are user and system time, the writer's and the nodes' apart. Peak memory is the writer's, in a
+//! run of its own for each input. At the end one node is emptied and healed: repair is told in MB that it has to read of
+//! the others, by second and by CPU second, nodes and writing included.
 
 use prunedb_disk::RealDisk;
 use prunedb_engine::{Db, Depth, LakeSecret, Options, TableKind};
@@ -15,8 +15,9 @@ use prunedb_node::{NodeConfig, NodeServer};
 use prunedb_store::{NodeOptions, NodeStore, ShardStore};
 use serde_json::json;
 use std::{
+    io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Child, Command, Stdio},
     sync::Arc,
     time::Instant,
 };
@@ -31,10 +32,15 @@ struct Arguments {
     json: bool,
     /// run this input only, and print one line of JSON: what the parent starts
     input: Option<usize>,
+    /// be so many nodes in the folder, print their addresses, and end with stdin: what that one starts
+    nodes: Option<usize>,
 }
 
 fn main() {
     let arguments = arguments();
+    if let Some(count) = arguments.nodes {
+        return be_nodes(&arguments.dir, count);
+    }
     if let Some(input) = arguments.input {
         println!("{}", run(&arguments, input));
         return;
@@ -64,14 +70,16 @@ fn main() {
         arguments.dir.display()
     );
     println!(
-        "{:<15} {:>7} {:>12} {:>12} {:>11} {:>11} {:>11} {:>11} {:>11} {:>9}",
+        "{:<15} {:>7} {:>12} {:>12} {:>11} {:>11} {:>11} {:>11} {:>11} {:>11} {:>11} {:>9}",
         "input",
         "coded",
         "offload MB/s",
         "read MB/s",
         "put MB/s",
         "offl CPU/GB",
+        "  its nodes",
         "read CPU/GB",
+        "  its nodes",
         "repair MB/s",
         "MB/CPU-s",
         "peak MB"
@@ -79,14 +87,16 @@ fn main() {
     for row in rows {
         let number = |name: &str| row[name].as_f64().expect("a number");
         println!(
-            "{:<15} {:>6.1}% {:>12.0} {:>12.0} {:>11.0} {:>11.2} {:>11.2} {:>11.0} {:>11.0} {:>9.0}",
+            "{:<15} {:>6.1}% {:>12.0} {:>12.0} {:>11.0} {:>11.2} {:>11.2} {:>11.2} {:>11.2} {:>11.0} {:>11.0} {:>9.0}",
             row["input"].as_str().expect("a name"),
             number("coded_share") * 100.0,
             number("offload_mbps"),
             number("read_back_mbps"),
             number("put_mbps"),
             number("offload_cpu_s_per_gb"),
+            number("offload_nodes_cpu_s_per_gb"),
             number("read_back_cpu_s_per_gb"),
+            number("read_back_nodes_cpu_s_per_gb"),
             number("repair_read_mbps"),
             number("repair_read_mb_per_cpu_s"),
             number("peak_mb"),
@@ -101,6 +111,7 @@ fn arguments() -> Arguments {
         dir: "/dev/shm".into(),
         json: false,
         input: None,
+        nodes: None,
     };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
@@ -110,6 +121,7 @@ fn arguments() -> Arguments {
             "--policy" => out.policy = value(),
             "--dir" => out.dir = value().into(),
             "--input" => out.input = Some(value().parse().expect("a number")),
+            "--nodes" => out.nodes = Some(value().parse().expect("a number")),
             "--json" => out.json = true,
             "--bench" => {} // cargo says so
             other => panic!("unknown argument {other}"),
@@ -130,9 +142,8 @@ fn run(arguments: &Arguments, input: usize) -> serde_json::Value {
         .expect("a runtime");
     let policy: prunedb_core::Policy = arguments.policy.parse().expect("a policy");
     let count = policy.total_shards() + 4;
-    let servers: Vec<NodeServer> =
-        (0..count).map(|n| runtime.block_on(start(dir.path(), n))).collect();
-    let addresses: Vec<String> = servers.iter().map(|s| s.local_addr().to_string()).collect();
+    let nodes = Nodes::start(dir.path(), count);
+    let addresses = nodes.addresses.clone();
     let options = Options::new(dir.path().join("db"), policy);
     let secret = || LakeSecret::new(prunedb_codec::Key::new([3; 32]));
     let disk: Arc<dyn prunedb_disk::Disk> = Arc::new(RealDisk);
@@ -153,13 +164,8 @@ fn run(arguments: &Arguments, input: usize) -> serde_json::Value {
     db.commit().expect("durable");
     let put_seconds = start.elapsed().as_secs_f64();
 
-    let (start, cpu) = (Instant::now(), cpu_seconds());
-    db.flush(&mut |_| {}).expect("offloaded");
-    let (offload_seconds, offload_cpu) = (start.elapsed().as_secs_f64(), cpu_seconds() - cpu);
-
-    let (start, cpu) = (Instant::now(), cpu_seconds());
-    let evicted = db.evict(&mut |_| {}).expect("evicted");
-    let (read_seconds, read_cpu) = (start.elapsed().as_secs_f64(), cpu_seconds() - cpu);
+    let (_, offloaded) = nodes.measure(|| db.flush(&mut |_| {}).expect("offloaded"));
+    let (evicted, read) = nodes.measure(|| db.evict(&mut |_| {}).expect("evicted"));
     assert!(evicted.kept.is_empty(), "{evicted:?}");
     let status = db.status().expect("a status");
     assert_eq!((status.local_data_bytes, status.waiting_offload), (0, 0));
@@ -168,25 +174,90 @@ fn run(arguments: &Arguments, input: usize) -> serde_json::Value {
         let found = db.get(&table, &record.to_be_bytes()).expect("a read").expect("a record");
         assert!(found == value(input, record), "record {record}");
     }
-    let (repair_seconds, repair_cpu, read_mb) = repair(&db, &servers, &runtime);
+    let (repaired, read_mb) = repair(&db, &nodes, &runtime);
     let mb = arguments.mb as f64;
+    let per_gb = |seconds: f64| seconds / (mb / 1000.0);
     json!({
         "input": INPUTS[input],
         "coded_share": status.coded_bytes as f64 / status.container_bytes as f64,
         "put_mbps": mb / put_seconds,
-        "offload_mbps": mb / offload_seconds,
-        "offload_cpu_s_per_gb": offload_cpu / (mb / 1000.0),
-        "read_back_mbps": mb / read_seconds,
-        "read_back_cpu_s_per_gb": read_cpu / (mb / 1000.0),
-        "repair_read_mbps": read_mb / repair_seconds,
-        "repair_read_mb_per_cpu_s": read_mb / repair_cpu,
+        "offload_mbps": mb / offloaded.seconds,
+        "offload_cpu_s_per_gb": per_gb(offloaded.writer_cpu),
+        "offload_nodes_cpu_s_per_gb": per_gb(offloaded.nodes_cpu),
+        "read_back_mbps": mb / read.seconds,
+        "read_back_cpu_s_per_gb": per_gb(read.writer_cpu),
+        "read_back_nodes_cpu_s_per_gb": per_gb(read.nodes_cpu),
+        "repair_read_mbps": read_mb / repaired.seconds,
+        "repair_read_mb_per_cpu_s": read_mb / (repaired.writer_cpu + repaired.nodes_cpu).max(0.01),
         "peak_mb": peak_bytes() as f64 / 1e6,
     })
 }
 
-/// Empties one node and heals it: seconds, CPU seconds, and MB that had to be read of the other nodes.
-fn repair(db: &Db, servers: &[NodeServer], runtime: &tokio::runtime::Runtime) -> (f64, f64, f64) {
-    let node = NodeStore::new(servers[3].local_addr().to_string(), NodeOptions::default());
+/// What something took.
+struct Took {
+    seconds: f64,
+    writer_cpu: f64,
+    nodes_cpu: f64,
+}
+
+/// Another process, which is all the nodes.
+struct Nodes {
+    process: Child,
+    addresses: Vec<String>,
+}
+
+impl Nodes {
+    fn start(dir: &Path, count: usize) -> Self {
+        let program = std::env::current_exe().expect("the running program has a path");
+        let mut process = Command::new(program)
+            .args(["--nodes", &count.to_string(), "--dir"])
+            .arg(dir)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the nodes start");
+        let lines = BufReader::new(process.stdout.take().expect("a pipe")).lines().take(count);
+        let addresses: Vec<String> = lines.map(|line| line.expect("an address")).collect();
+        assert_eq!(addresses.len(), count, "not all nodes came up");
+        Self { process, addresses }
+    }
+
+    fn measure<T>(&self, what: impl FnOnce() -> T) -> (T, Took) {
+        let nodes = self.process.id().to_string();
+        let (start, writer_cpu, nodes_cpu) =
+            (Instant::now(), cpu_seconds("self"), cpu_seconds(&nodes));
+        let done = what();
+        let took = Took {
+            seconds: start.elapsed().as_secs_f64(),
+            writer_cpu: cpu_seconds("self") - writer_cpu,
+            nodes_cpu: cpu_seconds(&nodes) - nodes_cpu,
+        };
+        (done, took)
+    }
+}
+
+impl Drop for Nodes {
+    fn drop(&mut self) {
+        drop(self.process.stdin.take());
+        self.process.wait().expect("the nodes end");
+    }
+}
+
+/// The process of the nodes.
+fn be_nodes(dir: &Path, count: usize) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let servers: Vec<NodeServer> = (0..count).map(|n| runtime.block_on(start(dir, n))).collect();
+    servers.iter().for_each(|server| println!("{}", server.local_addr()));
+    std::io::stdin().read_to_end(&mut Vec::new()).expect("until the writer ends");
+}
+
+/// Empties one node and heals it: what that took, and MB that had to be read of the other nodes.
+fn repair(db: &Db, nodes: &Nodes, runtime: &tokio::runtime::Runtime) -> (Took, f64) {
+    let node = NodeStore::new(nodes.addresses[3].clone(), NodeOptions::default());
     let term = db.status().expect("a status").term;
     let lost: u64 = runtime.block_on(async {
         let mut bytes = 0;
@@ -202,12 +273,10 @@ fn repair(db: &Db, servers: &[NodeServer], runtime: &tokio::runtime::Runtime) ->
         }
     });
     let faults = db.verify(Depth::Quick, &mut |_| {}).expect("verified").faults;
-    let (start, cpu) = (Instant::now(), cpu_seconds());
-    let report = db.repair(false, &mut |_| {}).expect("repaired");
-    let (seconds, cpu) = (start.elapsed().as_secs_f64(), cpu_seconds() - cpu);
+    let (report, took) = nodes.measure(|| db.repair(false, &mut |_| {}).expect("repaired"));
     assert!(report.failed.is_empty() && report.repaired.len() == faults.len(), "{report:?}");
     let policy = db.status().expect("a status").policy;
-    (seconds, cpu.max(0.01), (lost * policy.data_shards() as u64) as f64 / 1e6)
+    (took, (lost * policy.data_shards() as u64) as f64 / 1e6)
 }
 
 async fn start(dir: &Path, number: usize) -> NodeServer {
@@ -237,9 +306,9 @@ fn value(input: usize, record: u64) -> Vec<u8> {
     out
 }
 
-/// User and system time of this process.
-fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
+/// User and system time of a process.
+fn cpu_seconds(process: &str) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).expect("Linux");
     // behind the name in parentheses: fields 14 and 15, in ticks of 10 ms
     let fields: Vec<&str> = stat.rsplit_once(')').expect("a name").1.split_whitespace().collect();
     let ticks: u64 = [11, 12].iter().map(|&f| fields[f].parse::<u64>().expect("ticks")).sum();
