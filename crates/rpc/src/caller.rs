@@ -1,8 +1,8 @@
 //! Calls to a node from threads that may block: what followers use, and chains that need to ask.
 
 use crate::{
-    message::{ErrorObject, Response},
-    upstream::{Upstream, UpstreamError},
+    message::{Authorization, ErrorObject, Response},
+    upstream::{Reply, Upstream, UpstreamError},
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -62,6 +62,23 @@ impl Caller {
     /// The node.
     pub const fn upstream(&self) -> &Upstream {
         &self.upstream
+    }
+
+    /// The same node, named to as a client did, unless there are credentials for it.
+    #[must_use]
+    pub fn on_behalf(&self, client: Option<&Authorization>) -> Self {
+        Self { upstream: self.upstream.clone().on_behalf(client), runtime: self.runtime.clone() }
+    }
+
+    /// Something else than JSON-RPC at the same address: a path from the root.
+    ///
+    /// # Errors
+    /// When there is no whole response; what it says is not looked at.
+    ///
+    /// # Panics
+    /// On a thread that drives a runtime.
+    pub fn get(&self, path: &str) -> Result<Reply, UpstreamError> {
+        self.runtime.block_on(self.upstream.get(path))
     }
 
     /// One call.

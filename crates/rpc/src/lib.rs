@@ -28,6 +28,6 @@ pub use caller::{CallError, Caller};
 pub use chain::{Answer, Chain};
 pub use file::{error_response, file_response, text_response};
 pub use http::{Body, Handler, HttpServer, full, read_body};
-pub use message::{Call, ErrorObject, Version};
+pub use message::{Authorization, Call, ErrorObject, Version};
 pub use proxy::Proxy;
 pub use upstream::{Reply, Upstream, UpstreamError, UrlError};

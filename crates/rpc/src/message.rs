@@ -8,6 +8,7 @@
 //! [request, ...] --> [response, ...]
 //! ```
 
+use hyper::header::HeaderValue;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use std::{borrow::Cow, fmt::Write as _};
@@ -35,6 +36,20 @@ pub struct Call {
     pub method: String,
     /// Its arguments, an array or an object.
     pub params: Option<Box<RawValue>>,
+    /// How the client names itself to the node.
+    pub authorization: Option<Authorization>,
+}
+
+/// A client's credentials, as it sent them; not looked at, and never shown.
+#[derive(Clone, Debug)]
+pub struct Authorization(pub(crate) HeaderValue);
+
+impl Authorization {
+    pub(crate) fn of(value: &HeaderValue) -> Self {
+        let mut value = value.clone();
+        value.set_sensitive(true);
+        Self(value)
+    }
 }
 
 impl Call {
@@ -221,7 +236,7 @@ fn read_call(raw: &RawValue) -> Result<Call, Malformed> {
         }
         _ => None,
     };
-    Ok(Call { version, id, method, params })
+    Ok(Call { version, id, method, params, authorization: None })
 }
 
 /// The members of an object, in order.

@@ -7,8 +7,8 @@ use crate::{
     chain::{Answer, Chain},
     http::{Body, Handler, full, json_type, plain, read_body},
     message::{
-        Call, ErrorObject, Malformed, Request as RpcRequest, Response as RpcResponse, Version,
-        read_request, write_response,
+        Authorization, Call, ErrorObject, Malformed, Request as RpcRequest,
+        Response as RpcResponse, Version, read_request, write_response,
     },
     upstream::{Reply, Upstream, UpstreamError},
 };
@@ -48,7 +48,15 @@ impl<C: Chain> Proxy<C> {
 
     /// Answers a request's body.
     async fn respond(&self, body: Bytes, authorization: Option<&HeaderValue>) -> Reply {
-        match read_request(&body) {
+        let mut request = read_request(&body);
+        let calls = match &mut request {
+            RpcRequest::One(call) => std::slice::from_mut(call),
+            RpcRequest::Batch(calls) => calls,
+        };
+        for call in calls.iter_mut().filter_map(|call| call.as_mut().ok()) {
+            call.authorization = authorization.map(Authorization::of);
+        }
+        match request {
             RpcRequest::One(Ok(call)) => self.one(call, body, authorization).await,
             RpcRequest::One(Err(malformed)) => malformed_reply(&malformed),
             RpcRequest::Batch(calls) => self.batch(calls, authorization).await,

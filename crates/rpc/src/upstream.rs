@@ -1,12 +1,13 @@
 //! The client: requests to a node, over connections that are kept.
 
-use crate::http::json_type;
+use crate::{http::json_type, message::Authorization};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::{
     Request, StatusCode, Uri,
     header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue},
+    http::request::Builder,
 };
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -175,6 +176,33 @@ impl Upstream {
         Self { patience, ..self }
     }
 
+    /// Names itself as a client did, unless it has credentials of its own.
+    #[must_use]
+    pub fn on_behalf(self, client: Option<&Authorization>) -> Self {
+        let client = client.map(|client| client.0.clone());
+        Self { authorization: self.authorization.or(client), ..self }
+    }
+
+    /// Asks for something else than JSON-RPC at the same address: a path from the root.
+    ///
+    /// # Errors
+    /// When there is no whole response; what it says is not looked at.
+    pub async fn get(&self, path: &str) -> Result<Reply, UpstreamError> {
+        let mut parts = self.uri.clone().into_parts();
+        parts.path_and_query = path.parse().ok();
+        let uri = Uri::from_parts(parts).map_err(|error| self.unreachable(&error))?;
+        let exchange = self.exchange(Request::get(uri), Bytes::new(), None);
+        timeout(self.patience, exchange).await.map_err(|_| self.slow())?
+    }
+
+    fn slow(&self) -> UpstreamError {
+        UpstreamError::Slow { upstream: self.to_string(), patience: self.patience }
+    }
+
+    fn unreachable(&self, error: &dyn Error) -> UpstreamError {
+        UpstreamError::Unreachable { upstream: self.to_string(), reason: causes(error) }
+    }
+
     /// Sends a body and waits for the response. Without credentials of its own it names itself as the client did.
     ///
     /// # Errors
@@ -184,21 +212,19 @@ impl Upstream {
         body: Bytes,
         authorization: Option<&HeaderValue>,
     ) -> Result<Reply, UpstreamError> {
-        let slow = |_| UpstreamError::Slow { upstream: self.to_string(), patience: self.patience };
-        timeout(self.patience, self.exchange(body, authorization)).await.map_err(slow)?
+        let request = Request::post(self.uri.clone()).header(CONTENT_TYPE, json_type());
+        let exchange = self.exchange(request, body, authorization);
+        timeout(self.patience, exchange).await.map_err(|_| self.slow())?
     }
 
     async fn exchange(
         &self,
+        mut request: Builder,
         body: Bytes,
         authorization: Option<&HeaderValue>,
     ) -> Result<Reply, UpstreamError> {
-        let unreachable = |error: &dyn Error| UpstreamError::Unreachable {
-            upstream: self.to_string(),
-            reason: causes(error),
-        };
+        let unreachable = |error: &dyn Error| self.unreachable(error);
         let _place = self.places.acquire().await.map_err(|closed| unreachable(&closed))?;
-        let mut request = Request::post(self.uri.clone()).header(CONTENT_TYPE, json_type());
         if let Some(authorization) = self.authorization.as_ref().or(authorization) {
             request = request.header(AUTHORIZATION, authorization);
         }
