@@ -92,6 +92,10 @@ pub struct Transaction {
     pub bytes: Range<usize>,
     /// how many outputs it spends
     pub inputs: u32,
+    /// its length without witnesses
+    pub stripped_bytes: u32,
+    /// satoshis of its outputs
+    pub output_amount: u64,
 }
 
 /// A block that was walked and is what its header promises.
@@ -106,6 +110,14 @@ pub struct Block {
 }
 
 impl Block {
+    /// Its length without witnesses.
+    pub fn stripped_bytes(&self) -> usize {
+        // header and count are before the first transaction
+        let before = self.transactions.first().map_or(0, |first| first.bytes.start);
+        let stripped = self.transactions.iter().map(|transaction| transaction.stripped_bytes);
+        before + stripped.map(|bytes| bytes as usize).sum::<usize>()
+    }
+
     /// Reads a block and verifies proof of work, Merkle root and witness commitment.
     ///
     /// # Errors
@@ -174,9 +186,10 @@ fn walk(reader: &mut Reader<'_>) -> Result<Walked, Fault> {
     }
     // amount, script
     let outputs = reader.count(9, "outputs")?;
-    let mut commitment = None;
+    let (mut commitment, mut output_amount) = (None, 0u64);
     for _ in 0..outputs {
-        reader.take(8, "amount")?;
+        let amount = u64::from_le_bytes(reader.array("amount")?);
+        output_amount = output_amount.saturating_add(amount);
         let script = reader.counted("output script")?;
         if let Some(hash) = script.strip_prefix(&COMMITMENT).and_then(<[u8]>::first_chunk) {
             commitment = Some(Hash(*hash));
@@ -199,10 +212,18 @@ fn walk(reader: &mut Reader<'_>) -> Result<Walked, Fault> {
     let whole = reader.since(start);
     let txid = sha256d(&[version, body, lock_time]);
     let wtxid = if with_witnesses { sha256d(&[whole]) } else { txid };
-    let inputs =
-        u32::try_from(inputs).map_err(|_| Fault::Count { what: "inputs", value: inputs as u64 })?;
+    let narrow = |count: usize, what| {
+        u32::try_from(count).map_err(|_| Fault::Count { what, value: count as u64 })
+    };
     Ok(Walked {
-        transaction: Transaction { txid, wtxid, bytes: start..reader.at(), inputs },
+        transaction: Transaction {
+            txid,
+            wtxid,
+            bytes: start..reader.at(),
+            inputs: narrow(inputs, "inputs")?,
+            stripped_bytes: narrow(version.len() + body.len() + lock_time.len(), "bytes")?,
+            output_amount,
+        },
         coinbase: Coinbase { height, commitment, reserved },
     })
 }

@@ -146,6 +146,12 @@ pub enum Fault {
         /// in the coinbase
         found: Option<u64>,
     },
+    /// A coin's key that is no point of the curve.
+    #[error("no point of the curve has x {x:02x?}, as a coin's key should")]
+    Key {
+        /// the first coordinate
+        x: [u8; 32],
+    },
     /// Undo data of another block.
     #[error("its undo data spends other numbers of coins than the block")]
     Undo,
@@ -190,6 +196,26 @@ pub enum BitcoinError {
         place: Place,
         /// what
         fault: Box<Fault>,
+    },
+    /// A block of a file outside of a node's folder is damaged.
+    #[error("{} at byte {offset}: {fault}", path.display())]
+    InFile {
+        /// the file
+        path: PathBuf,
+        /// where the block begins
+        offset: u64,
+        /// what
+        fault: Box<Fault>,
+    },
+    /// A file of another network than asked for.
+    #[error("{} is of {found}, expected {expected}", path.display())]
+    OtherNetworkIn {
+        /// the file
+        path: PathBuf,
+        /// asked for
+        expected: Network,
+        /// in the file
+        found: Network,
     },
     /// A record of the store is damaged.
     #[error("{table} {key}: {fault}")]
@@ -317,6 +343,10 @@ impl BitcoinError {
 
     pub(crate) fn damaged(place: Place, fault: Fault) -> Self {
         Self::Damaged { place, fault: Box::new(fault) }
+    }
+
+    pub(crate) fn in_file(path: &std::path::Path, offset: u64, fault: Fault) -> Self {
+        Self::InFile { path: path.to_owned(), offset, fault: Box::new(fault) }
     }
 
     pub(crate) fn stored(table: &str, key: impl fmt::Display, fault: Fault) -> Self {

@@ -214,7 +214,8 @@ impl Sink<'_> {
     }
 }
 
-fn hash_file(path: &Path) -> Result<[u8; 32], BitcoinError> {
+/// SHA-256 of a file.
+pub(super) fn hash_file(path: &Path) -> Result<[u8; 32], BitcoinError> {
     let file = File::open(path).map_err(BitcoinError::io(path))?;
     let (mut input, mut sha256) = (BufReader::new(file), Sha256::new());
     let mut buffer = vec![0; 1 << 20];

@@ -2,6 +2,7 @@
 
 use super::{
     block::{Block, HEADER_BYTES, Header},
+    coin::{Coin, read_coins},
     error::{BitcoinError, Fault},
     files::FileName,
     hash::{Hash, sha256d},
@@ -174,18 +175,48 @@ impl<'a, A: Archive + ?Sized> History<'a, A> {
         Ok(self.archive.get(&self.tables.side_undo, &block.header.hash.0)?)
     }
 
+    /// What a block's transactions but the coinbase spend, by its undo data.
+    ///
+    /// # Errors
+    /// Undo data that is damaged, or of another block.
+    pub fn spent(&self, block: &StoredBlock, undo: &[u8]) -> Result<Vec<Vec<Coin>>, BitcoinError> {
+        let damaged = |fault| BitcoinError::stored(&self.tables.undo, block.header.hash, fault);
+        let spent = read_coins(undo).map_err(damaged)?;
+        let walked = self.walked(block)?;
+        let inputs = walked.transactions.iter().skip(1).map(|each| each.inputs as usize);
+        if inputs.eq(spent.iter().map(Vec::len)) { Ok(spent) } else { Err(damaged(Fault::Undo)) }
+    }
+
+    /// A stored block with its transactions, verified.
+    ///
+    /// # Errors
+    /// A block that is damaged.
+    pub fn walked(&self, block: &StoredBlock) -> Result<Block, BitcoinError> {
+        let verified = Block::verified(&block.bytes, self.network);
+        verified.map_err(|fault| BitcoinError::stored(&self.tables.block, block.header.hash, fault))
+    }
+
+    /// Where a transaction of the chain is.
+    ///
+    /// # Errors
+    /// Those of the store, and a record that is none.
+    pub fn place(&self, txid: Hash) -> Result<Option<TransactionPlace>, BitcoinError> {
+        let table = &self.tables.tx_hash;
+        let Some(value) = self.archive.get(table, &txid.0)? else { return Ok(None) };
+        let form = Fault::Form { bytes: value.len() as u64 };
+        let place = TransactionPlace::from_bytes(&value);
+        place.map(Some).ok_or_else(|| BitcoinError::stored(table, txid, form))
+    }
+
     /// A transaction of the chain: where it is, its block, and its bytes.
     ///
     /// # Errors
     /// Those of the store, and a block that is damaged or has another transaction there.
     pub fn transaction(&self, txid: Hash) -> Result<Option<StoredTransaction>, BitcoinError> {
-        let table = &self.tables.tx_hash;
-        let Some(value) = self.archive.get(table, &txid.0)? else { return Ok(None) };
-        let damaged = |fault| BitcoinError::stored(table, txid, fault);
-        let form = Fault::Form { bytes: value.len() as u64 };
-        let place = TransactionPlace::from_bytes(&value).ok_or_else(|| damaged(form))?;
+        let Some(place) = self.place(txid)? else { return Ok(None) };
+        let damaged = |fault| BitcoinError::stored(&self.tables.tx_hash, txid, fault);
         let block = self.block_at(place.height, None)?.ok_or_else(|| damaged(Fault::Missing))?;
-        let walked = Block::verified(&block.bytes, self.network).map_err(damaged)?;
+        let walked = self.walked(&block)?;
         let listed = walked.transactions.get(place.index as usize);
         let found = listed.map(|transaction| transaction.txid).unwrap_or_default();
         match listed.filter(|_| found == txid) {

@@ -3,8 +3,10 @@
 use super::{block::Block, error::Fault, network::Network, undo};
 use crate::contract::{BadBlock, ChainVerifier, CheckedBlock, Level, RawBlock, one_by_one};
 
-const BLOCK: &str = "block";
+/// The part with the block itself.
+pub(super) const BLOCK: &str = "block";
 const UNDO: &str = "undo";
+
 /// Verifies Bitcoin's blocks: proof of work, Merkle root and witness commitment at every level, and that undo data spends as many
 /// coins as its block from `roots` on. It verifies no signature: scripts are not run here.
 #[derive(Clone, Copy, Debug)]

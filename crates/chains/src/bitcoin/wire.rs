@@ -98,6 +98,26 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Appends a count in its shortest form.
+pub(crate) fn write_compact(value: u64, out: &mut Vec<u8>) {
+    let bytes = value.to_le_bytes();
+    match value {
+        0..0xfd => out.push(bytes[0]),
+        0xfd..0x1_0000 => {
+            out.push(0xfd);
+            out.extend_from_slice(&bytes[..2]);
+        }
+        0x1_0000..0x1_0000_0000 => {
+            out.push(0xfe);
+            out.extend_from_slice(&bytes[..4]);
+        }
+        _ => {
+            out.push(0xff);
+            out.extend_from_slice(&bytes);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,8 +8,11 @@
 //! A file of which anything is wrong stores nothing. Files that were stored before are known by their hash. Memory: the
 //! transactions' places of one file, up to 30 MB, and a few blocks; with the headers of all files.
 
+mod single;
 mod store;
 mod verify;
+
+pub use single::{BlocksReport, import_blocks};
 
 use super::{
     block::Block,

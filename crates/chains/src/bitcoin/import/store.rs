@@ -6,8 +6,9 @@ use super::{
         error::BitcoinError,
         files::{FileKind, FileName, Piece, Records},
         hash::{Hash, sha256d},
+        put::{ChainBlock, put_block, put_side_block, put_undo},
         query::{History, latest, stored_height},
-        tables::{FileRecord, LAYOUT_CHUNK_BYTES, Segment, Tables, VERSIONS_MAX, layout_key},
+        tables::{FileRecord, LAYOUT_CHUNK_BYTES, Segment, VERSIONS_MAX, layout_key},
     },
     FileReport, Import, Stage,
     verify::{BlockFacts, Part, Verified},
@@ -15,7 +16,6 @@ use super::{
 use crate::{
     archive::{Archive, Record},
     bitcoin::{block::HEADER_BYTES, chain::Headers},
-    contract::TransactionPlace,
 };
 use std::collections::HashMap;
 
@@ -136,36 +136,12 @@ impl<A: Archive + ?Sized> Import<'_, A> {
 
     /// Puts a block that is not there yet.
     fn store_block(&mut self, block: &BlockFacts, bytes: &[u8]) -> Result<bool, BitcoinError> {
-        let BlockFacts { hash, height, says_height, transactions, .. } = block;
-        let tables = &self.tables;
-        let Some(height) = *height else {
-            if self.archive.get(&tables.side_block, &hash.0)?.is_some() {
-                return Ok(false);
-            }
-            self.archive.put(&[Record::keyed(&tables.side_block, &hash.0[..], bytes)])?;
-            return Ok(true);
+        let &BlockFacts { hash, height, says_height, ref transactions, .. } = block;
+        let Some(height) = height else {
+            return put_side_block(self.archive, &self.tables, hash, bytes);
         };
-        if stored_height(self.archive, tables, *hash)?.is_some() {
-            return Ok(false);
-        }
-        let at = height.to_be_bytes();
-        let mut records = Vec::with_capacity(3 + transactions.len());
-        records.push(Record::sequence(&tables.block, height, bytes));
-        records.push(Record::sequence(&tables.header, height, &bytes[..HEADER_BYTES]));
-        records.push(Record::keyed(&tables.block_hash, &hash.0[..], at.to_vec()));
-        for (index, transaction) in transactions.iter().enumerate() {
-            let txid = transaction.txid;
-            // before heights were in coinbases, two of them had the ids of older ones
-            let repeated =
-                index == 0 && !says_height && self.archive.get(&tables.tx_hash, &txid.0)?.is_some();
-            if !repeated {
-                let index = u32::try_from(index).expect("fewer than bytes of a block");
-                let place = TransactionPlace { height, index }.to_bytes();
-                records.push(Record::keyed(&tables.tx_hash, txid.0.to_vec(), place));
-            }
-        }
-        self.archive.put(&records)?;
-        Ok(true)
+        let block = ChainBlock { hash, height, says_height, transactions, bytes, undo: None };
+        put_block(self.archive, &self.tables, &block)
     }
 
     fn store_undos(
@@ -189,7 +165,7 @@ impl<A: Archive + ?Sized> Import<'_, A> {
             let piece = records.next()?.ok_or(BitcoinError::Changed { file })?;
             match (part, piece) {
                 (Part::Record(hash), Piece::Record { payload, .. }) => {
-                    self.store_undo(*hash, heights[hash], &payload)?;
+                    put_undo(self.archive, &self.tables, *hash, heights[hash], &payload)?;
                     report.undos += 1;
                 }
                 (Part::Zeros(_), Piece::Zeros { .. }) => {}
@@ -200,25 +176,6 @@ impl<A: Archive + ?Sized> Import<'_, A> {
             }
         }
         self.finish(file, records, verified, |hash| *hash)
-    }
-
-    fn store_undo(
-        &mut self,
-        hash: Hash,
-        height: Option<u64>,
-        undo: &[u8],
-    ) -> Result<(), BitcoinError> {
-        let Tables { undo: table, side_undo, .. } = &self.tables;
-        let record = match height {
-            Some(height) => Record::sequence(table, height, undo),
-            None => Record::keyed(side_undo, &hash.0[..], undo),
-        };
-        match self.archive.get(record.table, &record.key)? {
-            None => self.archive.put(&[record])?,
-            Some(stored) if stored == undo => {}
-            Some(_) => return Err(BitcoinError::OtherUndo { block: hash }),
-        }
-        Ok(())
     }
 
     /// Stores what a file is made of, then that it is there.
