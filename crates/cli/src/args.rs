@@ -182,6 +182,15 @@ pub(crate) enum Door {
         A pruned node gets blocks back by getblockfrompeer; a new one syncs up to the highest block that has a height here. \
         Served are headers and blocks, nothing else; at most 64 nodes at once.")]
     BitcoinP2p(BitcoinP2p),
+    /// A Bitcoin node's JSON-RPC, with the blocks that it has pruned from the archive
+    #[command(
+        after_help = "Examples:\n  prunedb serve bitcoin-rpc --upstream http://127.0.0.1:8332 --listen 127.0.0.1:8734\n  \
+        bitcoin-cli -rpcport=8734 getblock HASH 2\n\n\
+        Every call goes to the node first, with the client's own name and password: so the node says who may ask. Where it says that a block is \
+        pruned, or knows a transaction by its block only, getblock and getrawtransaction are answered from the archive, at every verbosity, with \
+        the fields that this version of the node gives. What is not archived either is the node's error with what there is instead, never null."
+    )]
+    BitcoinRpc(crate::commands::bitcoin::rpc::ServeBitcoinRpc),
     /// Ethereum's .era1 files by HTTP, as nodes download them
     #[command(
         after_help = "Examples:\n  prunedb serve era --listen 0.0.0.0:8556\n  curl http://127.0.0.1:8556/\n  \
@@ -407,7 +416,9 @@ pub(crate) enum Import {
         prunedb import bitcoin ~/.bitcoin/regtest/blocks --network regtest\n\n\
         The folder has blk*.dat, and where the node has them rev*.dat and xor.dat. Before anything is stored, all headers \
         are read: records, proof of work, links. Each file is verified as a whole before it is stored: Merkle roots, \
-        witness commitments, checksums of undo data. Stop the node first, or it may write while its files are read.")]
+        witness commitments, checksums of undo data. Stop the node first, or it may write while its files are read.\n\n\
+        A file has one block as it is, or several, framed as in block files (bootstrap.dat, and what `export bitcoin --heights` writes): they get the heights \
+        that they say, or that follow from what is stored, whatever lies over them.")]
     Bitcoin(ImportBitcoin),
     /// A Casper node's storage.lmdb: rows as they are, of 1.x and 2.x; every block and transaction is verified first
     #[command(
@@ -422,10 +433,10 @@ pub(crate) enum Import {
 
 #[derive(ClapArgs, Debug, Clone)]
 pub(crate) struct ImportBitcoin {
-    /// The folder `blocks` of a node
-    #[arg(value_name = "BLOCKS_DIR")]
-    pub(crate) folder: PathBuf,
-    /// Refuse files of another network
+    /// The folder `blocks` of a node; or a file with one block, or with framed ones
+    #[arg(value_name = "BLOCKS_DIR|FILE")]
+    pub(crate) path: PathBuf,
+    /// Refuse files of another network; of a file with one block: its network [default: mainnet]
     #[arg(long)]
     pub(crate) network: Option<bitcoin::Network>,
     /// Blocks that must lie over a block before it gets its height; until then it is stored by its hash
@@ -460,6 +471,16 @@ pub(crate) enum Follow {
         ever changes. Runs until Ctrl-C: every block that was archived stays, and the same command goes on after it. A node that is \
         out of reach is asked again (with --once: an error).")]
     Ethereum(crate::commands::ethereum::follow::FollowEthereum),
+    /// A Bitcoin node's blocks and what they spend, over its JSON-RPC
+    #[command(
+        after_help = "Examples:\n  prunedb follow bitcoin --rpc-cookie ~/.bitcoin/.cookie\n  \
+        prunedb follow bitcoin --rpc http://user:password@10.0.0.5:8332 --once\n\n\
+        Goes on after the highest stored block, until Ctrl-C, also after the node was away. Each block is verified as by `prunedb import \
+        bitcoin` before it is stored; undo data is made from what the node says about each input. A reorganisation deeper than \
+        --confirmations stops it with exit 2. A long history comes faster from files: import them first. Blocks come by REST where the node \
+        has it (-rest=1)."
+    )]
+    Bitcoin(crate::commands::bitcoin::follow::FollowBitcoin),
 }
 
 #[derive(Subcommand, Debug, Clone)]
@@ -470,7 +491,8 @@ pub(crate) enum Export {
     Ethereum(ExportEthereum),
     /// Block and undo files of a Bitcoin node as they were imported
     #[command(after_help = "Examples:\n  prunedb export bitcoin --out ./blocks\n  \
-        prunedb export bitcoin --out ./blocks --file blk00012.dat --file rev00012.dat\n\n\
+        prunedb export bitcoin --out ./blocks --file blk00012.dat --file rev00012.dat\n  \
+        prunedb export bitcoin --out . --heights 100000..100999 && bitcoind -loadblock=blocks-0100000-0100999.dat\n\n\
         Names, order, padding and xor.dat are those of the imported files; the output is one for `sha256sum --check`.")]
     Bitcoin(ExportBitcoin),
 }
@@ -483,6 +505,9 @@ pub(crate) struct ExportBitcoin {
     /// Only this file, as often as wanted
     #[arg(long = "file", value_name = "NAME")]
     pub(crate) files: Vec<bitcoin::FileName>,
+    /// The blocks of these heights instead, both included, as one file that a node loads (-loadblock)
+    #[arg(long, value_name = "A..B", conflicts_with = "files", value_parser = crate::commands::verify_chain::parse_range)]
+    pub(crate) heights: Option<std::ops::RangeInclusive<u64>>,
     /// Network [default: the one that is stored]
     #[arg(long)]
     pub(crate) network: Option<bitcoin::Network>,
@@ -784,6 +809,15 @@ pub(crate) enum PruneChain {
         Exits with 1 if a file stays."
     )]
     Ethereum(crate::commands::ethereum::prune::PruneEthereum),
+    /// Have a running node in manual pruning mode delete the blocks that are safe in the lake
+    #[command(
+        after_help = "Examples:\n  prunedb prune bitcoin --rpc-cookie ~/.bitcoin/.cookie --dry-run\n  \
+        prunedb prune bitcoin --rpc http://user:password@127.0.0.1:8332 --keep-last 2016\n\n\
+        The node must run with -prune=1. Before it is told to delete anything, each block that may go is compared with the node's own by \
+        its hash, read back from the lake with its undo data, and verified, and all shards of its containers are looked for. The node deletes \
+        whole files, so fewer blocks may go than are named. Exits with 1 if there is nothing to prune."
+    )]
+    Bitcoin(crate::commands::bitcoin::prune::PruneBitcoin),
 }
 
 #[derive(ClapArgs, Debug, Clone)]

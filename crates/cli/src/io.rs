@@ -9,7 +9,11 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::{Duration, Instant},
 };
+
+/// Between two looks whether the caller has gone.
+const TICK: Duration = Duration::from_millis(100);
 
 /// How a command ended, where it was not an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,6 +127,16 @@ impl Io {
     /// A path as the caller means it.
     pub(crate) fn path(&self, path: &Path) -> PathBuf {
         self.cwd.join(path)
+    }
+
+    /// Waits, unless nobody waits for the command any more.
+    pub(crate) fn wait(&self, time: Duration) -> anyhow::Result<()> {
+        let started = Instant::now();
+        while started.elapsed() < time {
+            self.check_cancelled()?;
+            std::thread::sleep(TICK.min(time));
+        }
+        Ok(())
     }
 
     /// Stops a command between two steps when nobody waits for it any more.

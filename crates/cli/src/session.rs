@@ -40,6 +40,8 @@ pub(crate) struct Session {
     pub(crate) nodes: Option<LocalNodes>,
     /// a background thread offloads: the session is that of `up`
     pub(crate) serving: bool,
+    /// where the network's tasks run
+    pub(crate) runtime: Handle,
     _lock: Box<dyn Lock>,
 }
 
@@ -130,14 +132,16 @@ impl Session {
         let credentials = credentials(&secret, &config)?;
         let (nodes, connect) = start_nodes(dir, &config, credentials.clone(), serving, runtime)?;
         let (options, runtime) = (config.options(), runtime.clone());
+        let of_db = runtime.clone();
         let db = if config.reader {
             let seeds = config.nodes.addresses();
-            Db::open_reader(disk(), options, secret, &seeds, connect, runtime, &mut |_| {})?
+            Db::open_reader(disk(), options, secret, &seeds, connect, of_db, &mut |_| {})?
         } else {
-            Db::open(disk(), options, secret, &*connect, runtime)?
+            Db::open(disk(), options, secret, &*connect, of_db)?
         };
         let db = if serving { db.with_background() } else { db };
-        Ok(Self { dir: dir.into(), config, db, credentials, nodes, serving, _lock: lock })
+        let dir = dir.into();
+        Ok(Self { dir, config, db, credentials, nodes, serving, runtime, _lock: lock })
     }
 
     /// The database, with a thread that offloads while this clone lives.

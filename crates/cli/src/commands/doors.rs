@@ -58,6 +58,15 @@ fn of_chain(door: &Door, session: &Arc<Session>, runtime: &Runtime) -> anyhow::R
                 close: Box::new(|_| server.stop()),
             })
         }
+        Door::BitcoinRpc(args) => {
+            let server = bitcoin::rpc::start(args, session, runtime)?;
+            Ok(OpenDoor {
+                name: "bitcoin_rpc",
+                guests: "Bitcoin's JSON-RPC clients",
+                address: server.local_addr(),
+                close: Box::new(|runtime| runtime.block_on(server.stop())),
+            })
+        }
         Door::Casper(args) => {
             let port = runtime.block_on(BinaryPort::start(args, session))?;
             Ok(OpenDoor {

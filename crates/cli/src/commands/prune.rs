@@ -1,7 +1,7 @@
 //! `prunedb prune --dry-run`: which history the chain's own node may delete, and the proof.
 
 use super::{
-    casper, ethereum,
+    bitcoin, casper, ethereum,
     history::{Heights, History, Safety, heights, histories},
     maintain::depth,
     status::place,
@@ -29,13 +29,14 @@ pub(super) fn run(args: &args::Prune, session: &Session, io: &mut Io) -> anyhow:
     match &args.chain {
         Some(args::PruneChain::Casper(args)) => return casper::prune::run(args, session, io),
         Some(args::PruneChain::Ethereum(args)) => return ethereum::prune::run(args, session, io),
+        Some(args::PruneChain::Bitcoin(args)) => return bitcoin::prune::run(args, session, io),
         None => {}
     }
     ensure!(
         args.dry_run,
         "pruning needs the registry's watermark, which says that the chain agreed on what was archived: until a \
-         registry runs, only `prunedb prune --dry-run` is there, and `prunedb prune casper`, and `prunedb prune ethereum`, which have the \
-         node's own files to compare with"
+         registry runs, only `prunedb prune --dry-run` is there, and `prunedb prune` of a chain's node, which compares with what \
+         the node itself has"
     );
     let (histories, safety) =
         (histories(&session.db), Safety::now(session, depth(args.deep, None), io)?);

@@ -65,7 +65,36 @@ fn a_node_s_files_come_back_bit_for_bit_from_sixteen_of_twenty() {
         );
         folder.run(&["get", "bitcoin", "undo", hash, "--raw"]).exits(0);
         folder.run(&["get", "bitcoin", "block", "999999"]).exits(1);
+
+        let range = ["export", "bitcoin", "--out", "range", "--heights", "10..20"];
+        let range = folder.json(&range)["path"].as_str().unwrap().to_owned();
+        let other = Folder::with_local_nodes("2+1", 4);
+        let taken = other.json(&["import", "bitcoin", &range]);
+        assert_eq!((&taken["blocks"], &taken["side_blocks"]), (&11.into(), &0.into()));
+        assert_eq!(
+            other.json(&["get", "bitcoin", "block", "15"]),
+            folder.json(&["get", "bitcoin", "block", "15"])
+        );
     }
+}
+
+#[test]
+fn single_blocks_of_mainnet_come_back() {
+    let Some(corpus) = corpus("single_blocks_of_mainnet_come_back") else { return };
+    let folder = Folder::with_local_nodes("2+1", 4);
+    for (file, height) in [("block300025.raw", "300025"), ("block482683.raw", "482683")] {
+        let path = corpus.join("bitcoin/bcoin").join(file);
+        let taken = folder.json(&["import", "bitcoin", path.to_str().unwrap()]);
+        assert_eq!((&taken["network"], &taken["blocks_stored"]), (&"mainnet".into(), &1.into()));
+        let raw = folder.run(&["get", "bitcoin", "block", height, "--raw"]).exits(0);
+        assert!(raw.stdout == fs::read(path).unwrap());
+    }
+    let path = folder.path("cut");
+    fs::write(&path, &fs::read(corpus.join("bitcoin/bcoin/block300025.raw")).unwrap()[..9000])
+        .unwrap();
+    folder
+        .run(&["import", "bitcoin", path.to_str().unwrap()])
+        .fails(&["cut at byte 0", "nothing of this file"]);
 }
 
 #[test]

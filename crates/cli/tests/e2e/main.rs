@@ -9,6 +9,8 @@ mod access;
 mod anvil;
 mod bad_input;
 mod bitcoin;
+mod bitcoin_node;
+mod bitcoind;
 mod casper;
 mod common;
 mod config;

@@ -8,8 +8,7 @@ use crate::{
     session::Session,
     text::hex_digits,
 };
-use anyhow::Context;
-use prunedb_chains::bitcoin::{Block, BlockId, History, Network, StoredBlock};
+use prunedb_chains::bitcoin::{BlockId, History, Network};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -41,7 +40,7 @@ fn block(
     let Some(block) = history.block(get.block).map_err(explained)? else {
         return absent(&describe(get.block), network, io);
     };
-    let walked = verified(&block, network)?;
+    let walked = history.walked(&block).map_err(explained)?;
     if get.how.raw {
         io.data(&block.bytes)?;
         return Ok(Exit::Done);
@@ -107,13 +106,6 @@ fn transaction(
         }))?;
     }
     Ok(Exit::Done)
-}
-
-fn verified(block: &StoredBlock, network: Network) -> anyhow::Result<Block> {
-    Block::verified(&block.bytes, network).with_context(|| {
-        let hash = block.header.hash;
-        format!("block {hash} is damaged in the archive; `prunedb verify --deep` finds where")
-    })
 }
 
 fn describe(id: BlockId) -> String {

@@ -1,4 +1,4 @@
-//! `prunedb import bitcoin`: the folder `blocks` of a node is verified, stored, and at the end offloaded.
+//! `prunedb import bitcoin`: the folder `blocks` of a node, or a file with blocks, is verified, stored, and at the end offloaded.
 
 use super::explained;
 use crate::{
@@ -9,20 +9,30 @@ use crate::{
     text::{count, mb_per_s, size},
 };
 use anyhow::Context;
-use prunedb_chains::bitcoin::{FileReport, ImportOptions, ImportReport, Stage, import_folder};
+use prunedb_chains::bitcoin::{
+    BlocksReport, FileReport, ImportOptions, ImportReport, Network, Stage, import_blocks,
+    import_folder,
+};
 use serde_json::json;
 use std::{
     num::NonZeroUsize,
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
+
+const NOT_IN_THE_LAKE: &str = "everything was imported and is safe here, but not all of it is in the lake yet; the next \
+    `prunedb import`, `evict` or `up` goes on with that";
 
 pub(in super::super) fn run(
     args: &ImportBitcoin,
     session: &Session,
     io: &mut Io,
 ) -> anyhow::Result<Exit> {
-    let folder = io.path(&args.folder);
+    let folder = io.path(&args.path);
+    if folder.is_file() {
+        return blocks(&folder, args.network, session, io);
+    }
     let db = session.offloading();
     let mut archive = DbArchive::new(db.clone(), Arc::clone(&io.cancelled));
     let mut options = ImportOptions::default();
@@ -43,11 +53,46 @@ pub(in super::super) fn run(
     let imported = imported
         .map_err(|e| explained(e).context(format!("import of {} stopped", folder.display())))?;
     let stored_in = started.elapsed();
-    db.flush(&mut |p| io.progress(p)).context(
-        "everything was imported and is safe here, but not all of it is in the lake yet; the next `prunedb import`, \
-         `evict` or `up` goes on with that",
-    )?;
+    db.flush(&mut |p| io.progress(p)).context(NOT_IN_THE_LAKE)?;
     write_report(&imported, stored_in, started.elapsed(), io)
+}
+
+/// A file with blocks, outside of a node's folder.
+fn blocks(
+    file: &Path,
+    network: Option<Network>,
+    session: &Session,
+    io: &mut Io,
+) -> anyhow::Result<Exit> {
+    let db = session.offloading();
+    let mut archive = DbArchive::new(db.clone(), Arc::clone(&io.cancelled));
+    let total = file.metadata().map_or(0, |file| file.len());
+    let what = format!("import {}", file.display());
+    let imported = import_blocks(&mut archive, file, network, &mut |done| {
+        io.sink.step(Step { what: what.clone(), done, total });
+    });
+    let (network, report) = imported
+        .map_err(|e| explained(e).context(format!("import of {} stopped", file.display())))?;
+    db.flush(&mut |p| io.progress(p)).context(NOT_IN_THE_LAKE)?;
+    let BlocksReport { blocks, blocks_stored, side_blocks, transactions, bytes, .. } = report;
+    if io.json {
+        io.json(&json!({
+            "network": network.name(),
+            "blocks": blocks,
+            "blocks_stored": blocks_stored,
+            "side_blocks": side_blocks,
+            "transactions": transactions,
+            "bytes": bytes,
+        }))?;
+        return Ok(Exit::Done);
+    }
+    io.line(format_args!(
+        "{network}: {} ({blocks_stored} new, {side_blocks} by hash only), {}, {}, all of it in the lake",
+        count(blocks, "block"),
+        count(transactions, "transaction"),
+        size(bytes)
+    ))?;
+    Ok(Exit::Done)
 }
 
 fn write_report(

@@ -1,8 +1,12 @@
-//! `prunedb import|export|get bitcoin`, and what they share.
+//! `prunedb import|export|follow|get|prune bitcoin`, and what they share.
 
 pub(super) mod export;
+pub(crate) mod follow;
 pub(super) mod get;
 pub(super) mod import;
+mod node;
+pub(crate) mod prune;
+pub(crate) mod rpc;
 
 use anyhow::{bail, ensure};
 use prunedb_chains::bitcoin::{BitcoinError, Network};
@@ -44,7 +48,12 @@ fn explained(error: BitcoinError) -> anyhow::Error {
         BitcoinError::UnknownNetwork { .. } | BitcoinError::XorKey { .. } => {
             "nothing was stored: xor.dat must be the one of the node that wrote these files"
         }
-        BitcoinError::OtherNetwork { .. } | BitcoinError::NoBlocks { .. } => "nothing was stored",
+        BitcoinError::InFile { .. } => {
+            "nothing of this file was stored: get a sound copy of it, or say its --network"
+        }
+        BitcoinError::OtherNetwork { .. }
+        | BitcoinError::OtherNetworkIn { .. }
+        | BitcoinError::NoBlocks { .. } => "nothing was stored",
         BitcoinError::Contradicts { .. } => {
             "nothing of this file was stored; with more --confirmations a block gets its height later"
         }

@@ -13,14 +13,8 @@ use prunedb_chains::ethereum::{
 };
 use prunedb_rpc::{Caller, Upstream};
 use serde_json::json;
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 use tokio::runtime::Builder;
-
-/// Between two looks whether the caller has gone.
-const TICK: Duration = Duration::from_millis(100);
 
 /// Which node is followed, and how closely.
 #[derive(Args, Debug, Clone)]
@@ -92,7 +86,7 @@ pub(crate) fn run(args: &FollowEthereum, session: &Session, io: &mut Io) -> anyh
         if args.once {
             break;
         }
-        wait(Duration::from_secs(args.interval), io)?;
+        io.wait(Duration::from_secs(args.interval))?;
     }
     db.flush(&mut |p| io.progress(p)).context(
         "everything was archived and is safe here, but not all of it is in the lake yet; the next command that writes goes on with that",
@@ -111,15 +105,6 @@ fn add(sum: &mut FollowReport, round: &FollowReport) {
 }
 
 /// Until the next round, or the caller has gone.
-fn wait(interval: Duration, io: &Io) -> anyhow::Result<()> {
-    let started = Instant::now();
-    while started.elapsed() < interval {
-        io.check_cancelled()?;
-        std::thread::sleep(TICK);
-    }
-    Ok(())
-}
-
 fn report(network: &Network, sum: &FollowReport, io: &mut Io) -> anyhow::Result<Exit> {
     if io.json {
         io.json(&json!({
