@@ -7,17 +7,20 @@
 //! All little-endian; each has its length (u32) before it on the wire. A node that has not what is asked for says so with error 0, no type and no
 //! payload: a pruned one of old blocks, too. So whoever stands before it may answer those.
 //!
-//! Not answered here: bodies by their own hash (there is no index of them), transfers (sent in another form than they are stored in), rows that are stored
-//! in both generations.
+//! Not answered here: bodies by their own hash, of which there is no index. [`node`] asks; [`file`] answers as the node of a file would.
+
+pub mod file;
+pub mod node;
 
 use crate::{
-    block::legacy,
-    database::{Kind, Row, Rows},
-    verify::{BLOCK, CasperVerifier, HEADER, TRANSACTIONS},
+    archived::{ArchivedBlock, ArchivedBlocks},
+    block::{legacy, transfers},
+    database::{Kind, Row},
+    verify::CasperVerifier,
 };
 use prunedb_chains::{
     archive::Archive,
-    contract::{ChainError, Hash, RawBlock, Stored},
+    contract::{ChainError, Hash},
 };
 
 /// The longest request or answer that is passed on; a node's own limit is 4 MiB for requests.
@@ -25,15 +28,21 @@ pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
 /// The version of requests and answers.
 const VERSION: u16 = 1;
-/// Kinds of answers, as nodes number them: of 1.x, and of 2.x one more.
-const HEADER_TYPE: u8 = 0;
-const APPROVALS_HASHES_TYPE: u8 = 4;
-const SIGNATURES_TYPE: u8 = 6;
-const TRANSACTION_TYPE: u8 = 8;
-const EXECUTION_TYPE: u8 = 10;
-const FINALIZED_TYPE: u8 = 14;
+/// Types of answers, as nodes number them.
+const HEADER_TYPE: u8 = 1;
+const TRANSFERS_TYPE: u8 = 13;
 const BLOCK_WITH_SIGNATURES_TYPE: u8 = 16;
 const TRANSACTION_WITH_EXECUTION_TYPE: u8 = 17;
+const NETWORK_NAME_TYPE: u8 = 21;
+const RANGE_TYPE: u8 = 24;
+/// What is asked for by meaning.
+const HEADER_BY: u16 = 0;
+const BLOCK_WITH_SIGNATURES: u16 = 1;
+const TRANSACTION: u16 = 2;
+const NETWORK_NAME: u16 = 7;
+const AVAILABLE_RANGE: u16 = 10;
+/// What a node says that has no whole block.
+const NO_COMPLETE_BLOCKS: u16 = 11;
 /// What nodes say where something of their own is wrong.
 const INTERNAL_ERROR: u16 = 6;
 
@@ -42,8 +51,8 @@ const INTERNAL_ERROR: u16 = 6;
 enum Question {
     /// a row of a block
     OfBlock(Kind, Hash),
-    /// a row of a transaction
-    OfTransaction(Kind, [u8; 33]),
+    /// a row of a transaction, under its key: of 1.x without the number of its kind before it
+    OfTransaction(Kind, Hash),
     Header(At),
     Block(At),
     /// whether with its finalized approvals
@@ -57,30 +66,55 @@ enum At {
     Height(u64),
 }
 
-fn question(request: &[u8]) -> Option<Question> {
+/// How a request asks, for what, and its key; `None` for one that asks for nothing.
+fn asked(request: &[u8]) -> Option<(u8, u16, &[u8])> {
     let (&[v0, v1, 0, _, _, how, w0, w1], rest) = request.split_first_chunk::<8>()? else {
         return None;
     };
     let (length, key) = rest.split_first_chunk::<4>()?;
-    if u16::from_le_bytes([v0, v1]) != VERSION || u32::from_le_bytes(*length) as usize != key.len()
-    {
-        return None;
-    }
+    let whole = u32::from_le_bytes(*length) as usize == key.len();
+    (whole && u16::from_le_bytes([v0, v1]) == VERSION).then_some((
+        how,
+        u16::from_le_bytes([w0, w1]),
+        key,
+    ))
+}
+
+/// The question, and the key that it comes with.
+fn question(request: &[u8]) -> Option<(Question, &[u8])> {
+    let (how, what, key) = asked(request)?;
     let hash = || Hash::try_from(key).ok();
-    let id = || <[u8; 33]>::try_from(key).ok();
-    Some(match (how, u16::from_le_bytes([w0, w1])) {
-        (0, 0) => Question::OfBlock(Kind::Header, hash()?),
-        (0, 2) => Question::OfBlock(Kind::ApprovalsHashes, hash()?),
-        (0, 3) => Question::OfBlock(Kind::Signatures, hash()?),
-        (0, 4) => Question::OfTransaction(Kind::Transaction, id()?),
-        (0, 5) => Question::OfTransaction(Kind::Execution, id()?),
-        (0, 7) => Question::OfTransaction(Kind::FinalizedApprovals, id()?),
-        (1, 0) => Question::Header(at(key)?),
-        (1, 1) => Question::Block(at(key)?),
-        (1, 2) => match key.split_first_chunk::<33>()? {
+    let in_key = || key.last_chunk().filter(|_| key.len() <= 33).copied();
+    let question = match (how, what) {
+        (0, number) => match record_kind(number)? {
+            Kind::Body => return None,
+            kind @ (Kind::Transaction | Kind::Execution | Kind::FinalizedApprovals) => {
+                Question::OfTransaction(kind, in_key()?)
+            }
+            kind => Question::OfBlock(kind, hash()?),
+        },
+        (1, HEADER_BY) => Question::Header(at(key)?),
+        (1, BLOCK_WITH_SIGNATURES) => Question::Block(at(key)?),
+        (1, TRANSACTION) => match key.split_first_chunk::<33>()? {
             (id, &[finalized @ (0 | 1)]) => Question::Transaction(*id, finalized == 1),
             _ => return None,
         },
+        _ => return None,
+    };
+    Some((question, key))
+}
+
+/// The kind of rows that a number asks for.
+const fn record_kind(number: u16) -> Option<Kind> {
+    Some(match number {
+        0 => Kind::Header,
+        1 => Kind::Body,
+        2 => Kind::ApprovalsHashes,
+        3 => Kind::Signatures,
+        4 => Kind::Transaction,
+        5 => Kind::Execution,
+        6 => Kind::Transfers,
+        7 => Kind::FinalizedApprovals,
         _ => return None,
     })
 }
@@ -103,38 +137,33 @@ pub fn answer<A: Archive + ?Sized>(
     verifier: &CasperVerifier,
     request: &[u8],
 ) -> Result<Option<Vec<u8>>, ChainError> {
-    let Some(question) = question(request) else { return Ok(None) };
-    let stored = Stored::new(archive, verifier);
+    let Some((question, key)) = question(request) else { return Ok(None) };
+    let archived = ArchivedBlocks::new(archive, verifier);
     let height = match question {
         Question::OfBlock(_, hash)
         | Question::Header(At::Hash(hash))
-        | Question::Block(At::Hash(hash)) => stored.height_of(&hash)?,
+        | Question::Block(At::Hash(hash)) => archived.height_of(&hash)?,
         Question::Header(At::Height(height)) | Question::Block(At::Height(height)) => Some(height),
-        Question::OfTransaction(_, id) | Question::Transaction(id, _) => {
-            let hash: Hash = id[1..].try_into().expect("33 bytes");
-            stored.place_of(&hash)?.map(|place| place.height)
-        }
+        Question::OfTransaction(_, hash) => archived.height_with(&hash)?,
+        Question::Transaction(id, _) => archived.height_with(&hash_in(&id))?,
     };
-    let Some(block) = height.map(|height| stored.raw(height)).transpose()?.flatten() else {
+    let Some(block) = height.map(|height| archived.at(height)).transpose()?.flatten() else {
         return Ok(None);
     };
-    let hash = stored.check(&block)?.hash;
     let payload = match question {
-        Question::OfBlock(kind, _) => {
-            let part = if kind == Kind::Header { HEADER } else { BLOCK };
-            row(&block, part, kind, &hash).and_then(|row| typed(&row))
+        Question::OfBlock(kind, _) => block.row(kind).and_then(|row| typed(&row)),
+        Question::OfTransaction(kind, hash) => {
+            block.row_of(&hash, kind).filter(|row| row.key == key).and_then(|row| typed(&row))
         }
-        Question::OfTransaction(kind, id) => row(&block, TRANSACTIONS, kind, &id[1..])
-            .filter(|row| row.database.is_legacy() || row.key == id)
-            .and_then(|row| typed(&row)),
-        Question::Header(_) => row(&block, HEADER, Kind::Header, &hash)
-            .and_then(|row| current(&row))
-            .map(|v| (HEADER_TYPE + 1, v)),
+        Question::Header(_) => {
+            block.row(Kind::Header).and_then(|row| current(&row)).map(|v| (HEADER_TYPE, v))
+        }
         Question::Block(_) => {
-            block_with_signatures(&block, &hash).map(|v| (BLOCK_WITH_SIGNATURES_TYPE, v))
+            block_with_signatures(&block).map(|v| (BLOCK_WITH_SIGNATURES_TYPE, v))
         }
-        Question::Transaction(id, finalized) => with_execution(&block, &hash, &id, finalized)
-            .map(|v| (TRANSACTION_WITH_EXECUTION_TYPE, v)),
+        Question::Transaction(id, finalized) => {
+            with_execution(&block, &id, finalized).map(|v| (TRANSACTION_WITH_EXECUTION_TYPE, v))
+        }
     };
     Ok(payload.map(|(kind, payload)| encode(request, 0, Some(kind), &payload)))
 }
@@ -159,26 +188,31 @@ fn encode(request: &[u8], error: u16, kind: Option<u8>, payload: &[u8]) -> Vec<u
     answer
 }
 
-/// The only row of a kind whose key ends with `key`; none where there are two, because nodes prefer one.
-fn row<'a>(block: &'a RawBlock, part: &str, kind: Kind, key: &[u8]) -> Option<Row<'a>> {
-    let rows = Rows::read(block.part(part)?).ok()?;
-    let mut found =
-        rows.into_iter().filter(|row| row.database.kind() == kind && row.key.ends_with(key));
-    found.next().filter(|_| found.next().is_none())
+/// The hash in a transaction's name, which says first of which kind it is.
+fn hash_in(id: &[u8; 33]) -> Hash {
+    id[1..].try_into().expect("33 bytes")
 }
 
-/// The type of an answer with this row, and the row.
+/// The type of an answer with a row of 1.x of this kind; of 2.x it is one more.
+const fn type_of(kind: Kind) -> Option<u8> {
+    Some(match kind {
+        Kind::Header => 0,
+        Kind::Body => 2,
+        Kind::ApprovalsHashes => 4,
+        Kind::Signatures => 6,
+        Kind::Transaction => 8,
+        Kind::Execution => 10,
+        Kind::FinalizedApprovals => 14,
+        Kind::Transfers | Kind::State => return None,
+    })
+}
+
+/// The type of an answer with this row, and the row as it is sent.
 fn typed(row: &Row<'_>) -> Option<(u8, Vec<u8>)> {
-    let of_1_x = match row.database.kind() {
-        Kind::Header => HEADER_TYPE,
-        Kind::ApprovalsHashes => APPROVALS_HASHES_TYPE,
-        Kind::Signatures => SIGNATURES_TYPE,
-        Kind::Transaction => TRANSACTION_TYPE,
-        Kind::Execution => EXECUTION_TYPE,
-        Kind::FinalizedApprovals => FINALIZED_TYPE,
-        Kind::Body | Kind::Transfers | Kind::State => return None,
-    };
-    Some((of_1_x + u8::from(!row.database.is_legacy()), row.value.to_vec()))
+    match type_of(row.database.kind()) {
+        Some(of_1_x) => Some((of_1_x + u8::from(!row.database.is_legacy()), row.value.to_vec())),
+        None => transfers::sent(row).ok().map(|sent| (TRANSFERS_TYPE, sent)),
+    }
 }
 
 /// A row's value as one of 2.x has it, its tag before it.
@@ -197,27 +231,22 @@ fn current(row: &Row<'_>) -> Option<Vec<u8>> {
 }
 
 /// Version, hash, header, body; signatures.
-fn block_with_signatures(block: &RawBlock, hash: &Hash) -> Option<Vec<u8>> {
-    let header = current(&row(block, HEADER, Kind::Header, hash)?)?;
-    let body = current(&row(block, BLOCK, Kind::Body, &[])?)?;
-    let signatures = current(&row(block, BLOCK, Kind::Signatures, hash)?)?;
-    Some([&header[..1], hash, &header[1..], &body[1..], &signatures].concat())
+fn block_with_signatures(block: &ArchivedBlock) -> Option<Vec<u8>> {
+    let header = current(&block.row(Kind::Header)?)?;
+    let body = current(&block.row(Kind::Body)?)?;
+    let signatures = current(&block.row(Kind::Signatures)?)?;
+    Some([&header[..1], block.hash(), &header[1..], &body[1..], &signatures].concat())
 }
 
 /// Transaction; the block that it is in, and what executing it did.
-fn with_execution(
-    block: &RawBlock,
-    hash: &Hash,
-    id: &[u8; 33],
-    finalized: bool,
-) -> Option<Vec<u8>> {
-    let of = |kind| row(block, TRANSACTIONS, kind, &id[1..]);
+fn with_execution(block: &ArchivedBlock, id: &[u8; 33], finalized: bool) -> Option<Vec<u8>> {
+    let of = |kind| block.row_of(&hash_in(id), kind);
     if finalized && of(Kind::FinalizedApprovals).is_some() {
         return None; // it would have to be put together anew
     }
     let transaction = current(&of(Kind::Transaction)?)?;
     let execution = of(Kind::Execution).filter(|row| !row.database.is_legacy())?;
-    let height = block.height.to_le_bytes();
+    let (hash, height) = (block.hash(), block.height().to_le_bytes());
     Some([&transaction[..], &[1], hash, &height, &[1], execution.value].concat())
 }
 
@@ -233,20 +262,24 @@ mod tests {
             [&[1, 0, 0, 9, 0, how][..], &what.to_le_bytes(), &length, key].concat()
         };
         let hash = [7; 32];
+        let question = |request: &[u8]| question(request).map(|(question, _)| question);
         assert_eq!(
             question(&request(0, 3, &hash)),
             Some(Question::OfBlock(Kind::Signatures, hash))
         );
+        let of_transaction = Some(Question::OfTransaction(Kind::Execution, hash));
+        assert_eq!(question(&request(0, 5, &hash)), of_transaction);
+        assert_eq!(question(&request(0, 5, &[&[1][..], &hash].concat())), of_transaction);
         let by_height = [&[1, 1][..], &5u64.to_le_bytes()].concat();
         assert_eq!(question(&request(1, 0, &by_height)), Some(Question::Header(At::Height(5))));
         let id = [1; 33];
         let with_flag = [&id[..], &[1]].concat();
         assert_eq!(question(&request(1, 2, &with_flag)), Some(Question::Transaction(id, true)));
-        // the tip, a body, transfers, a node's own affairs, an unknown row: the node's to answer
+        // the tip, a body, a node's own affairs, an unknown row: the node's to answer
         for (how, what, key) in [
             (1, 0, &[0][..]),
             (0, 1, &hash),
-            (0, 6, &hash),
+            (0, 8, &hash),
             (1, 14, &[]),
             (0, 99, &hash),
             (0, 3, &hash[1..]),

@@ -8,6 +8,7 @@
 //! (`lmdb`), because liblmdb trusts its file with the process; liblmdb only writes. What is verified, and what cannot be, is in
 //! `docs/chains/casper.md`.
 
+mod archived;
 pub mod binary_port;
 mod block;
 mod bytesrepr;
@@ -22,6 +23,7 @@ mod state;
 mod test_rows;
 mod verify;
 
+pub use archived::{ArchivedBlock, ArchivedBlocks};
 pub use block::{approvals::ApprovalsError, signatures::SignatureError};
 pub use bytesrepr::ShapeError;
 pub use database::{Database, Kind, Row};

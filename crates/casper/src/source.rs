@@ -264,6 +264,12 @@ impl CasperSource {
         ranges.iter().map(|range| (*range.start(), *range.end())).collect()
     }
 
+    /// The hash of the block of a height.
+    pub(crate) fn hash_at(&self, height: u64) -> Option<Hash> {
+        let found = self.blocks.binary_search_by_key(&height, |(height, _)| *height);
+        found.ok().map(|index| self.blocks[index].1)
+    }
+
     /// What it gave since it was opened or rewound.
     pub const fn counts(&self) -> SourceBlocks {
         self.counts

@@ -481,6 +481,15 @@ pub(crate) enum Follow {
         has it (-rest=1)."
     )]
     Bitcoin(crate::commands::bitcoin::follow::FollowBitcoin),
+    /// A Casper node's blocks over its binary port, every block, transaction and signature verified
+    #[command(after_help = "Examples:\n  prunedb follow casper --binary-port 127.0.0.1:7779\n  \
+        prunedb follow casper --binary-port 127.0.0.1:7779 --once --json\n\n\
+        Goes on where the stored blocks end, until it is stopped; what is stored stays, the same command goes on. The node closes its connections \
+        after a while: others are opened. Rows are stored as the node has them, as by `prunedb import casper`, and `prunedb prune casper` may then \
+        take them off it. A node lets itself be asked some hundred times a second (qps_limit): a block is six requests and each of its transactions \
+        three, so import a copy of its file first and follow from there. Exits with 2 when the node gives no answer for --patience seconds, \
+        or what it gives does not verify.")]
+    Casper(crate::commands::casper::follow::FollowCasper),
 }
 
 #[derive(Subcommand, Debug, Clone)]

@@ -84,6 +84,9 @@
 //! # }
 //! ```
 
+pub mod archive;
+
+pub use prunedb_chains as chains;
 pub use prunedb_codec::Key;
 pub use prunedb_disk as disk;
 pub use prunedb_engine::*;

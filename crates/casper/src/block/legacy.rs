@@ -15,24 +15,24 @@ use crate::bytesrepr::{Reader, ShapeError};
 const TYPE_DEPTH_MAX: usize = 50;
 
 /// bincode in, bytesrepr out.
-struct Transcoder<'a> {
-    reader: Reader<'a>,
-    out: Vec<u8>,
+pub(super) struct Transcoder<'a> {
+    pub(super) reader: Reader<'a>,
+    pub(super) out: Vec<u8>,
 }
 
-type Done = Result<(), ShapeError>;
+pub(super) type Done = Result<(), ShapeError>;
 
 impl<'a> Transcoder<'a> {
-    fn new(bytes: &'a [u8]) -> Self {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
         Self { reader: Reader::new(bytes), out: Vec::with_capacity(bytes.len()) }
     }
 
-    fn finish(self) -> Result<Vec<u8>, ShapeError> {
+    pub(super) fn finish(self) -> Result<Vec<u8>, ShapeError> {
         self.reader.end()?;
         Ok(self.out)
     }
 
-    fn copy(&mut self, count: usize) -> Done {
+    pub(super) fn copy(&mut self, count: usize) -> Done {
         self.out.extend(self.reader.take(count)?);
         Ok(())
     }
@@ -58,12 +58,12 @@ impl<'a> Transcoder<'a> {
         self.copy(bytes)
     }
 
-    fn digest(&mut self) -> Done {
+    pub(super) fn digest(&mut self) -> Done {
         self.fixed(32)
     }
 
     /// A tag of `count` variants; gives its number.
-    fn variant(&mut self, what: &'static str, count: u32) -> Result<u8, ShapeError> {
+    pub(super) fn variant(&mut self, what: &'static str, count: u32) -> Result<u8, ShapeError> {
         let found = self.reader.u32()?;
         match u8::try_from(found) {
             Ok(tag) if found < count => Ok(tag),
@@ -80,7 +80,7 @@ impl<'a> Transcoder<'a> {
         }
     }
 
-    fn public_key(&mut self) -> Done {
+    pub(super) fn public_key(&mut self) -> Done {
         self.asymmetric("public key", [0, 32, 33])
     }
 
@@ -88,19 +88,23 @@ impl<'a> Transcoder<'a> {
         self.asymmetric("signature", [0, 64, 64])
     }
 
-    fn many(&mut self, mut each: impl FnMut(&mut Self) -> Done) -> Done {
+    pub(super) fn many(&mut self, mut each: impl FnMut(&mut Self) -> Done) -> Done {
         let count = self.length()?;
         self.out.extend(count.to_le_bytes());
         (0..count).try_for_each(|_| each(self))
     }
 
-    fn option(&mut self, what: &'static str, some: impl FnOnce(&mut Self) -> Done) -> Done {
+    pub(super) fn option(
+        &mut self,
+        what: &'static str,
+        some: impl FnOnce(&mut Self) -> Done,
+    ) -> Done {
         let flag = self.reader.flag(what)?;
         self.out.push(flag.into());
         if flag { some(self) } else { Ok(()) }
     }
 
-    fn big_number(&mut self) -> Done {
+    pub(super) fn big_number(&mut self) -> Done {
         let start = self.reader.offset();
         self.reader.big_number()?;
         self.out.extend(self.reader.since(start));

@@ -6,3 +6,4 @@ pub(crate) mod header;
 pub(crate) mod legacy;
 pub(crate) mod signatures;
 pub(crate) mod transaction;
+pub(crate) mod transfers;

@@ -5,7 +5,7 @@
 //! they were, and are found by height, hash and transaction.
 
 use super::{
-    ChainError, ChainSink, ChainSource, ChainVerifier, CheckedBlock, ImportOptions, Level,
+    Blocks, ChainError, ChainSink, ChainSource, ChainVerifier, CheckedBlock, ImportOptions, Level,
     RawBlock, Stored, export, import, verify_range, verify_source,
 };
 use crate::archive::MemoryArchive;
@@ -125,39 +125,6 @@ fn passes_as_itself<V: ChainVerifier>(
     }
 }
 
-/// Blocks from memory, as a source.
-#[derive(Clone, Debug)]
-pub struct Blocks<'a> {
-    blocks: &'a [RawBlock],
-    next: usize,
-}
-
-impl<'a> Blocks<'a> {
-    /// These blocks, in this order.
-    pub const fn new(blocks: &'a [RawBlock]) -> Self {
-        Self { blocks, next: 0 }
-    }
-}
-
-impl ChainSource for Blocks<'_> {
-    type Error = Infallible;
-
-    fn next_block(&mut self) -> Result<Option<RawBlock>, Infallible> {
-        let block = self.blocks.get(self.next).cloned();
-        self.next += 1;
-        Ok(block)
-    }
-
-    fn rewind(&mut self) -> Result<(), Infallible> {
-        self.next = 0;
-        Ok(())
-    }
-
-    fn blocks(&self) -> u64 {
-        self.blocks.len() as u64
-    }
-}
-
 /// Blocks into memory.
 #[derive(Default)]
 struct Taken(Vec<RawBlock>);
@@ -203,6 +170,8 @@ fn round_trip<V: ChainVerifier>(verifier: &V, blocks: &[RawBlock], checked: &[Ch
     assert_eq!((again.blocks_stored, again.blocks), (0, blocks.len() as u64));
 
     let stored = Stored::new(&archive, verifier);
+    let last = blocks[blocks.len() - 1].height;
+    assert_eq!(stored.last_height().expect("it can be read"), Some(last));
     for (block, checked) in blocks.iter().zip(checked) {
         let raw = stored.raw(block.height).expect("it can be read").expect("it is there");
         assert!(raw == *block, "{}: stored as it is", block.height);

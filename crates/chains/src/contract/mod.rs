@@ -17,11 +17,13 @@
 //!
 //! [`conformance`] has the tests that every adapter runs; `docs/chains/adding-a-chain.md` says how to write one.
 
+mod blocks;
 pub mod conformance;
 mod export;
 mod import;
 mod stored;
 
+pub use blocks::Blocks;
 pub use export::{ExportReport, VerifyReport, export, verify_range};
 pub use import::{ImportOptions, ImportReport, import, verify_source};
 pub use stored::{Stored, TransactionPlace};

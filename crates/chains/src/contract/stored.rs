@@ -130,6 +130,28 @@ impl<'a, A: Archive + ?Sized, V: ChainVerifier> Stored<'a, A, V> {
         Ok(self.archive.range(table, from, 1)?.first().map(|&(height, _)| height))
     }
 
+    /// The highest height that is stored.
+    ///
+    /// Cost: 64 look-ups.
+    ///
+    /// # Errors
+    /// When the store cannot read.
+    pub fn last_height(&self) -> Result<Option<u64>, ChainError> {
+        let Some(mut last) = self.next_height(0)? else { return Ok(None) };
+        let mut nothing_from = u64::MAX;
+        if let Some(highest) = self.next_height(u64::MAX)? {
+            return Ok(Some(highest));
+        }
+        while last.saturating_add(1) < nothing_from {
+            let middle = u64::midpoint(last, nothing_from);
+            match self.next_height(middle)? {
+                Some(found) => last = found,
+                None => nothing_from = middle,
+            }
+        }
+        Ok(Some(last))
+    }
+
     /// Verifies a stored block by its hashes.
     ///
     /// # Errors

@@ -3,10 +3,7 @@
 use crate::synthetic::chain;
 use prunedb_chains::{
     bitcoin::{BitcoinVerifier, Network},
-    contract::{
-        RawBlock, RawPart,
-        conformance::{self, Blocks},
-    },
+    contract::{Blocks, RawBlock, RawPart, conformance},
 };
 #[test]
 fn the_contract_of_all_chains() {

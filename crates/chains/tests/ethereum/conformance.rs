@@ -1,9 +1,6 @@
 use crate::common::devnet;
 use prunedb_chains::{
-    contract::{
-        RawBlock, RawPart,
-        conformance::{self, Blocks},
-    },
+    contract::{Blocks, RawBlock, RawPart, conformance},
     ethereum::{EthereumVerifier, synthetic::SyntheticChain},
 };
 #[test]

@@ -56,6 +56,7 @@ pub(crate) fn run(command: &Command, session: &Session, io: &mut Io) -> anyhow::
         Command::Import(Import::Casper(args)) => casper::import::run(args, session, io),
         Command::Follow(Follow::Ethereum(args)) => ethereum::follow::run(args, session, io),
         Command::Follow(Follow::Bitcoin(args)) => bitcoin::follow::run(args, session, io),
+        Command::Follow(Follow::Casper(args)) => casper::follow::run(args, session, io),
         Command::Restore(args) => casper::restore::run(args, session, io),
         Command::Export(Export::Ethereum(args)) => export::run(args, session, io),
         Command::Export(Export::Bitcoin(args)) => bitcoin::export::run(args, session, io),

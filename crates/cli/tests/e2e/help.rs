@@ -27,6 +27,7 @@ const COMMANDS: &[&str] = &[
     "follow",
     "follow bitcoin",
     "follow ethereum",
+    "follow casper",
     "restore casper",
     "check casper",
     "prune casper",

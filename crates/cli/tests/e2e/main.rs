@@ -12,6 +12,7 @@ mod bitcoin;
 mod bitcoin_node;
 mod bitcoind;
 mod casper;
+mod casper_follow;
 mod common;
 mod config;
 mod corpus;

@@ -1,6 +1,7 @@
 //! Casper's history: the commands over a node's `storage.lmdb`, and what they share.
 
 pub(crate) mod check;
+pub(crate) mod follow;
 pub(crate) mod import;
 pub(crate) mod prune;
 pub(crate) mod restore;

@@ -13,7 +13,7 @@ use anyhow::Context;
 use clap::Args;
 use prunedb_casper::{
     CasperVerifier,
-    binary_port::{MESSAGE_BYTES_MAX, answer, cannot_answer},
+    binary_port::{MESSAGE_BYTES_MAX, answer, cannot_answer, node::is_nothing},
 };
 use prunedb_engine::Db;
 use std::{
@@ -118,9 +118,14 @@ async fn client(mut stream: TcpStream, shared: &Arc<Shared>) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut node = None;
     while let Some(request) = timeout(IDLE, read_frame(&mut stream)).await?? {
-        let answer = match archived(&request, shared).await {
-            Some(answer) => answer,
-            None => match from_node(&mut node, &request, shared).await {
+        let looked = archived(&request, shared).await;
+        let answer = match looked {
+            Looked::Found(answer) => answer,
+            _ => match from_node(&mut node, &request, shared).await {
+                // it is archived: that there is no such thing would be wrong
+                Ok(answer) if looked == Looked::Unreadable && is_nothing(&answer) => {
+                    cannot_answer(&request)
+                }
                 Ok(answer) => answer,
                 Err(error) => {
                     tracing::warn!(%error, upstream = shared.upstream, "the node does not answer");
@@ -133,20 +138,29 @@ async fn client(mut stream: TcpStream, shared: &Arc<Shared>) -> io::Result<()> {
     Ok(())
 }
 
-/// The archive's answer; what it has and cannot read, the node may have.
-async fn archived(request: &[u8], shared: &Arc<Shared>) -> Option<Vec<u8>> {
+/// What the archive says.
+#[derive(PartialEq, Eq)]
+enum Looked {
+    Found(Vec<u8>),
+    NotArchived,
+    /// it is archived, and cannot be read now; the node may have it
+    Unreadable,
+}
+
+async fn archived(request: &[u8], shared: &Arc<Shared>) -> Looked {
     let (shared, request) = (Arc::clone(shared), request.to_vec());
     let looked = spawn_blocking(move || {
         let archive = DbArchive::new(shared.db.clone(), Arc::new(AtomicBool::new(false)));
         answer(&archive, &shared.verifier, &request)
     });
     match looked.await {
-        Ok(Ok(answer)) => answer,
+        Ok(Ok(Some(answer))) => Looked::Found(answer),
+        Ok(Ok(None)) => Looked::NotArchived,
         Ok(Err(error)) => {
             tracing::warn!(%error, "an archived block cannot be read");
-            None
+            Looked::Unreadable
         }
-        Err(_stopping) => None,
+        Err(_stopping) => Looked::Unreadable,
     }
 }
 
