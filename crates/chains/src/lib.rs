@@ -8,3 +8,4 @@ pub mod bitcoin;
 pub mod contract;
 pub mod ethereum;
 mod parallel;
+pub mod zcash;

@@ -49,3 +49,4 @@ pub use prune::{KEEP_LEAST, PruneError, PrunePlan};
 pub use query::{BlockId, BlockIdError, History, StoredBlock, StoredTransaction};
 pub use tables::{FileRecord, Tables};
 pub use verifier::BitcoinVerifier;
+pub(crate) use {hash::merkle_root, target::Target, wire::Reader};
