@@ -5,6 +5,7 @@ use super::{
     maintain::depth,
 };
 use crate::{
+    archive::known,
     io::{Exit, Io},
     session::Session,
     text::count,
@@ -22,9 +23,9 @@ const PAGE: usize = 256;
 #[derive(Args, Debug, Clone)]
 #[command(after_help = "Examples:\n  prunedb coverage\n  prunedb coverage casper --json\n\n\
     In the bar, left to right by height: `#` in the lake, all shards there; `+` here, and not to be deleted elsewhere yet; \
-    `!` with missing or damaged shards; `.` not stored.\n\
+    `!` with missing or damaged shards; `-` only a part of the block, such as its header; `.` not stored.\n\
     A range is prunable when its container is in the lake, was read back and compared, all its shards are there now, and the container after it is closed.\n\
-    Exits with 1 if something is missing between the first and the last height, or at risk.")]
+    Exits with 1 if something is missing or partial between the first and the last height, or at risk.")]
 pub(crate) struct Coverage {
     /// Chain: bitcoin, casper or ethereum [default: all that are stored]
     #[arg(value_name = "CHAIN")]
@@ -42,7 +43,8 @@ struct Range {
     state: State,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The worse, the later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum State {
     /// may be deleted elsewhere
     Prunable,
@@ -50,6 +52,8 @@ enum State {
     Present,
     /// shards of it are missing or damaged
     Degraded,
+    /// only parts of its blocks are stored
+    Partial,
     Missing,
 }
 
@@ -59,6 +63,7 @@ impl State {
             Self::Prunable => "prunable",
             Self::Present => "present",
             Self::Degraded => "degraded",
+            Self::Partial => "partial",
             Self::Missing => "missing",
         }
     }
@@ -68,6 +73,7 @@ impl State {
             Self::Prunable => '#',
             Self::Present => '+',
             Self::Degraded => '!',
+            Self::Partial => '-',
             Self::Missing => '.',
         }
     }
@@ -110,9 +116,18 @@ fn range_json(range: &Range) -> Value {
 
 /// From the first height to the last one, without a gap between the ranges.
 fn ranges(history: &History, safety: &Safety, db: &Db) -> anyhow::Result<Vec<Range>> {
+    let mut ranges = table_ranges(&history.table, safety, db)?;
+    for table in &history.other_parts {
+        ranges = with_part(&ranges, &table_ranges(table, safety, db)?);
+    }
+    Ok(ranges)
+}
+
+/// The heights of one table.
+fn table_ranges(table: &str, safety: &Safety, db: &Db) -> anyhow::Result<Vec<Range>> {
     let mut stored: Vec<Range> = Vec::new();
     for (position, container) in safety.containers.iter().enumerate() {
-        let Some(heights) = heights(container, &history.table) else { continue };
+        let Some(heights) = heights(container, table) else { continue };
         let state = match () {
             () if safety.faults(position) > 0 => State::Degraded,
             () if safety.reasons(position).is_empty() => State::Prunable,
@@ -121,7 +136,7 @@ fn ranges(history: &History, safety: &Safety, db: &Db) -> anyhow::Result<Vec<Ran
         if heights.is_gapless() {
             stored.push(Range { first: heights.first, last: heights.last, state });
         } else {
-            for height in each_height(history, heights, db)? {
+            for height in each_height(table, heights, db)? {
                 stored.push(Range { first: height, last: height, state });
             }
         }
@@ -132,7 +147,7 @@ fn ranges(history: &History, safety: &Safety, db: &Db) -> anyhow::Result<Vec<Ran
     if open {
         let first = last.map_or(0, |last| last.saturating_add(1));
         let rest = Heights { first, last: u64::MAX, blocks: 0 };
-        for height in each_height(history, rest, db)? {
+        for height in each_height(table, rest, db)? {
             stored.push(Range { first: height, last: height, state: State::Present });
         }
     }
@@ -141,8 +156,8 @@ fn ranges(history: &History, safety: &Safety, db: &Db) -> anyhow::Result<Vec<Ran
 }
 
 /// The heights of a table between two, one by one.
-fn each_height(history: &History, heights: Heights, db: &Db) -> anyhow::Result<Vec<u64>> {
-    let table = db.table(&history.table)?;
+fn each_height(table: &str, heights: Heights, db: &Db) -> anyhow::Result<Vec<u64>> {
+    let Some(table) = known(db, table)? else { return Ok(Vec::new()) };
     let (mut found, mut from) = (Vec::new(), Some(heights.first));
     while let Some(start) = from {
         let page = db.range(&table, start, PAGE)?;
@@ -152,6 +167,30 @@ fn each_height(history: &History, heights: Heights, db: &Db) -> anyhow::Result<V
         from = found.last().filter(|_| whole).and_then(|last| last.checked_add(1));
     }
     Ok(found)
+}
+
+/// Ranges of blocks, where another part of each has these ranges: the worse of both, and partial where the other part is missing.
+fn with_part(ranges: &[Range], part: &[Range]) -> Vec<Range> {
+    let mut cut = Vec::new();
+    for range in ranges {
+        let mut first = range.first;
+        if range.state == State::Missing {
+            continue; // joining finds it again
+        }
+        let here = part.iter().filter(|p| p.state != State::Missing);
+        for other in here.filter(|p| p.first <= range.last && range.first <= p.last) {
+            if first < other.first {
+                cut.push(Range { first, last: other.first - 1, state: State::Partial });
+            }
+            let (start, last) = (first.max(other.first), range.last.min(other.last));
+            cut.push(Range { first: start, last, state: range.state.max(other.state) });
+            first = last.saturating_add(1);
+        }
+        if first <= range.last && cut.last().is_none_or(|last| last.last < range.last) {
+            cut.push(Range { first, last: range.last, state: State::Partial });
+        }
+    }
+    joined(cut)
 }
 
 /// Ranges that touch and are alike become one; what is missing between two gets its own.
@@ -201,7 +240,8 @@ fn bar(ranges: &[Range], low: u64, high: u64) -> String {
     let at = |index: u128| u128::from(low) + heights * index / width;
     let height = |at: u128| u64::try_from(at).expect("within the heights");
     let worst = |first: u64, last: u64| {
-        let order = [State::Degraded, State::Missing, State::Present, State::Prunable];
+        let order =
+            [State::Degraded, State::Missing, State::Partial, State::Present, State::Prunable];
         let within = |state: &State| {
             let overlaps = |r: &Range| r.state == *state && r.first <= last && first <= r.last;
             ranges.iter().any(overlaps)
@@ -217,6 +257,32 @@ mod tests {
 
     const fn range(first: u64, last: u64, state: State) -> Range {
         Range { first, last, state }
+    }
+
+    #[test]
+    fn blocks_of_which_a_part_is_missing_are_partial() {
+        let (here, near, bad) = (State::Prunable, State::Present, State::Degraded);
+        let headers = [range(0, 9, here), range(10, 19, State::Missing), range(20, 39, near)];
+        let bodies = [
+            range(2, 4, here),
+            range(5, 24, State::Missing),
+            range(25, 29, bad),
+            range(30, 35, here),
+        ];
+        let expected = [
+            range(0, 1, State::Partial),
+            range(2, 4, here),
+            range(5, 9, State::Partial),
+            range(10, 19, State::Missing),
+            range(20, 24, State::Partial),
+            range(25, 29, bad),
+            range(30, 35, near),
+            range(36, 39, State::Partial),
+        ];
+        assert_eq!(with_part(&headers, &bodies), expected);
+        assert_eq!(with_part(&headers, &[]).last(), Some(&range(20, 39, State::Partial)));
+        let to_the_end = [range(7, u64::MAX, here)];
+        assert_eq!(with_part(&to_the_end, &to_the_end), to_the_end);
     }
 
     #[test]

@@ -3,9 +3,12 @@
 use crate::{io::Io, session::Session, text::count};
 use prunedb_engine::{ContainerPlace, ContainerStatus, Db, Depth, Verified};
 
-/// Each chain, and the table that has a record of every block.
-const CHAINS: [(&str, &str); 3] =
-    [("ethereum", "block"), ("casper", "header"), ("bitcoin", "block")];
+/// Each chain, the table that has a record of every block, and those that have one of every block that is there whole.
+const CHAINS: [(&str, &str, &[&str]); 3] = [
+    ("ethereum", "block", &[]),
+    ("casper", "header", &["block", "transactions"]),
+    ("bitcoin", "block", &[]),
+];
 
 /// A network whose history is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,19 +17,26 @@ pub(super) struct History {
     pub(super) network: String,
     /// the table that has a record of every block
     pub(super) table: String,
+    /// the others that a whole block is in
+    pub(super) other_parts: Vec<String>,
 }
 
 /// The networks with history in the database, chain by chain.
 pub(super) fn histories(db: &Db) -> Vec<History> {
     let tables = db.tables();
     let mut histories = Vec::new();
-    for (chain, part) in CHAINS {
+    for (chain, part, others) in CHAINS {
         for table in &tables {
             let network = table.name().strip_prefix(chain).and_then(|rest| rest.strip_prefix('/'));
             let network = network.and_then(|rest| rest.strip_suffix(part)?.strip_suffix('/'));
             if let Some(network) = network {
-                let (network, table) = (network.to_owned(), table.name().to_owned());
-                histories.push(History { chain, network, table });
+                let other = |part| format!("{chain}/{network}/{part}");
+                histories.push(History {
+                    chain,
+                    network: network.to_owned(),
+                    table: table.name().to_owned(),
+                    other_parts: others.iter().map(other).collect(),
+                });
             }
         }
     }
