@@ -431,16 +431,29 @@ fn a_pruned_node_s_clients_get_its_old_history_byte_for_byte() {
     let (_, request, answer) = frames.iter().find(|(what, ..)| what.contains("by height")).unwrap();
     assert!(ask(&mut client, request) == *answer);
     assert_eq!(serving.interrupt(), 0);
+}
 
-    // archived, and out of reach: an error, never that there is no such thing
-    for node in [0, 1, 2] {
-        flip_node(&folder.dir(), node);
+/// Archived, and out of reach: an error, never that there is no such thing.
+#[test]
+fn what_too_few_nodes_hold_is_never_nothing() {
+    let test = "what_too_few_nodes_hold_is_never_nothing";
+    let folder = Folder::with_local_nodes("2+1", 3);
+    let Some(frames) = recorded(test) else { return };
+    node_file(&folder, test);
+    folder.run(&["import", "casper", "storage.lmdb"]).exits(0);
+    folder.run(&["evict"]).exits(0);
+    for node in ["00", "01"] {
+        fs::remove_dir_all(folder.dir().join("nodes").join(node)).unwrap();
     }
+    let (node, asked) = pruned_node(frames.clone());
+    let args = ["serve", "casper", "--upstream", &node, "--listen", "127.0.0.1:0"];
     let mut serving = Running::start(folder.command(&args), "ready");
     let line = serving.said.lines().find(|line| line.starts_with("casper clients at ")).unwrap();
     let mut client = TcpStream::connect(line.trim_start_matches("casper clients at ")).unwrap();
+    let (_, request, _) = frames.iter().find(|(what, ..)| what.contains("by height")).unwrap();
     let got = ask(&mut client, request);
-    let error = &got[8 + request.len() + 2..];
-    assert_eq!(error[..3], [6, 0, 0], "internal error: {got:?}");
+    // both lengths, the request, a version; internal error, and no type
+    assert_eq!(got[8 + request.len() + 2..][..3], [6, 0, 0]);
+    assert_eq!(asked.lock().unwrap().len(), 1, "the node was asked, and had pruned it");
     assert_eq!(serving.interrupt(), 0);
 }
