@@ -37,6 +37,7 @@ impl Alone {
             id: None,
             method: method.into(),
             params: Some(to_raw_value(params).unwrap()),
+            authorization: None,
         };
         match self.rpc.answer(archive, &call) {
             Answer::Result(result) => Said::Result(serde_json::from_str(result.get()).unwrap()),
