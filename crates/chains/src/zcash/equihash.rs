@@ -72,7 +72,7 @@ fn leaf(header: &[u8], index: u32) -> Leaf {
     hasher.update(header);
     hasher.update(&(index / PER_DIGEST).to_le_bytes());
     let digest = hasher.finalize_fixed();
-    let half = if index % PER_DIGEST == 0 { &digest[..N / 8] } else { &digest[N / 8..] };
+    let half = if index.is_multiple_of(PER_DIGEST) { &digest[..N / 8] } else { &digest[N / 8..] };
     half.try_into().expect("25 bytes")
 }
 

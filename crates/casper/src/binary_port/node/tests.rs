@@ -92,12 +92,15 @@ fn a_file_answers_as_its_node_did() {
     assert_eq!(same, 22, "rows, headers by height, the network's name");
 }
 
+/// What becomes of an answer.
+type Change = Box<dyn FnMut(&mut Vec<u8>)>;
+
 /// Changes one answer on its way.
 struct Liar {
     node: FromFile,
     /// answers until then
     left: usize,
-    change: Box<dyn FnMut(&mut Vec<u8>)>,
+    change: Change,
 }
 
 impl Port for Liar {
