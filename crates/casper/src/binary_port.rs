@@ -7,7 +7,7 @@
 //! All little-endian; each has its length (u32) before it on the wire. A node that has not what is asked for says so with error 0, no type and no
 //! payload: a pruned one of old blocks, too. So whoever stands before it may answer those.
 //!
-//! Not answered here: bodies by their own hash, of which there is no index. [`node`] asks; [`file`] answers as the node of a file would.
+//! Not answered here: bodies by their own hash, of which there is no index. [`mod@node`] asks; [`mod@file`] answers as the node of a file would.
 
 pub mod file;
 pub mod node;
