@@ -105,6 +105,20 @@ pub(crate) enum Command {
         end. Exits with 1 where a claim does not hold. docs/proof-points.md says what each shows."
     )]
     Prove(crate::commands::prove::Prove),
+    /// Found, ask and govern the lake's registry: which batches are archived, who holds them, whether they still do
+    #[command(subcommand)]
+    Registry(crate::commands::registry::Registry),
+    /// Show the batches that the registry has
+    #[command(subcommand)]
+    Batch(crate::commands::registry::Batch),
+    /// Show who was elected to hold a batch
+    #[command(subcommand)]
+    Election(crate::commands::registry::Election),
+    /// Show which nodes proved in an epoch that they have what they hold
+    Proofs(crate::commands::registry::Proofs),
+    /// Show and move money of the registry
+    #[command(subcommand)]
+    Account(crate::commands::registry::Account),
     /// Measure this machine
     #[command(subcommand)]
     Bench(crate::commands::bench::Bench),
@@ -148,6 +162,9 @@ pub(crate) struct Up {
     /// Serve redis clients (RESP) on this address, too; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) resp: Option<SocketAddr>,
+    /// Where the validator of this folder's registry answers (`prunedb registry init` founds one); port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0")]
+    pub(crate) registry_listen: SocketAddr,
 }
 
 #[derive(ClapArgs, Debug, Clone)]
@@ -321,6 +338,9 @@ pub(crate) struct NodeRun {
     /// An address for /metrics (Prometheus) and /healthz
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) metrics: Option<SocketAddr>,
+    /// Do this node's duties for a registry: its validators. The node's key (DIR/node.key) must have joined
+    #[arg(long, value_name = "HOST:PORT,...", value_delimiter = ',')]
+    pub(crate) registry: Vec<String>,
     /// A unix socket to listen on, too
     #[arg(long, value_name = "PATH")]
     pub(crate) zdb_socket: Option<PathBuf>,

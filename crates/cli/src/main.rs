@@ -14,6 +14,7 @@ mod config;
 mod control;
 mod demo;
 mod io;
+mod registry;
 mod secret;
 mod session;
 mod temporary;
@@ -24,6 +25,7 @@ use anyhow::Context;
 use args::{Args, Command};
 use clap::Parser;
 use io::{ERROR_CODE, Exit, Io};
+use registry::RegistryFolder;
 use session::Session;
 use std::{
     path::PathBuf,
@@ -82,8 +84,22 @@ fn run(args: Args) -> anyhow::Result<u8> {
         Command::Node(args::Node::Status(ask)) => {
             commands::node_status::run(ask, &dir, &args.set, &runtime()?, &mut io)
         }
+        Command::Registry(asked) => {
+            commands::registry::run(asked, &dir, &args.set, &runtime()?, &mut io)
+        }
+        Command::Batch(asked) => commands::registry::batch(asked, &dir, &runtime()?, &mut io),
+        Command::Election(asked) => commands::registry::election(asked, &dir, &runtime()?, &mut io),
+        Command::Proofs(asked) => commands::registry::proofs(asked, &dir, &runtime()?, &mut io),
+        Command::Account(asked) => commands::registry::account(asked, &dir, &runtime()?, &mut io),
+        Command::Node(args::Node::Leave(leave)) if RegistryFolder::find(&dir).is_some() => {
+            commands::registry::leave(&leave.address, &dir, &runtime()?, &mut io)
+        }
         Command::Up(up) => {
-            let doors = commands::doors::Doors { resp: up.resp, ..Default::default() };
+            let doors = commands::doors::Doors {
+                resp: up.resp,
+                registry: Some(up.registry_listen),
+                ..Default::default()
+            };
             commands::up::run(&doors, &dir, &args.set, &runtime()?, &mut io)
         }
         Command::Serve(serve) => commands::serve::run(serve, &dir, &args.set, &runtime()?, &mut io),

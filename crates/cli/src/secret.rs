@@ -14,7 +14,7 @@ use std::{
 };
 use zeroize::Zeroizing;
 
-type Secret = Zeroizing<[u8; 32]>;
+pub(crate) type Secret = Zeroizing<[u8; 32]>;
 
 const LAKE_PREFIX: &str = "prunedb-lake-secret-1:";
 const KEY_PREFIX: &str = "prunedb-key-1:";
@@ -52,16 +52,18 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<LakeSecret> {
 
 /// The key of a file, which is made where there is none.
 pub(crate) fn key(path: &Path) -> anyhow::Result<Identity> {
-    let bytes = match read_line(path, "key", KEY_PREFIX)? {
-        Some(bytes) => bytes,
-        None => {
-            let bytes = random()?;
-            write_line(path, KEY_PREFIX, &bytes)
-                .with_context(|| format!("cannot write the key {}", path.display()))?;
-            bytes
-        }
-    };
-    Ok(Identity::from_seed(bytes))
+    key_seed(path).map(Identity::from_seed)
+}
+
+/// The seed of the key of a file, which is made where there is none.
+pub(crate) fn key_seed(path: &Path) -> anyhow::Result<Secret> {
+    if let Some(bytes) = read_line(path, "key", KEY_PREFIX)? {
+        return Ok(bytes);
+    }
+    let bytes = random()?;
+    write_line(path, KEY_PREFIX, &bytes)
+        .with_context(|| format!("cannot write the key {}", path.display()))?;
+    Ok(bytes)
 }
 
 fn write_line(path: &Path, prefix: &str, bytes: &[u8; 32]) -> std::io::Result<()> {

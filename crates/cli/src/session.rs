@@ -9,6 +9,7 @@
 
 use crate::{
     config::{Config, Layers, Nodes},
+    registry::RegistryFolder,
     secret,
 };
 use anyhow::{Context, ensure};
@@ -118,6 +119,14 @@ pub(crate) fn start_nodes(
     Ok((nodes, Arc::new(connect)))
 }
 
+/// Says how to reach any node of an open session's lake.
+pub(crate) fn connect_of(session: &Session) -> Arc<Connect> {
+    let ports: Vec<SocketAddr> =
+        session.nodes.as_ref().map_or_else(Vec::new, |nodes| nodes.ports().to_vec());
+    let credentials = session.credentials.clone();
+    Arc::new(move |address: &str| prunedb_local::connect(address, &ports, Some(&credentials)))
+}
+
 impl Session {
     /// Opens the folder's database and starts its local nodes. With `serving`, a background thread seals by age and
     /// offloads, or follows the lake.
@@ -139,6 +148,10 @@ impl Session {
         } else {
             Db::open(disk(), options, secret, &*connect, of_db)?
         };
+        if let Some(registry) = RegistryFolder::find(dir) {
+            // before anything is offloaded or dropped
+            db.govern(registry.governance()?);
+        }
         let db = if serving { db.with_background() } else { db };
         let dir = dir.into();
         Ok(Self { dir, config, db, credentials, nodes, serving, runtime, _lock: lock })

@@ -41,11 +41,16 @@ impl Task {
         let thread = std::thread::Builder::new().name(name.into()).spawn(run);
         Self { stop, thread: Some(thread.expect("the system gives a thread")) }
     }
+
+    /// Has the loop end, without waiting for it: for those who stop many.
+    pub fn end_soon(&self) {
+        self.stop.0.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Drop for Task {
     fn drop(&mut self) {
-        self.stop.0.store(true, Ordering::Relaxed);
+        self.end_soon();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {

@@ -13,6 +13,8 @@ pub(crate) struct Doors {
     pub(crate) resp: Option<SocketAddr>,
     /// For clients or peers of a chain's node.
     pub(crate) chain: Option<Door>,
+    /// Where the folder's registry answers, where it has one.
+    pub(crate) registry: Option<SocketAddr>,
 }
 
 /// A door that is open.

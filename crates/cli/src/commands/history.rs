@@ -1,7 +1,7 @@
 //! What is stored of every chain, container by container, and what stands against the chain's node deleting it.
 
 use crate::{io::Io, session::Session, text::count};
-use prunedb_engine::{ContainerPlace, ContainerStatus, Db, Depth, Verified};
+use prunedb_engine::{ContainerPlace, ContainerStatus, Db, Depth, Governance, Verified};
 
 /// Each chain, the table that has a record of every block, and those that have one of every block that is there whole.
 const CHAINS: [(&str, &str, &[&str]); 3] = [
@@ -70,13 +70,16 @@ pub(super) fn heights(container: &ContainerStatus, table: &str) -> Option<Height
 pub(super) struct Safety {
     pub(super) containers: Vec<ContainerStatus>,
     verified: Verified,
+    /// what the lake's registry says, where it has one
+    governance: Option<Governance>,
 }
 
 impl Safety {
     /// Asks every node.
     pub(super) fn now(session: &Session, depth: Depth, io: &mut Io) -> anyhow::Result<Self> {
         let verified = session.db.verify(depth, &mut |p| io.progress(p))?;
-        Ok(Self { containers: session.db.containers()?, verified })
+        let governance = session.db.governance();
+        Ok(Self { containers: session.db.containers()?, verified, governance })
     }
 
     /// Shards of a container that are missing, damaged or out of reach.
@@ -99,6 +102,14 @@ impl Safety {
         if faults > 0 {
             let shards = count(faults, "shard");
             reasons.push(format!("{shards} missing or damaged (`prunedb repair`)"));
+        }
+        if let Some(prunable) = self.governance.map(|g| g.prunable_up_to)
+            && container.id.number >= prunable
+        {
+            reasons.push(format!(
+                "the registry allows pruning of batches below {prunable} only (`prunedb batch show {}`)",
+                container.id.number
+            ));
         }
         let after = &self.containers[position + 1..];
         if !after.iter().any(|c| c.place != ContainerPlace::Active) {

@@ -28,6 +28,7 @@ mod policy;
 pub(crate) mod prove;
 mod prune;
 pub(crate) mod recover;
+pub(crate) mod registry;
 pub(crate) mod serve;
 mod status;
 pub(crate) mod up;
@@ -78,6 +79,11 @@ pub(crate) fn run(command: &Command, session: &Session, io: &mut Io) -> anyhow::
         Command::Prune(args) => prune::run(args, session, io),
         Command::WhatIf(args) => what_if::run(args, session, io),
         Command::Access(_)
+        | Command::Registry(_)
+        | Command::Batch(_)
+        | Command::Election(_)
+        | Command::Proofs(_)
+        | Command::Account(_)
         | Command::Demo(_)
         | Command::Init(_)
         | Command::Up(_)

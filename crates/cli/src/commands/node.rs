@@ -7,7 +7,10 @@ use crate::{
 };
 use anyhow::Context;
 use prunedb_core::units::ByteSize;
+use prunedb_duties::Holder;
 use prunedb_node::{NodeConfig, NodeServer};
+use prunedb_registry::Secret;
+use prunedb_validator::Client;
 use serde_json::json;
 use std::{path::Path, sync::Arc};
 use tokio::runtime::Runtime;
@@ -39,6 +42,15 @@ pub(crate) fn run(
     config.zdb.may_stop = cfg!(debug_assertions);
     let server = runtime.block_on(NodeServer::start(config, session::disk()));
     let server = server.with_context(|| format!("storage node {}", dir.display()))?;
+    let duties = (!args.registry.is_empty())
+        .then(|| -> anyhow::Result<_> {
+            let client = Client::new(args.registry.iter().cloned());
+            let seed = secret::key_seed(&dir.join(KEY_FILE))?;
+            let key = Secret::from_seed(&seed);
+            let shards = Arc::new(server.node().clone());
+            Ok(Holder::new(client, key, shards, None, runtime.handle().clone()).run())
+        })
+        .transpose()?;
     // before anybody is told that it is ready
     let stopped = {
         let _inside = runtime.enter();
@@ -72,6 +84,7 @@ pub(crate) fn run(
         }
     });
     io.note("stopping");
+    drop(duties);
     runtime.block_on(server.shutdown());
     Ok(Exit::Done)
 }

@@ -25,8 +25,8 @@ pub(crate) fn run(
         ensure!(!given, "--secret and --nodes are for a new reader: --reader");
     }
     let doors = match &args.door {
-        None => Doors { resp: Some(args.resp), chain: None },
-        chain => Doors { resp: None, chain: chain.clone() },
+        None => Doors { resp: Some(args.resp), ..Doors::default() },
+        chain => Doors { chain: chain.clone(), ..Doors::default() },
     };
     up::run(&doors, dir, flags, runtime, io)
 }

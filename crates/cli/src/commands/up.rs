@@ -8,13 +8,18 @@ use crate::{
     config::Config,
     control::Server,
     io::{ERROR_CODE, Exit, Io},
+    registry::{Embedded, RegistryFolder},
     session::{Session, layers},
     text::count,
 };
 use anyhow::Context;
 use clap::Parser;
 use serde_json::json;
-use std::{path::Path, sync::Arc};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    sync::Arc,
+};
 use tokio::{
     runtime::Runtime,
     signal::unix::{SignalKind, signal},
@@ -29,6 +34,11 @@ pub(crate) fn run(
 ) -> anyhow::Result<Exit> {
     let config = Config::new(&layers(dir, flags)?, dir)?;
     let session = Arc::new(Session::open(dir, config, runtime.handle(), true)?);
+    let registry = RegistryFolder::find(dir).map(|folder| {
+        let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Embedded::start(folder, doors.registry.unwrap_or(free), &session, runtime)
+    });
+    let registry = registry.transpose()?;
     let of_server = Arc::clone(&session);
     let server = Server::start(dir, Box::new(move |args, io| serve(args, &of_server, io)))?;
     let doors = open(doors, &session, runtime)?;
@@ -48,6 +58,7 @@ pub(crate) fn run(
             "reader": session.config.reader,
             "nodes": nodes,
             "local_ports": ports,
+            "registry": registry.as_ref().map(Embedded::addresses),
         });
         for door in &doors {
             ready[door.name] = door.address.to_string().into();
@@ -63,6 +74,9 @@ pub(crate) fn run(
                 count(ports.len() as u64, "node")
             ))?,
             _ => io.line(format_args!("{}", count(nodes.len() as u64, "node")))?,
+        }
+        if let Some(registry) = &registry {
+            io.line(format_args!("registry at {}", registry.addresses().join(", ")))?;
         }
         for door in &doors {
             io.line(format_args!("{} at {}", door.guests, door.address))?;
@@ -83,6 +97,9 @@ pub(crate) fn run(
         (door.close)(runtime);
     }
     server.stop();
+    if let Some(registry) = registry {
+        registry.stop(runtime);
+    }
     let session = Arc::into_inner(session).context("every command has ended")?;
     session.close()?;
     Ok(Exit::Done)

@@ -119,7 +119,11 @@ impl Folder {
 
     /// Starts `prunedb up`.
     pub(crate) fn up(&self) -> Running {
-        Running::start(self.command(&["up"]), "ready")
+        self.up_with(&[])
+    }
+
+    pub(crate) fn up_with(&self, args: &[&str]) -> Running {
+        Running::start(self.command(&[&["up"], args].concat()), "ready")
     }
 }
 

@@ -67,6 +67,22 @@ const COMMANDS: &[&str] = &[
     "what-if",
     "prove",
     "prove lost-nodes",
+    "registry",
+    "registry init",
+    "registry status",
+    "registry join",
+    "registry groups",
+    "registry params",
+    "registry tx",
+    "batch",
+    "batch list",
+    "batch show",
+    "election show",
+    "proofs",
+    "account",
+    "account show",
+    "account deposit",
+    "account withdraw",
 ];
 
 #[test]

@@ -28,5 +28,6 @@ mod nodes;
 mod plan;
 mod prove;
 mod readers;
+mod registry;
 mod resp;
 mod up;

@@ -1,0 +1,64 @@
+//! `prunedb registry`, `batch`, `election`, `proofs`, `account`: the lake's registry.
+
+mod account;
+mod ask;
+mod batches;
+mod found;
+mod govern;
+mod proofs;
+
+use crate::io::{Exit, Io};
+use clap::Subcommand;
+use std::path::Path;
+use tokio::runtime::Runtime;
+
+pub(crate) use account::{Account, run as account};
+pub(crate) use batches::{Batch, Election, batch, election};
+pub(crate) use govern::leave;
+pub(crate) use proofs::{Proofs, run as proofs};
+
+/// The registry itself.
+#[derive(Subcommand, Debug, Clone)]
+pub(crate) enum Registry {
+    /// Found a registry for this database's lake: `prunedb up` then runs it
+    #[command(
+        after_help = "Example:\n  prunedb init --local 24 && prunedb registry init && prunedb up\n\n\
+        The lake must be empty: batches are counted from its first container. `prunedb up` runs the validator in its process, has \
+        local nodes join, and opens the placement groups. DIR/registry/authority.key governs the registry: keep a copy."
+    )]
+    Init(found::Init),
+    /// Show how far the registry is, at each validator
+    Status(ask::At),
+    /// Have a storage node join: signed by the authority of this folder and by the node's own key
+    #[command(
+        after_help = "Example:\n  prunedb registry join 10.0.0.1:9900 --node-key /disk1/node/node.key --capacity 4TB\n\n\
+        The node itself runs as `prunedb node run --registry HOST:PORT ...`."
+    )]
+    Join(govern::Join),
+    /// Open placement groups, elected at once
+    Groups(govern::Groups),
+    /// Show the rules that hold, or set one
+    #[command(
+        after_help = "Examples:\n  prunedb registry params\n  prunedb registry params --change misses_max=3"
+    )]
+    Params(govern::ShowParams),
+    /// Show what became of a transaction, or hand one in
+    Tx(govern::Tx),
+}
+
+pub(crate) fn run(
+    asked: &Registry,
+    dir: &Path,
+    flags: &[String],
+    runtime: &Runtime,
+    io: &mut Io,
+) -> anyhow::Result<Exit> {
+    match asked {
+        Registry::Init(args) => found::run(args, dir, flags, runtime, io),
+        Registry::Status(at) => ask::status(at, dir, runtime, io),
+        Registry::Join(args) => govern::join(args, dir, runtime, io),
+        Registry::Groups(args) => govern::groups(args, dir, runtime, io),
+        Registry::Params(args) => govern::params(args, dir, runtime, io),
+        Registry::Tx(args) => govern::tx(args, dir, runtime, io),
+    }
+}
