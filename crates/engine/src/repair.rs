@@ -194,11 +194,18 @@ impl Inner {
                 continue;
             };
             let policy = subject.stream.policy;
+            // a crash while it was coded anew may leave notes of shards that it had before
+            let (shards, gone): (Vec<_>, Vec<_>) =
+                shards.into_iter().partition(|shard| shard.as_usize() < policy.total_shards());
+            self.manifest.set_damage(gone.into_iter().map(|shard| (id, shard)), false)?;
+            if shards.is_empty() {
+                continue;
+            }
             let slots = self.lake.slots(id, subject.stream.group, policy)?;
             let bad =
                 |s: &ShardIndex| shards.contains(s) || self.lake.is_avoided(&slots[s.as_usize()]);
             let good = policy.shards().filter(|s| !bad(s)).count();
-            queue.push((urgency(policy, good), id, shards.into_iter().collect()));
+            queue.push((urgency(policy, good), id, shards));
         }
         queue.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         Ok(queue.into_iter().map(|(_, id, shards)| (id, shards)).collect())
