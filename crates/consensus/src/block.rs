@@ -9,7 +9,7 @@ use prunedb_format::{
 /// Heights from one checkpoint to the next: the roots of the states between them are not looked at.
 pub const CHECKPOINT_HEIGHTS: u64 = 16;
 /// Most bytes of a block's transactions, each with its length.
-pub const BLOCK_BYTES_MAX: usize = 4 << 20;
+pub const BLOCK_BYTES_MAX: usize = 2 << 20;
 
 /// The root of the state after a height that [`CHECKPOINT_HEIGHTS`] divides.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

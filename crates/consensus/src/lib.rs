@@ -5,7 +5,8 @@
 //!                           ^                                                                     │
 //!                           └────────────── checkpoint: root after an earlier height <── applied ─┘
 //! ```
-//! [`Orderer`] is the seam: [`Local`] is one process with a synced journal. What a transaction means is not known here; it
+//! [`Orderer`] is the seam: [`Local`] is one process with a synced journal, `Simplex`, behind
+//! the feature of that name, a vote among validators. What a transaction means is not known here; it
 //! is bytes.
 //!
 //! Invariants: a block that was seen is never another one, nor gone after a crash; heights come one after another from
@@ -18,9 +19,13 @@ mod local;
 mod orderer;
 mod pool;
 mod roots;
+#[cfg(feature = "simplex")]
+mod simplex;
 
 pub use block::{BLOCK_BYTES_MAX, CHECKPOINT_HEIGHTS, Checkpoint, Finalized};
 pub use follow::Follower;
 pub use journal::JournalError;
 pub use local::{Local, LocalConfig};
 pub use orderer::{OrderError, Orderer, Status, SubmitError};
+#[cfg(feature = "simplex")]
+pub use simplex::{Simplex, SimplexConfig, SimplexError};

@@ -83,19 +83,19 @@ mod tests {
     #[test]
     fn each_once_in_order_and_within_a_block() {
         let mut pool = Pool::default();
-        let tx = |n: u8| vec![n; 900_000];
+        let tx = |n: u8| vec![n; 500_000];
         for n in [3, 1, 2, 9, 8] {
             assert_eq!(pool.add(tx(n)), Ok(true));
             assert_eq!(pool.add(tx(3)), Ok(false), "it waits already");
         }
-        assert_eq!(pool.size(), (5, 5 * 900_004));
+        assert_eq!(pool.size(), (5, 5 * 500_004));
         let block = pool.block(&BTreeSet::new());
         assert_eq!(block, [3, 1, 2, 9].map(tx), "four of them fill a block");
         assert_eq!(pool.block(&BTreeSet::from([hash(&tx(3))])), [1, 2, 9, 8].map(tx));
         pool.remove(&block);
         pool.remove(&block);
         assert_eq!(pool.block(&BTreeSet::new()), [tx(8)]);
-        assert_eq!(pool.size(), (1, 900_004));
+        assert_eq!(pool.size(), (1, 500_004));
     }
 
     #[test]

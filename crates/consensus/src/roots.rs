@@ -9,16 +9,20 @@ use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
 };
+use tokio::sync::watch;
 
 /// Most checkpoints that are remembered.
 const KEPT: usize = 256;
 
 #[derive(Debug, Default)]
-pub(crate) struct Roots(Mutex<BTreeMap<u64, Digest>>);
+pub(crate) struct Roots {
+    own: Mutex<BTreeMap<u64, Digest>>,
+    more: watch::Sender<()>,
+}
 
 impl Roots {
     fn own(&self) -> MutexGuard<'_, BTreeMap<u64, Digest>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Remembers the root after a height, where it is a checkpoint's.
@@ -31,6 +35,8 @@ impl Roots {
         while own.len() > KEPT {
             own.pop_first();
         }
+        drop(own);
+        self.more.send_replace(());
     }
 
     /// The newest checkpoint below a height and above another.
@@ -42,6 +48,18 @@ impl Roots {
     /// The own root after a height.
     pub(crate) fn get(&self, height: u64) -> Option<Digest> {
         self.own().get(&height).copied()
+    }
+
+    /// The own root after a height, as soon as it is there.
+    #[cfg(feature = "simplex")]
+    pub(crate) async fn wait(&self, height: u64) -> Digest {
+        let mut more = self.more.subscribe();
+        loop {
+            if let Some(root) = self.get(height) {
+                return root;
+            }
+            more.changed().await.expect("the sender is here");
+        }
     }
 
     /// Refuses a block that agrees on another root than the own one.

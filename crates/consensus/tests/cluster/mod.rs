@@ -1,0 +1,132 @@
+//! Validators in this process, over real sockets on this machine: each with its folder, its thread, and a state that hashes
+//! all transactions.
+
+use prunedb_consensus::{Follower, Orderer, Simplex, SimplexConfig, SimplexError};
+use prunedb_core::Digest;
+use prunedb_disk::RealDisk;
+use prunedb_registry::{Key, Secret};
+use std::{
+    collections::BTreeMap,
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+use tokio::task::JoinHandle;
+use zeroize::Zeroizing;
+
+/// The root after each height, and when each transaction became final.
+#[derive(Debug, Default)]
+pub struct Seen {
+    pub roots: BTreeMap<u64, Digest>,
+    pub txs: BTreeMap<Vec<u8>, Instant>,
+}
+
+pub struct Validator {
+    pub orderer: Arc<Simplex>,
+    pub seen: Arc<Mutex<Seen>>,
+    replay: JoinHandle<()>,
+}
+
+pub struct Cluster {
+    dir: PathBuf,
+    interval: Duration,
+    validators: Vec<(Key, SocketAddr)>,
+    pub running: Vec<Option<Validator>>,
+}
+
+const fn seed(number: usize) -> [u8; 32] {
+    let mut seed = [7; 32];
+    seed[0] = number as u8;
+    seed
+}
+
+impl Cluster {
+    /// So many validators, none of them running.
+    pub fn new(dir: PathBuf, count: usize, interval: Duration) -> Self {
+        // ports that are free now; held together so that they differ
+        let sockets: Vec<TcpListener> =
+            (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
+        let address = |socket: &TcpListener| socket.local_addr().expect("it is bound");
+        let validators =
+            (0..count).map(|n| (Secret::from_seed(&seed(n)).key(), address(&sockets[n]))).collect();
+        Self { dir, interval, validators, running: (0..count).map(|_| None).collect() }
+    }
+
+    pub fn start(&mut self, number: usize) {
+        self.start_from(number, None);
+    }
+
+    /// Starts a validator whose chain begins with a block that this proves.
+    pub fn start_from(&mut self, number: usize, start: Option<Vec<u8>>) {
+        self.try_start(number, start).expect("a validator");
+    }
+
+    pub fn try_start(&mut self, number: usize, start: Option<Vec<u8>>) -> Result<(), SimplexError> {
+        let config = SimplexConfig {
+            dir: self.dir.join(number.to_string()),
+            registry: Digest([3; 32]),
+            seed: Zeroizing::new(seed(number)),
+            listen: self.validators[number].1,
+            validators: self.validators.clone(),
+            interval: self.interval,
+            start,
+        };
+        let orderer = Arc::new(Simplex::start(Arc::new(RealDisk), config)?);
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let replay = tokio::spawn(replay(Arc::clone(&orderer), Arc::clone(&seen)));
+        self.running[number] = Some(Validator { orderer, seen, replay });
+        Ok(())
+    }
+
+    pub async fn stop(&mut self, number: usize) {
+        let Some(validator) = self.running[number].take() else { return };
+        validator.replay.abort();
+        let _ = validator.replay.await;
+        let orderer = Arc::into_inner(validator.orderer).expect("nobody else has it");
+        tokio::task::spawn_blocking(|| drop(orderer)).await.expect("it ends");
+    }
+
+    /// Removes all that a validator has kept.
+    pub fn wipe(&self, number: usize) {
+        assert!(self.running[number].is_none(), "it runs");
+        std::fs::remove_dir_all(self.dir.join(number.to_string())).expect("its folder");
+    }
+
+    pub fn validator(&self, number: usize) -> &Validator {
+        self.running[number].as_ref().expect("it runs")
+    }
+
+    pub fn height(&self, number: usize) -> u64 {
+        let seen = self.validator(number).seen.lock().expect("no thread panicked");
+        seen.roots.last_key_value().map_or(0, |(height, _)| *height)
+    }
+
+    /// Waits until a validator has applied a height.
+    pub async fn reach(&self, number: usize, height: u64) {
+        let begun = Instant::now();
+        while self.height(number) < height {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            let status = self.validator(number).orderer.status();
+            assert!(
+                begun.elapsed() < Duration::from_secs(60),
+                "validator {number} is at {status:?}"
+            );
+        }
+    }
+}
+
+async fn replay(orderer: Arc<Simplex>, seen: Arc<Mutex<Seen>>) {
+    let mut follower = Follower::new(Arc::clone(&orderer), 1);
+    let mut root = Digest::default();
+    while let Ok(block) = follower.next().await {
+        let mut seen = seen.lock().expect("no thread panicked");
+        for tx in block.txs {
+            let mut hasher = blake3::Hasher::new();
+            root = Digest(*hasher.update(&root.0).update(&tx).finalize().as_bytes());
+            seen.txs.entry(tx).or_insert_with(Instant::now);
+        }
+        seen.roots.insert(block.height, root);
+        orderer.applied(block.height, root);
+    }
+}
