@@ -205,7 +205,8 @@ pub(crate) enum Door {
         bitcoin-cli -rpcport=8734 getblock HASH 2\n\n\
         Every call goes to the node first, with the client's own name and password: so the node says who may ask. Where it says that a block is \
         pruned, or knows a transaction by its block only, getblock and getrawtransaction are answered from the archive, at every verbosity, with \
-        the fields that this version of the node gives. What is not archived either is the node's error with what there is instead, never null."
+        the fields that this version of the node gives. What is not archived either is the node's error with what there is instead, never null.\n\n\
+        With a name and password in --upstream whoever reaches the address may do what that user may."
     )]
     BitcoinRpc(crate::commands::bitcoin::rpc::ServeBitcoinRpc),
     /// Ethereum's .era1 files by HTTP, as nodes download them

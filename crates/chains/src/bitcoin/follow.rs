@@ -36,7 +36,7 @@ pub struct FollowOptions {
     pub network: Option<Network>,
     /// blocks that must lie over one that is taken; the network's own number without it, but 6 at least
     pub confirmations: Option<u64>,
-    /// where to begin in an empty store; and what may be left out
+    /// where to begin in an empty store, or after a gap that a pruned node leaves
     pub from_height: Option<u64>,
 }
 

@@ -12,6 +12,7 @@ use std::{
     io::{Read, Write},
     net::TcpStream,
     path::Path,
+    process::Command,
     time::Duration,
 };
 
@@ -44,6 +45,12 @@ fn a_node_s_files_come_back_bit_for_bit_from_sixteen_of_twenty() {
         }
         folder.json(&["export", "bitcoin", "--out", "out"]);
         assert!(files(&folder.path("out")) == files(&source), "{set}: other bytes, or other files");
+        // what it prints is a manifest
+        let sums = folder.run(&["export", "bitcoin", "--out", "out"]).exits(0).text();
+        fs::write(folder.path("sums"), &sums).unwrap();
+        let mut check = Command::new("sha256sum");
+        check.args(["--check", "--strict", "--quiet"]).arg(folder.path("sums"));
+        assert!(check.status().unwrap().success(), "{sums}");
         assert_eq!(
             folder.json(&args)["files_skipped"],
             imported["files"].as_array().unwrap().len()
