@@ -18,7 +18,7 @@ use crate::archive::Archive;
 use std::{fmt, str::FromStr};
 
 /// Names a block.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum BlockId {
     /// By height.
     Height(u64),

@@ -49,9 +49,9 @@ pub(crate) enum Bench {
     /// eth_getBlockByNumber over HTTP, at an address such as that of `prunedb serve ethereum-rpc`
     #[command(
         after_help = "Examples:\n  prunedb bench rpc --to 8191\n  prunedb evict && prunedb serve ethereum-rpc --upstream URL &\n  \
-        prunedb bench rpc --to 8191 --once --clients 1\n\n\
-        Warm: random blocks for some seconds. Cold (--once, after an evict): each block once; a frame of 128 KiB that one block brings\n\
-        from the nodes may hold its neighbours."
+        prunedb bench rpc --to 8191 --once --every 200 --clients 1\n\n\
+        Warm: random blocks for some seconds. Cold (--once, after an evict): each block once; a frame of 128 KiB that one block brings from \
+        the nodes may hold its neighbours (--every)."
     )]
     Rpc(rpc::BenchRpc),
 }

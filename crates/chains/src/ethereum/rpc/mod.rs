@@ -9,6 +9,7 @@
 //! What is not archived is the node's, as are arguments that are not understood: the node has its own words for them. A block that
 //! is missing below others, or cannot be read, is asked of the node, too; but its `null` becomes an error that says what is missing.
 
+mod cache;
 mod logs;
 mod params;
 mod senders;
@@ -25,6 +26,7 @@ use super::{
     transaction::Transaction,
 };
 use crate::archive::Archive;
+use cache::Cache;
 use params::Params;
 pub(super) use params::quantity;
 use prunedb_rpc::{Answer, Call, Caller, ErrorObject};
@@ -34,9 +36,12 @@ use serde_json::{
     json,
     value::{RawValue, to_raw_value},
 };
+use std::sync::Arc;
 
 /// As nodes say that history is gone (EIP-4444).
 const PRUNED: i64 = 4444;
+/// Most bytes of a generation of the cache of blocks.
+const GENERATION_BYTES: usize = 16 << 20;
 
 /// Answers for one network's history.
 #[derive(Debug)]
@@ -46,6 +51,8 @@ pub struct EthereumRpc {
     /// who stands behind
     node: Caller,
     senders: SenderCache,
+    /// blocks as JSON, whole or with their transactions' hashes
+    blocks: Cache<(BlockId, bool), Arc<RawValue>>,
 }
 
 /// What the archive says to a call.
@@ -100,6 +107,7 @@ impl EthereumRpc {
             tables: Tables::of(network),
             node,
             senders: SenderCache::default(),
+            blocks: Cache::new(GENERATION_BYTES),
         }
     }
 
@@ -209,6 +217,9 @@ impl EthereumRpc {
         }) else {
             return Ok(Found::NotHere);
         };
+        if let (Of::Block, Some(known)) = (of, self.blocks.get(&(id, full))) {
+            return Ok(Found::Here((*known).to_owned()));
+        }
         let Some(stored) = History::new(archive, &self.network).block(id)? else {
             return self.absent(archive, id, "block");
         };
@@ -219,7 +230,10 @@ impl EthereumRpc {
         match of {
             Of::Block => {
                 let senders = full.then(|| self.senders.of(&block)).transpose().map_err(damaged)?;
-                here(&BlockJson::of(&block, total, senders.as_deref()).map_err(damaged)?)
+                let json = BlockJson::of(&block, total, senders.as_deref()).map_err(damaged)?;
+                let json = to_raw_value(&json).expect("strings and numbers");
+                self.blocks.insert((id, full), json.clone().into(), json.get().len());
+                Ok(Found::Here(json))
             }
             Of::Header => here(&HeaderJson::of(header, total)),
             Of::TransactionCount => {

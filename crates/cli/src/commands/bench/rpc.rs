@@ -44,6 +44,9 @@ pub(crate) struct BenchRpc {
     /// Ask for each block once, in random order, instead: what is cold stays so
     #[arg(long)]
     once: bool,
+    /// With --once: only one block of so many, so that each comes from another frame
+    #[arg(long, value_name = "BLOCKS", default_value = "1", requires = "once")]
+    every: NonZero<usize>,
     /// Whole transactions instead of their hashes
     #[arg(long)]
     full: bool,
@@ -60,7 +63,10 @@ pub(super) fn run(args: &BenchRpc, io: &mut Io) -> anyhow::Result<Exit> {
     let blocks = args.to.checked_sub(args.from).and_then(|above| above.checked_add(1));
     let blocks = blocks.context("--to is below --from")?;
     ensure!(!args.once || blocks <= 10_000_000, "--once: at most 10,000,000 blocks");
-    let order: Vec<u64> = if args.once { shuffled(args.from, blocks) } else { Vec::new() };
+    let order: Vec<u64> = match args.once {
+        true => shuffled(args.from, blocks, args.every.get()),
+        false => Vec::new(),
+    };
     let (next, started) = (AtomicU64::new(0), Instant::now());
     let pick = |number: u64| match args.once {
         true => usize::try_from(number).ok().and_then(|at| order.get(at).copied()),
@@ -164,9 +170,9 @@ fn read_answer(answers: &mut BufReader<TcpStream>, body: &mut Vec<u8>) -> anyhow
     Ok(())
 }
 
-/// All heights, each once, in an order that looks random and is the same each time.
-fn shuffled(from: u64, blocks: u64) -> Vec<u64> {
-    let mut heights: Vec<u64> = (from..from + blocks).collect();
+/// Heights, each once, in an order that looks random and is the same each time.
+fn shuffled(from: u64, blocks: u64, every: usize) -> Vec<u64> {
+    let mut heights: Vec<u64> = (from..from + blocks).step_by(every).collect();
     heights.sort_by_key(|&height| mixed(height));
     heights
 }
@@ -185,9 +191,10 @@ mod tests {
 
     #[test]
     fn each_height_once() {
-        let mut heights = shuffled(7, 1000);
+        let mut heights = shuffled(7, 1000, 1);
         assert_ne!(heights[..3], [7, 8, 9]);
         heights.sort_unstable();
         assert!(heights.into_iter().eq(7..1007));
+        assert_eq!(shuffled(0, 100, 40).len(), 3);
     }
 }
