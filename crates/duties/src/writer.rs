@@ -10,11 +10,10 @@
 //! Offloading does not wait for any of it: closings follow behind, in their order, and only what may leave this machine waits.
 
 use crate::task::{Stop, Task};
-use prunedb_engine::{BatchFacts, Db, Elected, ElectedGroup, Governance, NodeDomains};
+use prunedb_engine::{BatchFacts, Connect, Db, Elected, ElectedGroup, Governance, NodeDomains};
 use prunedb_registry::{
     Body, CloseBatch, Lease, NodeStatus, Secret, SignedTx, canonical::Canonical,
 };
-use prunedb_store::ShardStore;
 use prunedb_validator::{Client, ClientError, Happened, PAGE_MAX, Placement, Proposal, Status};
 use std::{
     collections::BTreeMap,
@@ -95,7 +94,7 @@ pub struct WriterConfig {
     /// the database; its background offloads
     pub db: Db,
     /// makes the store behind a node's address
-    pub connect: Arc<dyn Fn(&str) -> Arc<dyn ShardStore> + Send + Sync>,
+    pub connect: Arc<Connect>,
     /// told whenever what the registry says of the lake has changed, after the database was
     pub on_governance: Box<dyn Fn(Governance) + Send>,
     /// where network calls run
