@@ -82,6 +82,8 @@ const SUSPECTS: TableDefinition<Places, ()> = TableDefinition::new("suspects");
 const ORPHANS: TableDefinition<OrphanKey<'_>, OrphanRow> = TableDefinition::new("orphans");
 type OrphanKey<'a> = (&'a str, u8, u32, u8);
 type OrphanRow = ([u8; 32], u64, u64);
+/// Node, kind, number and shard of a row, and the row.
+type OrphanEntry = (String, u8, u32, u8, OrphanRow);
 /// The index container that begins with the first page of a run that is copied into the lake, or about to be.
 const INDEX_RUNS: TableDefinition<u64, u32> = TableDefinition::new("index runs");
 /// Containers whose records are not in the index: their footers could not be read.
@@ -589,7 +591,7 @@ impl Store {
 
     /// Shards of a lake that nothing names.
     pub(super) fn orphans(&self, lake: LakeId) -> Result<Vec<Orphan>, Error> {
-        let read = || -> Result<Vec<(String, u8, u32, u8, OrphanRow)>, redb::Error> {
+        let read = || -> Result<Vec<OrphanEntry>, redb::Error> {
             let table = match self.database.begin_read()?.open_table(ORPHANS) {
                 // nothing was written since there is such a table
                 Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
