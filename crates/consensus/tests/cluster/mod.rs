@@ -17,22 +17,22 @@ use zeroize::Zeroizing;
 
 /// The root after each height, and when each transaction became final.
 #[derive(Debug, Default)]
-pub struct Seen {
-    pub roots: BTreeMap<u64, Digest>,
-    pub txs: BTreeMap<Vec<u8>, Instant>,
+pub(crate) struct Seen {
+    pub(crate) roots: BTreeMap<u64, Digest>,
+    pub(crate) txs: BTreeMap<Vec<u8>, Instant>,
 }
 
-pub struct Validator {
-    pub orderer: Arc<Simplex>,
-    pub seen: Arc<Mutex<Seen>>,
+pub(crate) struct Validator {
+    pub(crate) orderer: Arc<Simplex>,
+    pub(crate) seen: Arc<Mutex<Seen>>,
     replay: JoinHandle<()>,
 }
 
-pub struct Cluster {
+pub(crate) struct Cluster {
     dir: PathBuf,
     interval: Duration,
     validators: Vec<(Key, SocketAddr)>,
-    pub running: Vec<Option<Validator>>,
+    pub(crate) running: Vec<Option<Validator>>,
 }
 
 const fn seed(number: usize) -> [u8; 32] {
@@ -43,7 +43,7 @@ const fn seed(number: usize) -> [u8; 32] {
 
 impl Cluster {
     /// So many validators, none of them running.
-    pub fn new(dir: PathBuf, count: usize, interval: Duration) -> Self {
+    pub(crate) fn new(dir: PathBuf, count: usize, interval: Duration) -> Self {
         // ports that are free now; held together so that they differ
         let sockets: Vec<TcpListener> =
             (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
@@ -53,16 +53,16 @@ impl Cluster {
         Self { dir, interval, validators, running: (0..count).map(|_| None).collect() }
     }
 
-    pub fn start(&mut self, number: usize) {
+    pub(crate) fn start(&mut self, number: usize) {
         self.start_from(number, None);
     }
 
     /// Starts a validator whose chain begins with a block that this proves.
-    pub fn start_from(&mut self, number: usize, start: Option<Vec<u8>>) {
+    pub(crate) fn start_from(&mut self, number: usize, start: Option<Vec<u8>>) {
         self.try_start(number, start).expect("a validator");
     }
 
-    pub fn try_start(&mut self, number: usize, start: Option<Vec<u8>>) -> Result<(), SimplexError> {
+    pub(crate) fn try_start(&mut self, number: usize, start: Option<Vec<u8>>) -> Result<(), SimplexError> {
         let config = SimplexConfig {
             dir: self.dir.join(number.to_string()),
             registry: Digest([3; 32]),
@@ -79,7 +79,7 @@ impl Cluster {
         Ok(())
     }
 
-    pub async fn stop(&mut self, number: usize) {
+    pub(crate) async fn stop(&mut self, number: usize) {
         let Some(validator) = self.running[number].take() else { return };
         validator.replay.abort();
         let _ = validator.replay.await;
@@ -88,22 +88,22 @@ impl Cluster {
     }
 
     /// Removes all that a validator has kept.
-    pub fn wipe(&self, number: usize) {
+    pub(crate) fn wipe(&self, number: usize) {
         assert!(self.running[number].is_none(), "it runs");
         std::fs::remove_dir_all(self.dir.join(number.to_string())).expect("its folder");
     }
 
-    pub fn validator(&self, number: usize) -> &Validator {
+    pub(crate) fn validator(&self, number: usize) -> &Validator {
         self.running[number].as_ref().expect("it runs")
     }
 
-    pub fn height(&self, number: usize) -> u64 {
+    pub(crate) fn height(&self, number: usize) -> u64 {
         let seen = self.validator(number).seen.lock().expect("no thread panicked");
         seen.roots.last_key_value().map_or(0, |(height, _)| *height)
     }
 
     /// Waits until a validator has applied a height.
-    pub async fn reach(&self, number: usize, height: u64) {
+    pub(crate) async fn reach(&self, number: usize, height: u64) {
         let begun = Instant::now();
         while self.height(number) < height {
             tokio::time::sleep(Duration::from_millis(5)).await;
