@@ -3,13 +3,13 @@
 use super::RegistryFolder;
 use crate::session::{Session, connect_of};
 use anyhow::{Context, ensure};
-use prunedb_consensus::{Local, LocalConfig};
 use prunedb_duties::{
     Holder, Joining, OwnRecords, Task, Writer, WriterConfig, domain_number, found,
 };
 use prunedb_engine::NodeDomains;
-use prunedb_validator::{Client, Door, Validator, ValidatorConfig};
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use prunedb_registry::State;
+use prunedb_validator::{Client, Copies, Door, Validator, ValidatorConfig};
+use std::{net::SocketAddr, sync::Arc};
 use tokio::runtime::Runtime;
 
 /// Heights from snapshot to snapshot.
@@ -40,23 +40,30 @@ impl Embedded {
             genesis.lake,
             session.db.lake()
         );
-        ensure!(settings.validators == 1, "one validator runs here: several are not there yet");
-        let dir = folder.validator(0);
-        let interval = Duration::from_millis(settings.block_ms);
-        let disk = crate::session::disk();
-        let local = LocalConfig { dir: dir.join("blocks"), interval };
-        let orderer = Arc::new(Local::start(Arc::clone(&disk), &local)?);
-        let config =
-            ValidatorConfig { dir: dir.join("state"), genesis, snapshot_heights: SNAPSHOT_HEIGHTS };
-        let key = folder.validator_key(0)?;
-        let copies = Arc::new(OwnRecords(session.db.clone()));
-        let validator = Validator::start(&config, key, orderer, copies, disk, runtime.handle())?;
-        let door = runtime
-            .block_on(Door::open(listen, &validator))
-            .with_context(|| format!("the registry cannot listen on {listen}"))?;
-        let addresses = vec![door.local_addr().to_string()];
+        let registry = *State::new(&genesis)?.registry();
+        let orderers = super::orderers::start(&folder, &settings, &registry)?;
+        let copies: Arc<dyn Copies> = Arc::new(OwnRecords(session.db.clone()));
+        let (mut validators, mut addresses) = (Vec::new(), Vec::new());
+        for (number, orderer) in (0..settings.validators).zip(orderers) {
+            let config = ValidatorConfig {
+                dir: folder.validator(number).join("state"),
+                genesis: genesis.clone(),
+                snapshot_heights: SNAPSHOT_HEIGHTS,
+            };
+            let key = folder.validator_key(number)?;
+            let (copies, disk) = (Arc::clone(&copies), crate::session::disk());
+            let validator =
+                Validator::start(&config, key, orderer, copies, disk, runtime.handle())?;
+            // the first one at the port that was asked for, the others at free ones
+            let port = if number == 0 { listen.port() } else { 0 };
+            let listen = SocketAddr::new(listen.ip(), port);
+            let door = runtime
+                .block_on(Door::open(listen, &validator))
+                .with_context(|| format!("the registry cannot listen on {listen}"))?;
+            addresses.push(door.local_addr().to_string());
+            validators.push((validator, door));
+        }
         folder.write_doors(addresses.clone())?;
-        let validators = vec![(validator, door)];
         let mut this = Self { tasks: Vec::new(), validators, folder, addresses };
         this.start_holders(session, runtime)?;
         this.start_writer(session, runtime)?;
@@ -110,12 +117,17 @@ impl Embedded {
         if session.config.reader {
             return Ok(());
         }
-        let key = self.folder.validator(0).join("validator.key");
+        let key_of = |number| self.folder.validator(number).join("validator.key");
+        let key = key_of(0);
+        let attesters: anyhow::Result<_> = (0..self.folder.settings()?.validators)
+            .map(|n| self.folder.secret(&key_of(n)))
+            .collect();
+        let attesters = attesters?;
         let folder = self.folder.clone();
         let writer = Writer::new(WriterConfig {
             client: self.client(),
             lease: self.folder.secret(&key)?,
-            attesters: vec![self.folder.secret(&key)?],
+            attesters,
             db: session.db.clone(),
             connect: connect_of(session),
             on_governance: Box::new(move |governance| {

@@ -2,6 +2,7 @@
 
 mod embedded;
 mod folder;
+mod orderers;
 
 pub(crate) use embedded::Embedded;
 pub(crate) use folder::{RegistryFolder, Settings};

@@ -122,6 +122,40 @@ fn batches_close_are_proven_and_only_then_may_be_evicted() {
     assert_eq!(up.interrupt(), 0);
 }
 
+/// Several validators vote, where the build can; elsewhere they are refused by name.
+#[test]
+fn four_validators_agree_by_votes() {
+    let folder = Folder::with_local_nodes("2+1", 3);
+    let init = [&INIT[..], &["--validators", "4"]].concat();
+    if !cfg!(feature = "simplex") {
+        return folder.run(&init).fails(&["build it with `--features simplex`"]);
+    }
+    let founded = folder.run(&init).exits(0).json();
+    assert_eq!(founded["validators"].as_array().unwrap().len(), 4);
+    let mut up = folder.up();
+    until(&folder, "groups open", |s| s["groups"] == 3);
+    import(&folder, 0);
+    import(&folder, 1);
+    until(&folder, "both batches close", |s| s["batches"] == 2);
+    until(&folder, "the first may go", |s| s["prunable_up_to"] == 1);
+    let begun = Instant::now();
+    loop {
+        let status = folder.run(&["registry", "status", "--json"]).exits(0).json();
+        let validators = status["validators"].as_array().unwrap();
+        assert_eq!(validators.len(), 4, "{status:#}");
+        if validators.iter().all(|v| v["batches"] == 2) {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30), "{status:#}");
+    }
+    // they go on where they were
+    assert_eq!(up.interrupt(), 0);
+    let mut up = folder.up();
+    import(&folder, 2);
+    until(&folder, "the third batch closes", |s| s["batches"] == 3);
+    assert_eq!(up.interrupt(), 0);
+}
+
 #[test]
 fn a_lake_that_has_containers_cannot_be_given_a_registry() {
     let folder = Folder::with_local_nodes("2+1", 3);

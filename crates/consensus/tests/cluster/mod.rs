@@ -62,7 +62,11 @@ impl Cluster {
         self.try_start(number, start).expect("a validator");
     }
 
-    pub(crate) fn try_start(&mut self, number: usize, start: Option<Vec<u8>>) -> Result<(), SimplexError> {
+    pub(crate) fn try_start(
+        &mut self,
+        number: usize,
+        start: Option<Vec<u8>>,
+    ) -> Result<(), SimplexError> {
         let config = SimplexConfig {
             dir: self.dir.join(number.to_string()),
             registry: Digest([3; 32]),

@@ -97,8 +97,7 @@ fn write(address: &str, s: &Status, io: &mut Io) -> std::io::Result<()> {
     let closing = s.closing.map_or_else(String::new, |batch| format!(", batch {batch} is closing"));
     io.line(format_args!(
         "  {} batches closed{closing}; batches below {} may be pruned",
-        s.batches,
-        s.prunable_up_to
+        s.batches, s.prunable_up_to
     ))?;
     io.line(format_args!(
         "  {}, {} of them failing or leaving; {}, {} to be filled",

@@ -21,6 +21,10 @@ pub(crate) struct Init {
     /// Milliseconds from block to block
     #[arg(long, value_name = "MS", default_value = "250", value_parser = clap::value_parser!(u64).range(10..=60_000))]
     block_ms: u64,
+    /// Validators that `prunedb up` runs, which agree by votes over sockets of this machine; 4 go on without one of them.
+    /// Several need a build with `--features simplex`
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u8).range(1..=16))]
+    validators: u8,
     /// Set a rule, as `prunedb registry params` shows them; may be repeated
     #[arg(long = "param", value_name = "NAME=VALUE")]
     params: Vec<String>,
@@ -33,6 +37,11 @@ pub(super) fn run(
     runtime: &Runtime,
     io: &mut Io,
 ) -> anyhow::Result<Exit> {
+    ensure!(
+        args.validators == 1 || cfg!(feature = "simplex"),
+        "{} validators vote, and this build of prunedb has no voting in it: build it with `--features simplex`, or found the registry with one validator",
+        args.validators
+    );
     let config = Config::new(&layers(dir, flags)?, dir)?;
     ensure!(!config.reader, "a reader's lake is another one's: its writer founds the registry");
     ensure!(
@@ -50,13 +59,19 @@ pub(super) fn run(
         "the lake holds containers already: a registry counts batches from the first one; found it right after `prunedb init`"
     );
     let folder = RegistryFolder::of(dir);
-    super::super::init::make_dir(&folder.validator(0))?;
+    for number in 0..args.validators {
+        super::super::init::make_dir(&folder.validator(number))?;
+    }
     super::super::init::make_dir(&folder.file("nodes"))?;
     let authority = folder.secret(&folder.file("authority.key"))?.key();
-    let validator = folder.validator_key(0)?.public();
+    let mut validators = Vec::new();
+    for number in 0..args.validators {
+        validators.push(folder.validator_key(number)?.public());
+    }
     let mut params = Params {
         epoch_heights: 1_200,
-        seed_heights: 8,
+        // what validators that vote say of a seed takes some heights to come into a block
+        seed_heights: if args.validators == 1 { 8 } else { 16 },
         proof_heights: 120,
         closing_heights: 120,
         repair_heights: 14_400,
@@ -65,19 +80,22 @@ pub(super) fn run(
     for param in &args.params {
         set_param(&mut params, param)?;
     }
-    let genesis = Genesis { lake, params, validators: vec![validator] };
+    let names: Vec<String> = validators.iter().map(ToString::to_string).collect();
+    let genesis = Genesis { lake, params, validators };
     let registry = *State::new(&genesis).context("these rules do not fit each other")?.registry();
-    folder.create(&genesis, &Settings { block_ms: args.block_ms, validators: 1 })?;
+    folder.create(&genesis, &Settings { block_ms: args.block_ms, validators: args.validators })?;
     if io.json {
         io.json(&json!({
             "registry": registry.to_string(),
             "lake": lake.to_string(),
             "authority": authority.to_string(),
-            "validators": [validator.to_string()],
+            "validators": names,
         }))?;
     } else {
         io.line(format_args!(
-            "registry {registry} of lake {lake}, one validator; `prunedb up` runs it"
+            "registry {registry} of lake {lake}, {} {}; `prunedb up` runs it",
+            names.len(),
+            if names.len() == 1 { "validator" } else { "validators" }
         ))?;
     }
     io.note(format!(
