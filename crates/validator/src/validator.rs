@@ -17,6 +17,7 @@ use std::{
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
+    time::Duration,
 };
 use tokio::{runtime::Handle, sync::watch};
 
@@ -161,6 +162,17 @@ impl Validator {
     /// The height that is applied; changes with every block.
     pub fn heights(&self) -> watch::Receiver<u64> {
         self.shared.applied.subscribe()
+    }
+
+    /// Waits until every block that was final before now is applied, or none will be ([`Self::failure`]): before, a door
+    /// would answer of the past.
+    pub async fn caught_up(&self) {
+        let known = *self.shared.orderer.heights().borrow();
+        let mut applied = self.heights();
+        while *applied.borrow_and_update() < known && self.failure().is_none() {
+            // a failure changes no height
+            _ = tokio::time::timeout(Duration::from_millis(100), applied.changed()).await;
+        }
     }
 
     /// Looks at the state, which does not change meanwhile: to be brief.

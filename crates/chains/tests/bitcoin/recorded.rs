@@ -132,18 +132,21 @@ fn undo_data_is_made_again_byte_for_byte() {
     }
 }
 
+/// What a node makes of an answer, by the method that was asked for.
+type Lie = dyn Fn(&str, Value) -> Value;
+
 /// A node with the blocks of an archive, up to a tip.
 struct Running<'a> {
     history: History<'a, MemoryArchive>,
     tip: Cell<u64>,
     lowest: Option<u64>,
     /// to be changed by tests
-    lie: RefCell<Box<dyn Fn(&str, Value) -> Value>>,
+    lie: RefCell<Box<Lie>>,
 }
 
 impl<'a> Running<'a> {
     fn new(archive: &'a MemoryArchive) -> Self {
-        let lie: Box<dyn Fn(&str, Value) -> Value> = Box::new(|_, value| value);
+        let lie: Box<Lie> = Box::new(|_, value| value);
         let history = History::new(archive, Network::Regtest);
         Self { history, tip: Cell::new(TIP), lowest: None, lie: RefCell::new(lie) }
     }
@@ -254,7 +257,8 @@ fn a_followed_node_s_blocks_are_stored_as_from_its_files() {
 #[test]
 fn a_node_that_lies_is_not_believed() {
     let files = imported();
-    let lies: [(&str, fn(&str, Value) -> Value); 6] = [
+    type NamedLie = (&'static str, fn(&str, Value) -> Value);
+    let lies: [NamedLie; 6] = [
         ("another network", |method, value| match method {
             "getblockchaininfo" => json!({ "chain": "main", "blocks": 9, "pruned": false }),
             _ => value,

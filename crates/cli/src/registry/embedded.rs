@@ -54,6 +54,7 @@ impl Embedded {
             let (copies, disk) = (Arc::clone(&copies), crate::session::disk());
             let validator =
                 Validator::start(&config, key, orderer, copies, disk, runtime.handle())?;
+            runtime.block_on(validator.caught_up());
             // the first one at the port that was asked for, the others at free ones
             let port = if number == 0 { listen.port() } else { 0 };
             let listen = SocketAddr::new(listen.ip(), port);
