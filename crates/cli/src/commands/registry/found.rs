@@ -80,6 +80,8 @@ pub(super) fn run(
     for param in &args.params {
         set_param(&mut params, param)?;
     }
+    // a genesis lists them by key
+    validators.sort_unstable();
     let names: Vec<String> = validators.iter().map(ToString::to_string).collect();
     let genesis = Genesis { lake, params, validators };
     let registry = *State::new(&genesis).context("these rules do not fit each other")?.registry();
