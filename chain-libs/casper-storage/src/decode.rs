@@ -109,9 +109,10 @@ impl OfBlock for Block {
         let Some(row) = block.row(Kind::Body) else { return Ok(None) };
         let body: BlockBody = decode::<_, BlockBodyV1>(block, &row)?;
         let whole = Self::new_from_header_and_body(header, body);
-        let (height, failed) =
-            (block.height(), |error: Box<dyn std::error::Error>| error.to_string());
-        whole.map(Some).map_err(|error| DecodeError::Block { height, error: failed(error.into()) })
+        whole.map(Some).map_err(|error| {
+            let (height, error) = (block.height(), error.to_string());
+            DecodeError::Block { height, error }
+        })
     }
 }
 

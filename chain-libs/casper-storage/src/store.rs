@@ -26,11 +26,6 @@ impl<P, A: Archive> ArchivedBlockStore<P, A> {
         Self { recent, archive, verifier, last: Mutex::new(None) }
     }
 
-    /// The node's store and the archive.
-    pub fn into_parts(self) -> (P, A) {
-        (self.recent, self.archive)
-    }
-
     /// The archived block of a height.
     pub(crate) fn block_at(
         &self,

@@ -66,13 +66,33 @@ pub(crate) fn key_seed(path: &Path) -> anyhow::Result<Secret> {
     Ok(bytes)
 }
 
+/// Writes a file that was not there, whole or not at all: a full disk leaves none that later is taken for a damaged one.
 fn write_line(path: &Path, prefix: &str, bytes: &[u8; 32]) -> std::io::Result<()> {
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(".unfinished");
+    let unfinished = Path::new(&unfinished);
+    // unlike a rename, a link never takes the place of another key
+    let written = write_unfinished(unfinished, prefix, bytes)
+        .and_then(|()| std::fs::hard_link(unfinished, path));
+    let removed = std::fs::remove_file(unfinished);
+    written.and(removed)?;
+    File::open(path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")))?
+        .sync_all()
+}
+
+fn write_unfinished(path: &Path, prefix: &str, bytes: &[u8; 32]) -> std::io::Result<()> {
     let mut text = Zeroizing::new(String::with_capacity(prefix.len() + 65));
     text.push_str(prefix);
     for byte in bytes {
         write!(text, "{byte:02x}").expect("writing to a string");
     }
     text.push('\n');
+    // what an earlier run left may have another mode
+    if let Err(error) = std::fs::remove_file(path)
+        && error.kind() != ErrorKind::NotFound
+    {
+        return Err(error);
+    }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
@@ -134,6 +154,17 @@ mod tests {
         assert!(format!("{:#}", read(&path).unwrap_err()).contains("chmod 600"));
         std::fs::remove_file(&path).unwrap();
         assert!(format!("{:#}", read(&path).unwrap_err()).contains("missing"));
+    }
+
+    #[test]
+    fn what_a_full_disk_left_of_a_key_is_not_taken_for_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, left) = (dir.path().join("node.key"), dir.path().join("node.key.unfinished"));
+        std::fs::write(&left, "prunedb-k").unwrap();
+        let made = key_seed(&path).unwrap();
+        assert_eq!(*key_seed(&path).unwrap(), *made);
+        assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o600);
+        assert!(!left.exists());
     }
 
     #[test]

@@ -147,16 +147,11 @@ impl Inner {
     ) -> Result<Vec<(Subject, ShardIndex, &'a Node)>, Error> {
         let mut out = Vec::new();
         for id in self.subject_ids()? {
-            let Some(group) = self.subject(id)?.map(|subject| subject.stream.group) else {
-                continue;
-            };
-            for ((_, shard), node) in
-                to.range((group, ShardIndex(0))..=(group, ShardIndex(u8::MAX)))
-            {
-                if !done.contains(&(id, *shard))
-                    && let Some(subject) = self.subject(id)?
-                {
-                    out.push((subject, *shard, node));
+            let Some(subject) = self.subject(id)? else { continue };
+            let of_group = |shard| (subject.stream.group, ShardIndex(shard));
+            for ((_, shard), node) in to.range(of_group(0)..=of_group(u8::MAX)) {
+                if !done.contains(&(id, *shard)) {
+                    out.push((subject.clone(), *shard, node));
                 }
             }
         }

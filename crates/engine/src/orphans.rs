@@ -71,7 +71,7 @@ impl Db {
             return Err(Error::ReadOnly);
         }
         self.inner.require_no_registry(
-            "holders that were just elected may have shards that this machine's manifest does not name yet: nothing is deleted",
+            "a lake with a registry is not swept: holders that were just elected may have shards that this machine's manifest does not name yet",
         )?;
         self.inner.sweep(now, age, dry_run, report)
     }
@@ -142,6 +142,8 @@ impl Inner {
             }
         }
         if !dry_run {
+            // what is not kept is noted anew
+            left.truncate(ORPHANS_MAX);
             self.manifest.set_orphans(&left)?;
             if out.deleted > 0 {
                 tracing::info!(

@@ -85,6 +85,7 @@ impl Verified {
 }
 
 /// A container to be checked: how to read it, and its shard names where the manifest has them.
+#[derive(Clone)]
 pub(crate) struct Subject {
     pub(crate) stream: StreamEntry,
     /// empty for manifest containers: the head has their roots only

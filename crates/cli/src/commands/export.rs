@@ -45,7 +45,8 @@ pub(super) fn run(args: &ExportEthereum, session: &Session, io: &mut Io) -> anyh
                 let what = format!("export {epoch}");
                 io.sink.step(Step { what, done: p.bytes_done, total: p.bytes_total });
             })
-            .map_err(explained)?;
+            .map_err(explained)
+            .with_context(|| format!("export to {} stopped", folder.display()))?;
         }
         let sha256 = sha256_line(record);
         manifest.push_str(&format!("{sha256}  {name}\n"));

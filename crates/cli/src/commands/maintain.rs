@@ -221,6 +221,8 @@ pub(super) fn sweep(args: &args::Sweep, session: &Session, io: &mut Io) -> anyho
             args.older_than
         ))?;
         for (node, reason) in &swept.failed {
+            // a store names its address itself
+            let reason = reason.strip_prefix(&format!("{node}: ")).unwrap_or(reason);
             io.line(format_args!("{node}: not looked through: {reason}"))?;
         }
     }

@@ -108,6 +108,12 @@ impl RegistryFolder {
         self.read_json("settings.json")?.context("registry/settings.json is missing")
     }
 
+    /// The key of a file that must be there.
+    pub(crate) fn known_secret(&self, path: &Path) -> anyhow::Result<Secret> {
+        ensure!(path.exists(), "there is no key file {}", path.display());
+        self.secret(path)
+    }
+
     /// A key of the folder, made where there is none.
     pub(crate) fn secret(&self, path: &Path) -> anyhow::Result<Secret> {
         let seed = secret::key_seed(path)?;
@@ -137,6 +143,11 @@ impl RegistryFolder {
 
     /// Asks the validators that run from this folder.
     pub(crate) fn client(&self) -> anyhow::Result<Client> {
+        ensure!(
+            self.file("genesis").exists(),
+            "{} has no registry: `prunedb registry init` founds one, `prunedb up` runs it (or name a validator with --at HOST:PORT)",
+            self.dir.parent().unwrap_or(&self.dir).display()
+        );
         let doors: Doors = self.read_json("doors.json")?.context(
             "the registry of this folder does not run: `prunedb up` runs it (or name a validator with --at HOST:PORT)",
         )?;

@@ -442,7 +442,8 @@ fn what_too_few_nodes_hold_is_never_nothing() {
     node_file(&folder, test);
     folder.run(&["import", "casper", "storage.lmdb"]).exits(0);
     folder.run(&["evict"]).exits(0);
-    for node in ["00", "01"] {
+    // all of them: the last one may have just the rows that are asked for
+    for node in ["00", "01", "02"] {
         fs::remove_dir_all(folder.dir().join("nodes").join(node)).unwrap();
     }
     let (node, asked) = pruned_node(frames.clone());

@@ -103,6 +103,9 @@ fn batches_close_are_proven_and_only_then_may_be_evicted() {
     let key = folder.dir().join("registry/authority.key");
     let key = key.to_str().unwrap();
     folder
+        .run(&["account", "withdraw", "1", "--key-file", "missing.key"])
+        .fails(&["there is no key file", "missing.key"]);
+    folder
         .run(&["account", "withdraw", "501", "--key-file", key])
         .fails(&["500 is there, 501 is needed"]);
     let account = folder.run(&["account", "withdraw", "200", "--key-file", key, "--json"]);

@@ -175,7 +175,7 @@ fn report(
             }
         }
     }
-    let verb = if args.dry_run { "would be free" } else { "are free" };
+    let verb = if args.dry_run { "would be freed" } else { "were freed" };
     io.note(format!("{} {verb}", size(freed)));
     if args.dry_run {
         io.note("dry run: nothing was deleted");

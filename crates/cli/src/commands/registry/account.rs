@@ -74,7 +74,7 @@ pub(crate) fn run(
             (at, account, Some((body, folder.authority()?)))
         }
         Account::Withdraw { amount, key_file, at } => {
-            let secret = folder.secret(&io.path(key_file))?;
+            let secret = folder.known_secret(&io.path(key_file))?;
             (at, secret.key(), Some((Body::Withdraw { amount: Amount(*amount) }, secret)))
         }
     };

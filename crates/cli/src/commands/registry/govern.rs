@@ -25,7 +25,7 @@ pub(crate) struct Join {
     /// Where the lake reaches it
     #[arg(value_name = "ADDRESS")]
     address: String,
-    /// The node's own key, DIR/node.key of `prunedb node run`; made where there is none
+    /// The node's own key, DIR/node.key of `prunedb node run`
     #[arg(long, value_name = "FILE")]
     node_key: PathBuf,
     /// What it may hold
@@ -100,7 +100,7 @@ pub(super) fn join(
     io: &mut Io,
 ) -> anyhow::Result<Exit> {
     let folder = RegistryFolder::of(dir);
-    let (authority, key) = (folder.authority()?, folder.secret(&io.path(&args.node_key))?);
+    let (authority, key) = (folder.authority()?, folder.known_secret(&io.path(&args.node_key))?);
     prunedb_store::check_address(&args.address)?;
     let ByteSize(capacity) = args.capacity;
     let capacity_gib = u32::try_from(capacity >> 30).unwrap_or(u32::MAX);
