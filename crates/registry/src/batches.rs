@@ -51,6 +51,27 @@ canonical_struct! {
     }
 }
 
+impl CloseBatch {
+    /// The record that closing it at a height makes.
+    pub fn record(&self, height: u64) -> Batch {
+        Batch {
+            first_block: self.first_block,
+            blocks: self.blocks,
+            container_digest: self.container_digest,
+            root: self.root,
+            codec: self.codec,
+            generation: self.generation,
+            leaf_bytes: self.leaf_bytes,
+            leaves_per_shard: self.leaves_per_shard,
+            container_bytes: self.container_bytes,
+            coded_bytes: self.coded_bytes,
+            group: self.group,
+            term: self.term,
+            height,
+        }
+    }
+}
+
 impl Batch {
     /// Length of each shard.
     pub fn shard_bytes(&self) -> u64 {
@@ -222,21 +243,7 @@ impl State {
         if !has_blocks || !is_leaf || !(1..=LEAVES_MAX).contains(&close.leaves_per_shard) {
             return Err(Reject::Phase("the batch has no blocks, or no such shards are made"));
         }
-        let batch = Batch {
-            first_block: close.first_block,
-            blocks: close.blocks,
-            container_digest: close.container_digest,
-            root: close.root,
-            codec: close.codec,
-            generation: close.generation,
-            leaf_bytes: close.leaf_bytes,
-            leaves_per_shard: close.leaves_per_shard,
-            container_bytes: close.container_bytes,
-            coded_bytes: close.coded_bytes,
-            group,
-            term: close.term,
-            height: self.height,
-        };
+        let batch = close.record(self.height);
         self.closing = Some(Closing { batch, since: self.height });
         events.push(Event::Closing { batch: close.batch, group, root: close.root });
         self.elect(events);

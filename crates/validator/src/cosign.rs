@@ -5,7 +5,7 @@ use crate::{
     validator::Shared,
 };
 use prunedb_core::{LakeId, Policy};
-use prunedb_registry::{Batch, Body, CloseBatch, SignedTx};
+use prunedb_registry::{Body, SignedTx};
 use std::sync::Arc;
 
 /// Why a validator does not sign.
@@ -72,29 +72,11 @@ pub enum CosignError {
     },
 }
 
-/// The record that a closing makes.
-fn record(close: &CloseBatch) -> Batch {
-    Batch {
-        first_block: close.first_block,
-        blocks: close.blocks,
-        container_digest: close.container_digest,
-        root: close.root,
-        codec: close.codec,
-        generation: close.generation,
-        leaf_bytes: close.leaf_bytes,
-        leaves_per_shard: close.leaves_per_shard,
-        container_bytes: close.container_bytes,
-        coded_bytes: close.coded_bytes,
-        group: close.group,
-        term: close.term,
-        height: 0,
-    }
-}
-
 /// Whether the names are those of the batch that is proposed.
 fn check_names(lake: LakeId, policy: Policy, proposal: &Proposal) -> Result<(), CosignError> {
     let close = &proposal.close;
-    let facts = record(close).facts(lake, close.batch, policy);
+    // the facts of a shard do not depend on the height
+    let facts = close.record(0).facts(lake, close.batch, policy);
     facts
         .verify(&proposal.names, &close.root)
         .map_err(|e| CosignError::Names { batch: close.batch, reason: e.to_string() })
