@@ -271,16 +271,24 @@ impl<'a> Block<'a> {
     /// # Errors
     /// When they are not a list of receipts, not one per transaction, or their root is not the header's.
     pub fn verify_receipts(&self, receipts: &[u8]) -> Result<(), Fault> {
-        let list = Item::exact(receipts).map_err(Fault::rlp("receipts"))?;
-        let receipts = envelopes(list, "receipts")?;
-        let root = ordered_root(&receipts);
-        expect_hash("receipts root", self.header.receipts_root, root)?;
         let transactions = self.transactions.items().map_or(0, |items| items.count() as u64);
-        if receipts.len() as u64 != transactions {
-            return Err(Fault::ReceiptCount { transactions, receipts: receipts.len() as u64 });
-        }
-        Ok(())
+        verify_receipts(receipts, self.header.receipts_root, transactions)
     }
+}
+
+/// Checks that receipts have the root that a header says, and are as many as there are transactions.
+pub(crate) fn verify_receipts(
+    receipts: &[u8],
+    expected: Hash32,
+    transactions: u64,
+) -> Result<(), Fault> {
+    let list = Item::exact(receipts).map_err(Fault::rlp("receipts"))?;
+    let receipts = envelopes(list, "receipts")?;
+    expect_hash("receipts root", expected, ordered_root(&receipts))?;
+    if receipts.len() as u64 != transactions {
+        return Err(Fault::ReceiptCount { transactions, receipts: receipts.len() as u64 });
+    }
+    Ok(())
 }
 
 fn expect_hash(what: &'static str, expected: Hash32, found: Hash32) -> Result<(), Fault> {

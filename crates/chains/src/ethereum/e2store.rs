@@ -1,4 +1,4 @@
-//! e2store: the container of `.era1` files: records of type, length and data, one after another.
+//! e2store: the container of `.era1` and `.ere` files: records of type, length and data, one after another.
 //!
 //! ```text
 //! offset  size  field
@@ -14,7 +14,7 @@ use std::io::{self, Read};
 /// Bytes of a record before its data.
 pub(crate) const HEADER_BYTES: usize = 8;
 
-/// Record types of `.era1`.
+/// Record types of `.era1` and `.ere`.
 pub(crate) mod kind {
     pub(crate) const VERSION: u16 = 0x3265;
     pub(crate) const HEADER: u16 = 0x03;
@@ -22,7 +22,10 @@ pub(crate) mod kind {
     pub(crate) const RECEIPTS: u16 = 0x05;
     pub(crate) const TOTAL_DIFFICULTY: u16 = 0x06;
     pub(crate) const ACCUMULATOR: u16 = 0x07;
+    pub(crate) const SLIM_RECEIPTS: u16 = 0x0a;
+    pub(crate) const PROOF: u16 = 0x0b;
     pub(crate) const BLOCK_INDEX: u16 = 0x3266;
+    pub(crate) const DYNAMIC_BLOCK_INDEX: u16 = 0x3267;
 }
 
 /// A record's first 8 bytes.

@@ -22,22 +22,12 @@ use super::{
     network::Network,
     rlp::Item,
     snappy::{self, FrameEncoder},
+    tuple::{
+        BATCH_BYTES, Batch, HEADER_RLP_BYTES_MAX, Piece, RECORD_BYTES_MAX, ReceiptsPiece, Tuple,
+    },
     uint::U256,
 };
-use prunedb_core::units::VALUE_BYTES_MAX;
-use std::{
-    io::{BufReader, Read, Seek, SeekFrom},
-    ops::Range,
-};
-
-/// Most bytes of a body or receipts, so that a stored block fits into a value.
-pub(crate) const PART_BYTES_MAX: usize = VALUE_BYTES_MAX - 2 * HEADER_RLP_BYTES_MAX;
-/// Most bytes of a header: real ones have about 600.
-pub(crate) const HEADER_RLP_BYTES_MAX: usize = 16 << 10;
-/// Most bytes of a compressed record: stored chunks add an 8,000th.
-const RECORD_BYTES_MAX: u64 = (PART_BYTES_MAX + PART_BYTES_MAX / 1000) as u64;
-/// A batch ends with the block that reaches this.
-const BATCH_BYTES: usize = 1 << 20;
+use std::io::{BufReader, Read, Seek, SeekFrom};
 
 /// What the name of a file says: `<network>-<epoch>-<first 4 bytes of the accumulator root>.era1`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -74,50 +64,6 @@ impl Era1Name {
         let root = Hex(&accumulator.0[..4]).to_string();
         format!("{network}-{epoch:05}-{}.era1", &root[2..])
     }
-}
-
-/// One block's four records within a batch.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Tuple {
-    /// by its place in the file; the header may say otherwise
-    pub(crate) height: u64,
-    /// the number of its first record
-    pub(crate) record: u64,
-    /// where the four records start in the file
-    pub(crate) offset: u64,
-    /// data of the records, within the batch
-    pub(crate) header: Range<usize>,
-    pub(crate) body: Range<usize>,
-    pub(crate) receipts: Range<usize>,
-    pub(crate) total: U256,
-}
-
-impl Tuple {
-    /// Where a part is. `batch_offset` is the batch's place in the file.
-    pub(crate) fn place(&self, file: &str, batch_offset: u64, part: Part) -> Place {
-        let (number, data_at) = match part {
-            Part::Body => (1, self.body.start),
-            Part::Receipts => (2, self.receipts.start),
-            Part::TotalDifficulty => (3, self.receipts.end + HEADER_BYTES),
-            _ => (0, self.header.start),
-        };
-        Place {
-            file: file.into(),
-            record: self.record + number,
-            offset: batch_offset + (data_at - HEADER_BYTES) as u64,
-            part,
-            height: Some(self.height),
-        }
-    }
-}
-
-/// A run of whole blocks, as they are in the file.
-#[derive(Default)]
-pub(crate) struct Batch {
-    /// the file's bytes from `offset` on
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) offset: u64,
-    pub(crate) tuples: Vec<Tuple>,
 }
 
 /// What follows the blocks.
@@ -204,7 +150,7 @@ impl<'a, R: Read + Seek> Era1Reader<'a, R> {
         batch.tuples.clear();
         batch.offset = self.offset;
         while batch.bytes.len() < BATCH_BYTES {
-            let (record, offset, start) = (self.record, self.offset, batch.bytes.len());
+            let start = batch.bytes.len();
             let full = self.blocks == EPOCH_BLOCKS as u64;
             let place = self.place(if full { Part::Accumulator } else { Part::Header });
             let first = self.record(place.part, &mut batch.bytes)?;
@@ -235,11 +181,16 @@ impl<'a, R: Read + Seek> Era1Reader<'a, R> {
                 expected,
                 &mut batch.bytes,
             )?;
-            let total = fixed::<32>(&batch.bytes[total], place)?;
+            let value = fixed::<32>(&batch.bytes[total.data.clone()], place)?;
             self.blocks += 1;
-            let total = U256::from_le_bytes(total);
-            let header = first.data;
-            batch.tuples.push(Tuple { height, record, offset, header, body, receipts, total });
+            batch.tuples.push(Tuple {
+                height,
+                header: first.piece,
+                body,
+                receipts: Some(ReceiptsPiece::Full(receipts)),
+                proof: None,
+                total: Some((U256::from_le_bytes(value), total)),
+            });
         }
         Ok(None)
     }
@@ -255,12 +206,12 @@ impl<'a, R: Read + Seek> Era1Reader<'a, R> {
             return Err(EthereumError::damaged(accumulator_place, Fault::Empty));
         }
         let data = &bytes[HEADER_BYTES..];
-        debug_assert_eq!(data.len(), accumulator.data.len());
+        debug_assert_eq!(data.len(), accumulator.piece.data.len());
         let accumulator = Hash32(fixed(data, accumulator_place.clone())?);
         let index_place = self.place(Part::BlockIndex);
         let expected = "the block index (0x3266)";
         let index = self.expect(Part::BlockIndex, kind::BLOCK_INDEX, expected, &mut bytes)?;
-        let index = &bytes[index];
+        let index = &bytes[index.data];
         if index.len() as u64 != 8 * (self.blocks + 2) {
             let fault =
                 Fault::RecordLength { expected: 8 * (self.blocks + 2), found: index.len() as u64 };
@@ -292,14 +243,14 @@ impl<'a, R: Read + Seek> Era1Reader<'a, R> {
         kind: u16,
         expected: &'static str,
         out: &mut Vec<u8>,
-    ) -> Result<Range<usize>, EthereumError> {
+    ) -> Result<Piece, EthereumError> {
         let place = self.place(part);
         let record = self.record(part, out)?;
         if record.header.kind != kind {
             let fault = Fault::RecordType { expected, found: record.header.kind };
             return Err(EthereumError::damaged(place, fault));
         }
-        Ok(record.data)
+        Ok(record.piece)
     }
 
     /// Appends the next record to `out`, its header included; says where in `out` its data is.
@@ -307,7 +258,7 @@ impl<'a, R: Read + Seek> Era1Reader<'a, R> {
         let place = self.place(part);
         let damaged = |fault| EthereumError::damaged(place.clone(), fault);
         let io = || EthereumError::io(self.file);
-        let start = out.len();
+        let (record, offset, start) = (self.record, self.offset, out.len());
         let needed = HEADER_BYTES as u64;
         let available = read_up_to(&mut self.input, needed, out).map_err(io())?;
         if available == 0 {
@@ -328,13 +279,14 @@ impl<'a, R: Read + Seek> Era1Reader<'a, R> {
         }
         self.offset += HEADER_BYTES as u64 + needed;
         self.record += 1;
-        Ok(ReadRecord { header, data: start + HEADER_BYTES..out.len() })
+        let piece = Piece { data: start + HEADER_BYTES..out.len(), record, offset };
+        Ok(ReadRecord { header, piece })
     }
 }
 
 struct ReadRecord {
     header: RecordHeader,
-    data: Range<usize>,
+    piece: Piece,
 }
 
 fn first_height(record: &ReadRecord, bytes: &[u8]) -> Result<u64, Fault> {
@@ -342,12 +294,12 @@ fn first_height(record: &ReadRecord, bytes: &[u8]) -> Result<u64, Fault> {
         return Err(Fault::RecordType { expected: "a header (0x03)", found: record.header.kind });
     }
     let mut header = Vec::new();
-    snappy::decode(&bytes[record.data.clone()], HEADER_RLP_BYTES_MAX, &mut header)?;
+    snappy::decode(&bytes[record.piece.data.clone()], HEADER_RLP_BYTES_MAX, &mut header)?;
     let item = Item::exact(&header).map_err(Fault::rlp("header"))?;
     Ok(Header::decode(item)?.number)
 }
 
-fn fixed<const N: usize>(data: &[u8], place: Place) -> Result<[u8; N], EthereumError> {
+pub(crate) fn fixed<const N: usize>(data: &[u8], place: Place) -> Result<[u8; N], EthereumError> {
     data.try_into().map_err(|_| {
         let fault = Fault::RecordLength { expected: N as u64, found: data.len() as u64 };
         EthereumError::damaged(place, fault)

@@ -20,6 +20,8 @@ pub enum Part {
     Receipts,
     /// The sum of all difficulties up to a block.
     TotalDifficulty,
+    /// The path from a block's hash to something that is known.
+    Proof,
     /// The epoch's accumulator root.
     Accumulator,
     /// The table of offsets at the end.
@@ -37,6 +39,7 @@ impl fmt::Display for Part {
             Self::Body => "body",
             Self::Receipts => "receipts",
             Self::TotalDifficulty => "total difficulty",
+            Self::Proof => "proof",
             Self::Accumulator => "accumulator",
             Self::BlockIndex => "block index",
             Self::File => "file",
@@ -206,6 +209,44 @@ pub enum Fault {
         /// in the file
         found: i64,
     },
+    /// No index where one must be.
+    #[error("no block index at its end: the file is truncated, or no .ere file")]
+    NoIndex,
+    /// An index whose records do not lie one behind the other.
+    #[error("a record is said to be at byte {offset}, where none can be")]
+    IndexOrder {
+        /// by the index
+        offset: u64,
+    },
+    /// Records that no block has.
+    #[error("{count} bytes of other records between the blocks and the index")]
+    OtherRecords {
+        /// bytes of them
+        count: u64,
+    },
+    /// Total difficulties without the root over them, or a root without them.
+    #[error("total difficulties and an accumulator belong together: the file has only one of them")]
+    AccumulatorAlone,
+    /// Blocks before and after the merge in the wrong order.
+    #[error("difficulty is {difficulty} after the merge")]
+    DifficultyAfterMerge {
+        /// the block's
+        difficulty: U256,
+    },
+    /// A proof of a later fork.
+    #[error("proof type {0}: 0 to 4 are known")]
+    ProofType(u64),
+    /// A proof that leads to the accumulator, in a file without one.
+    #[error("a proof by the accumulator in a file that has none")]
+    ProofOfNothing,
+    /// A proof that leads elsewhere.
+    #[error("the proof leads to {found}, the accumulator is {expected}")]
+    Proof {
+        /// the file's accumulator
+        expected: Hash32,
+        /// where the path ends
+        found: Hash32,
+    },
     /// A record of another kind.
     #[error("record type {found:#06x} where {expected} belongs")]
     RecordType {
@@ -307,7 +348,9 @@ pub enum EthereumError {
         found: String,
     },
     /// The network is neither given nor in the file's name.
-    #[error("{file}: which network? Name it, or the file as <network>-<epoch>-<root>.era1")]
+    #[error(
+        "{file}: which network? Name it, or the file as it was published (mainnet-00000-5ec1ffb8.era1)"
+    )]
     NetworkUnknown {
         /// the file
         file: String,
@@ -316,7 +359,7 @@ pub enum EthereumError {
     #[error(transparent)]
     Network(#[from] NetworkError),
     /// A file that is no Ethereum history.
-    #[error("{file}: neither an .era1 file nor RLP blocks: {reason}")]
+    #[error("{file}: neither an .era1 nor an .ere file, nor RLP blocks: {reason}")]
     UnknownFormat {
         /// the file
         file: String,
@@ -441,7 +484,9 @@ impl EthereumError {
             Self::OtherNetwork { .. } | Self::Network(_) => {
                 "Nothing was stored. Name the network that the file belongs to."
             }
-            Self::UnknownFormat { .. } => "Nothing was stored. Give .era1 files or RLP blocks.",
+            Self::UnknownFormat { .. } => {
+                "Nothing was stored. Give .era1 or .ere files, or RLP blocks."
+            }
             Self::Unlinked { .. } | Self::UnlinkedDifficulty { .. } | Self::Contradicts { .. } => {
                 "Nothing of this file was stored. It, or what was imported before it, is of another chain: compare \
                  both with a node, and import the wrong one's range into another folder."

@@ -2,7 +2,7 @@
 
 use super::{
     error::EthereumError,
-    import::{ImportOptions, ImportReport, Progress, import_era1, import_rlp},
+    import::{ImportOptions, ImportReport, Progress, import_era1, import_ere, import_rlp},
 };
 use crate::archive::Archive;
 use std::{
@@ -12,7 +12,7 @@ use std::{
 };
 
 /// Ends of the names that a folder is searched for.
-const EXTENSIONS: [&str; 3] = ["era1", "rlp", "blocks"];
+const EXTENSIONS: [&str; 4] = ["era1", "ere", "rlp", "blocks"];
 
 /// The history files of a folder (not of those in it), by name; or the file itself, whatever its name.
 ///
@@ -35,7 +35,8 @@ pub fn history_files(path: &Path) -> Result<Vec<PathBuf>, EthereumError> {
     Ok(files)
 }
 
-/// Takes one file in; tells `.era1` from plain RLP by its first bytes.
+/// Takes one file in; tells what it is by its name, or by its first bytes: of those that begin as `.era1` and `.ere` do, what has another name
+/// than `.ere` is taken for `.era1`.
 ///
 /// # Errors
 /// See [`EthereumError`]. Unless it is the store that fails (or the file changes in between), nothing was put.
@@ -48,15 +49,13 @@ pub fn import_path<A: Archive + ?Sized>(
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
     let unknown = |reason| EthereumError::UnknownFormat { file: name.to_string(), reason };
     let mut file = File::open(path).map_err(EthereumError::io(path))?;
-    if path.extension().is_some_and(|extension| extension == "ere") {
-        return Err(unknown(".ere files are not supported yet"));
-    }
     let mut head = Vec::new();
     file.by_ref().take(2).read_to_end(&mut head).map_err(EthereumError::io(path))?;
     file.rewind().map_err(EthereumError::io(path))?;
     match head[..] {
         // by its name it is one: say what is wrong with it as such
         _ if name.ends_with(".era1") => import_era1(archive, file, &name, options, progress),
+        _ if name.ends_with(".ere") => import_ere(archive, file, &name, options, progress),
         [0x65, 0x32] => import_era1(archive, file, &name, options, progress),
         [0xf8..=0xff, _] => import_rlp(archive, file, &name, options, progress),
         [] => Err(unknown("it is empty")),

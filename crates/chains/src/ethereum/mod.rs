@@ -1,7 +1,7 @@
-//! Ethereum: `.era1` files and plain RLP blocks, verified on the way in and on the way out.
+//! Ethereum: `.era1` and `.ere` files and plain RLP blocks, verified on the way in and on the way out.
 //!
 //! ```text
-//! .era1, RLP --import--> verified --put--> tables per network --export--> verified --> the same .era1, bit for bit
+//! .era1, .ere, RLP --import--> verified --put--> tables per network --export--> verified --> the same files, bit for bit
 //!                                              |
 //!                                              +--query--> JSON as of eth_getBlockByNumber, or RLP
 //! ```
@@ -30,6 +30,7 @@ mod accumulator;
 mod block;
 mod e2store;
 mod era1;
+mod ere;
 mod error;
 mod export;
 mod files;
@@ -48,19 +49,24 @@ pub mod synthetic;
 mod tables;
 mod transaction;
 mod trie;
+mod tuple;
 mod uint;
 mod verifier;
 
 pub use accumulator::EPOCH_BLOCKS;
 pub use block::{Block, Header};
 pub use era1::Era1Name;
+pub use ere::{EreName, EreProfile};
 pub use error::{EthereumError, Fault, Part, Place};
-pub use export::{ExportReport, era1_epochs, export_era1, write_era1};
+pub use export::{
+    EreEpoch, ExportReport, era1_epochs, ere_epochs, export_era1, export_ere, write_era1, write_ere,
+};
 pub use files::{history_files, import_path};
 pub use follow::{FollowError, FollowOptions, FollowReport, Follower, RebuildError, network_of};
 pub use hash::{Address, Hash32, HashError, keccak256, sha256};
 pub use import::{
-    ImportOptions, ImportReport, Progress, Stage, import_era1, import_rlp, verify_era1,
+    ImportOptions, ImportReport, Progress, Stage, import_era1, import_ere, import_rlp, verify_era1,
+    verify_ere,
 };
 pub use network::{Network, NetworkError};
 pub use query::{BlockId, BlockIdError, History, StoredBlock, StoredReceipts, StoredTransaction};
@@ -68,7 +74,7 @@ pub use receipt::{Log, Outcome, Receipt};
 pub use rpc::EthereumRpc;
 pub use sender::sender;
 pub use snappy::SnappyError;
-pub use tables::{Era1Record, ORIGINAL_CHUNK_BYTES, Tables, TxLocation};
+pub use tables::{Era1Record, EreRecord, ORIGINAL_CHUNK_BYTES, Tables, TxLocation};
 pub use transaction::{AccessListEntry, Authorization, Transaction, TxFields};
 pub use trie::{EMPTY_ROOT, ordered_root};
 pub use uint::U256;

@@ -5,10 +5,16 @@
 
 use super::{
     accumulator::{Accumulator, EPOCH_BLOCKS},
+    e2store::{kind, write_record},
     era1::{Era1Name, VERSION_RECORD, write_tail, write_tuple},
+    ere::{
+        EreName, EreProfile, Offsets,
+        slim::{bloom, shrink},
+        write_tail as write_tail_of_ere,
+    },
     hash::{Hash32, keccak256},
     network::Network,
-    rlp::{write_list, write_string},
+    rlp::{Item, write_list, write_string},
     snappy::FrameEncoder,
     trie::ordered_root,
     uint::U256,
@@ -52,6 +58,7 @@ pub struct SyntheticChain {
     parent: Hash32,
     total: U256,
     transactions_max: u64,
+    merged_from: u64,
 }
 
 impl SyntheticChain {
@@ -64,6 +71,7 @@ impl SyntheticChain {
             parent: Hash32::default(),
             total: U256::from(start_height),
             transactions_max,
+            merged_from: u64::MAX,
         };
         if start_height > 0 {
             chain.parent = Hash32(chain.array());
@@ -71,6 +79,12 @@ impl SyntheticChain {
             chain.total = U256::default();
         }
         chain
+    }
+
+    /// The same, with blocks of no difficulty from `height` on.
+    pub const fn merged_from(mut self, height: u64) -> Self {
+        self.merged_from = height;
+        self
     }
 
     /// An `.era1` file of the next `blocks` blocks (at most 8,192): its name and its bytes.
@@ -88,6 +102,70 @@ impl SyntheticChain {
         let tail = write_tail(&root, start_height, &offsets, out.len() as u64);
         out.extend(tail);
         (Era1Name::of(network, start_height / EPOCH_BLOCKS as u64, &root), out)
+    }
+
+    /// An `.ere` file of the next `blocks` blocks (at most 8,192): its name and its bytes. Headers after the merge have no proofs that could be
+    /// made up: theirs say the type and lead nowhere.
+    pub fn ere(
+        &mut self,
+        network: &Network,
+        blocks: usize,
+        profile: EreProfile,
+    ) -> (String, Vec<u8>) {
+        let (start_height, merged_from) = (self.height, self.merged_from);
+        let blocks: Vec<SyntheticBlock> = self.take(blocks).collect();
+        let mut accumulator = Accumulator::default();
+        let before = |block: &SyntheticBlock| block.height < merged_from;
+        for block in blocks.iter().filter(|block| before(block)) {
+            accumulator.push(block.hash, block.total_difficulty);
+        }
+        let proof = |(index, block): (usize, &SyntheticBlock)| {
+            let (kind, ssz) = if before(block) {
+                (0, accumulator.path(index, block.total_difficulty).concat())
+            } else {
+                (3, vec![7; 800])
+            };
+            list(&[uint(kind), string(&ssz)])
+        };
+        let mut out = VERSION_RECORD.to_vec();
+        let mut section = |kind: u16, parts: &mut dyn Iterator<Item = Vec<u8>>| -> Vec<u64> {
+            let mut encoder = FrameEncoder::new();
+            parts
+                .map(|part| {
+                    let start = out.len() as u64;
+                    write_record(&mut out, kind, |out| match kind {
+                        kind::TOTAL_DIFFICULTY => out.extend(part),
+                        _ => encoder.encode(&part, out),
+                    });
+                    start
+                })
+                .collect()
+        };
+        let slim = |block: &SyntheticBlock| {
+            let mut slim = Vec::new();
+            shrink(&block.receipts, &mut slim).expect("made to be receipts");
+            slim
+        };
+        let mut offsets = Offsets {
+            headers: section(kind::HEADER, &mut blocks.iter().map(|block| block.header.clone())),
+            bodies: section(kind::BODY, &mut blocks.iter().map(|block| block.body.clone())),
+            ..Offsets::default()
+        };
+        if profile.receipts {
+            offsets.receipts = section(kind::SLIM_RECEIPTS, &mut blocks.iter().map(slim));
+        }
+        if profile.proofs {
+            offsets.proofs = section(kind::PROOF, &mut blocks.iter().enumerate().map(proof));
+        }
+        let root = blocks.first().is_some_and(before).then(|| accumulator.root());
+        if root.is_some() {
+            let total = |block: &SyntheticBlock| block.total_difficulty.to_le_bytes().to_vec();
+            offsets.totals = section(kind::TOTAL_DIFFICULTY, &mut blocks.iter().map(total));
+        }
+        let tail = write_tail_of_ere(start_height, &offsets, root.as_ref(), out.len() as u64);
+        out.extend(tail);
+        let epoch = start_height / EPOCH_BLOCKS as u64;
+        (EreName::of(network, epoch, &self.parent, profile), out)
     }
 
     fn number(&mut self) -> u64 {
@@ -166,7 +244,9 @@ impl SyntheticChain {
             list(&[chain.address(), list(&topics), string(&chain.bytes(100))])
         };
         let logs: Vec<_> = (0..self.below(3)).map(|_| log(self)).collect();
-        envelope(kind, list(&[outcome, uint(gas_used), string(&[0; 256]), list(&logs)]))
+        let logs = list(&logs);
+        let bloom = Item::exact(&logs).and_then(bloom).expect("made to be logs");
+        envelope(kind, list(&[outcome, uint(gas_used), string(&bloom), logs]))
     }
 
     /// A header that no block has.
@@ -191,7 +271,8 @@ impl SyntheticChain {
             .map(|index| list(&[uint(index), uint(self.below(9)), self.address(), uint(5)]))
             .collect();
         let ommers = if self.below(10) == 0 { list(&[self.ommer()]) } else { list(&[]) };
-        let difficulty = self.below(1 << 40);
+        let difficulty = 1 + self.below(1 << 40);
+        let difficulty = if self.height < self.merged_from { difficulty } else { 0 };
         let extra = self.bytes(32);
         let mut header = vec![
             string(&self.parent.0),

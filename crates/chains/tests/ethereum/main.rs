@@ -7,6 +7,7 @@ mod bad_input;
 mod common;
 mod conformance;
 mod corpus;
+mod ere;
 mod follow;
 mod link;
 mod query;

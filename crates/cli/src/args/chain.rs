@@ -9,11 +9,11 @@ use std::path::PathBuf;
 
 #[derive(Subcommand, Debug, Clone)]
 pub(crate) enum Import {
-    /// .era1 files and plain RLP blocks; a file that was imported before is skipped, an interrupted import goes on
+    /// .era1 and .ere files, and plain RLP blocks; a file that was imported before is skipped, an interrupted import goes on
     #[command(after_help = "Examples:\n  prunedb import ethereum mainnet-00000-5ec1ffb8.era1\n  \
         prunedb import ethereum /era1 --checksums /era1/checksums.txt\n  \
         prunedb import ethereum blocks.rlp --network sepolia\n\n\
-        Folders are searched for *.era1, *.rlp and *.blocks. Each file is verified as a whole before \
+        Folders are searched for *.era1, *.ere, *.rlp and *.blocks. Each file is verified as a whole before \
         anything is stored: hash chain, transaction, ommers and receipts roots, accumulator, block \
         index. The first bad file stops the import.")]
     Ethereum(ImportEthereum),
@@ -100,9 +100,13 @@ pub(crate) enum Follow {
 
 #[derive(Subcommand, Debug, Clone)]
 pub(crate) enum Export {
-    /// .era1 files as they were imported; those that are there and right are kept
+    /// .era1 files as they were imported; those that are there and right are kept; or .ere files of every whole epoch
     #[command(after_help = "Examples:\n  prunedb export ethereum --epoch 0 --out ./era1\n  \
-        prunedb export ethereum --out ./era1 && (cd era1 && sha256sum --check SHA256SUMS)")]
+        prunedb export ethereum --out ./era1 && (cd era1 && sha256sum --check SHA256SUMS)\n  \
+        prunedb export ethereum --format ere --out ./ere\n\n\
+        With --format ere: files that were imported come back bit for bit; of other epochs those are made of which every block is stored with its \
+        receipts, wherever they came from (.era1 files, a live node), before the merge and after. They have no proofs, as their names say \
+        (-noproofs). What is not stored whole is named, and the exit code is 1.")]
     Ethereum(ExportEthereum),
     /// Block and undo files of a Bitcoin node as they were imported
     #[command(after_help = "Examples:\n  prunedb export bitcoin --out ./blocks\n  \
@@ -130,6 +134,9 @@ pub(crate) struct ExportBitcoin {
 
 #[derive(Args, Debug, Clone)]
 pub(crate) struct ExportEthereum {
+    /// What the files are
+    #[arg(long, value_name = "FORMAT", default_value = "era1")]
+    pub(crate) format: crate::commands::export::Format,
     /// Number of the epoch: its first height divided by 8192 [default: all, with a list for `sha256sum --check`]
     #[arg(long)]
     pub(crate) epoch: Option<u64>,
@@ -268,7 +275,7 @@ pub(crate) enum PruneChain {
         Exits with 1 if there is nothing to prune."
     )]
     Casper(crate::commands::casper::prune::PruneCasper),
-    /// Delete .era1 files that are archived byte for byte, and safe in the lake
+    /// Delete .era1 and .ere files that are archived byte for byte, and safe in the lake
     #[command(
         after_help = "Examples:\n  prunedb prune ethereum /var/lib/geth/era --dry-run\n  prunedb prune ethereum mainnet-00000-5ec1ffb8.era1\n\n\
         A file goes when its SHA-256 is that of the imported one, and every container with its blocks is in the lake, was read back, and has all \

@@ -1,6 +1,10 @@
-//! `prunedb export ethereum`: `.era1` files as they were imported.
+//! `prunedb export ethereum`: `.era1` files as they were imported, `.ere` files of whole epochs.
 
-use super::ethereum::{explained, network, sha256_line, sha256_of};
+use super::ethereum::{
+    explained,
+    file::{KnownFile, sha256_text},
+    network, sha256_of,
+};
 use crate::{
     archive::DbArchive,
     args::ExportEthereum,
@@ -8,12 +12,35 @@ use crate::{
     session::Session,
 };
 use anyhow::Context;
-use prunedb_chains::ethereum::{Era1Name, Era1Record, Network, era1_epochs, export_era1};
+use clap::ValueEnum;
+use prunedb_chains::ethereum::{
+    EthereumError, ExportReport, Network, Progress, era1_epochs, ere_epochs, export_era1,
+    export_ere,
+};
 use serde_json::{Value, json};
-use std::{num::NonZeroUsize, path::Path, sync::Arc};
+use std::{
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// The list of sums, for `sha256sum --check`.
 const MANIFEST: &str = "SHA256SUMS";
+
+/// What files are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Format {
+    /// As they were imported, up to the merge
+    Era1,
+    /// Of every epoch that is stored whole, before the merge and after
+    Ere,
+}
+
+/// An epoch that may be exported, and the file that it was imported from.
+struct Wanted {
+    epoch: u64,
+    known: Option<KnownFile>,
+}
 
 pub(super) fn run(args: &ExportEthereum, session: &Session, io: &mut Io) -> anyhow::Result<Exit> {
     let network = network(&session.db, args.network.as_ref())?;
@@ -22,38 +49,70 @@ pub(super) fn run(args: &ExportEthereum, session: &Session, io: &mut Io) -> anyh
     let folder = io.path(&args.out);
     std::fs::create_dir_all(&folder)
         .with_context(|| format!("cannot create {}", folder.display()))?;
-    let stored = era1_epochs(&archive, &network).map_err(explained)?;
-    let wanted: Vec<_> =
-        stored.iter().filter(|(epoch, _)| args.epoch.is_none_or(|only| only == *epoch)).collect();
+    let stored = stored(args.format, &archive, &network).map_err(explained)?;
+    let epochs: Vec<String> = stored.iter().map(|wanted| wanted.epoch.to_string()).collect();
+    let wanted: Vec<_> = stored
+        .into_iter()
+        .filter(|wanted| args.epoch.is_none_or(|only| only == wanted.epoch))
+        .collect();
     if wanted.is_empty() {
-        let epochs: Vec<String> = stored.iter().map(|(epoch, _)| epoch.to_string()).collect();
         let epochs = if epochs.is_empty() { "none".into() } else { epochs.join(", ") };
         let which = args.epoch.map_or("no epoch".into(), |epoch| format!("epoch {epoch}"));
-        io.note(format!(
-            "{network}: {which} was not imported from an .era1 file; epochs that were: {epochs}"
-        ));
+        io.note(match args.format {
+            Format::Era1 => format!(
+                "{network}: {which} was not imported from an .era1 file; epochs that were: {epochs}"
+            ),
+            Format::Ere => {
+                format!("{network}: {which} is stored whole; epochs that may be: {epochs}")
+            }
+        });
         return Ok(Exit::No);
     }
-    let (mut files, mut manifest) = (Vec::new(), String::new());
-    for (epoch, record) in wanted {
+    let (mut files, mut manifest, mut all) = (Vec::new(), String::new(), true);
+    for Wanted { epoch, known } in wanted {
         io.check_cancelled()?;
-        let name = Era1Name::of(&network, *epoch, &record.accumulator);
-        let path = folder.join(&name);
-        let kept = args.epoch.is_none() && is_there(&path, record, io)?;
-        if !kept {
-            export_era1(&archive, &network, *epoch, &folder, threads, &mut |p| {
-                let what = format!("export {epoch}");
-                io.sink.step(Step { what, done: p.bytes_done, total: p.bytes_total });
-            })
-            .map_err(explained)
-            .with_context(|| format!("export to {} stopped", folder.display()))?;
-        }
-        let sha256 = sha256_line(record);
-        manifest.push_str(&format!("{sha256}  {name}\n"));
+        let there = match &known {
+            Some(known) if args.epoch.is_none() => is_there(&folder, known, io)?,
+            _ => None,
+        };
+        let (path, known, was_there) = match (there, known) {
+            (Some(path), Some(known)) => (path, known, true),
+            _ => {
+                let mut step = |p: &Progress| {
+                    let what = format!("export {epoch}");
+                    io.sink.step(Step {
+                        what,
+                        done: p.bytes_done,
+                        total: p.bytes_total.max(p.bytes_done),
+                    });
+                };
+                let export = match args.format {
+                    Format::Era1 => {
+                        export_era1(&archive, &network, epoch, &folder, threads, &mut step)
+                    }
+                    Format::Ere => {
+                        export_ere(&archive, &network, epoch, &folder, threads, &mut step)
+                    }
+                };
+                match export {
+                    Ok((path, report)) => (path, made(epoch, report), false),
+                    Err(error @ EthereumError::NotStored { .. }) => {
+                        io.note(format!("epoch {epoch} is left out: {error}"));
+                        all = false;
+                        continue;
+                    }
+                    Err(error) => {
+                        let stopped = || format!("export to {} stopped", folder.display());
+                        return Err(explained(error)).with_context(stopped);
+                    }
+                }
+            }
+        };
+        manifest.push_str(&format!("{}  {}\n", known.sha256, known.name));
         if !io.json {
-            io.line(format_args!("{sha256}  {}", path.display()))?;
+            io.line(format_args!("{}  {}", known.sha256, path.display()))?;
         }
-        files.push(file_json(&network, *epoch, record, &path, kept));
+        files.push(file_json(&known, &path, was_there));
     }
     if args.epoch.is_none() {
         let path = folder.join(MANIFEST);
@@ -69,29 +128,66 @@ pub(super) fn run(args: &ExportEthereum, session: &Session, io: &mut Io) -> anyh
             }
         }
     }
-    Ok(Exit::Done)
+    Ok(Exit::of(all))
 }
 
-/// Whether the file is there already, byte for byte.
-fn is_there(path: &Path, record: &Era1Record, io: &mut Io) -> anyhow::Result<bool> {
-    match std::fs::metadata(path) {
-        Ok(metadata) if metadata.len() == record.file_bytes => {
-            Ok(sha256_of(path, io)?.0 == sha256_line(record))
-        }
-        _ => Ok(false),
+/// The epochs of which there may be files.
+fn stored(
+    format: Format,
+    archive: &DbArchive,
+    network: &Network,
+) -> Result<Vec<Wanted>, EthereumError> {
+    Ok(match format {
+        Format::Era1 => era1_epochs(archive, network)?
+            .into_iter()
+            .map(|(epoch, record)| Wanted {
+                epoch,
+                known: Some(KnownFile::era1(network, epoch, &record)),
+            })
+            .collect(),
+        Format::Ere => ere_epochs(archive, network)?
+            .into_iter()
+            .map(|found| {
+                let known =
+                    found.record.map(|record| KnownFile::ere(network, found.epoch, &record));
+                Wanted { epoch: found.epoch, known }
+            })
+            .collect(),
+    })
+}
+
+fn made(epoch: u64, report: ExportReport) -> KnownFile {
+    KnownFile {
+        epoch,
+        name: report.file,
+        sha256: sha256_text(&report.sha256),
+        file_bytes: report.file_bytes,
+        heights: report.heights,
+        original_kept: report.from_original,
     }
 }
 
-fn file_json(network: &Network, epoch: u64, record: &Era1Record, path: &Path, kept: bool) -> Value {
+/// The file's path, if it is there already, byte for byte.
+fn is_there(folder: &Path, known: &KnownFile, io: &mut Io) -> anyhow::Result<Option<PathBuf>> {
+    let path = folder.join(&known.name);
+    match std::fs::metadata(&path) {
+        Ok(metadata) if metadata.len() == known.file_bytes => {
+            Ok((sha256_of(&path, io)?.0 == known.sha256).then_some(path))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn file_json(known: &KnownFile, path: &Path, was_there: bool) -> Value {
     json!({
-        "file": Era1Name::of(network, epoch, &record.accumulator),
+        "file": known.name,
         "path": path,
-        "epoch": epoch,
-        "sha256": sha256_line(record),
-        "file_bytes": record.file_bytes,
-        "first_height": record.start_height,
-        "last_height": record.start_height + u64::from(record.block_count) - 1,
-        "from_original": record.original_kept,
-        "was_there": kept,
+        "epoch": known.epoch,
+        "sha256": known.sha256,
+        "file_bytes": known.file_bytes,
+        "first_height": known.heights.0,
+        "last_height": known.heights.1,
+        "from_original": known.original_kept,
+        "was_there": was_there,
     })
 }

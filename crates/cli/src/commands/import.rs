@@ -205,7 +205,7 @@ pub(crate) fn find_files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
         walk(path, 0, &mut files)?;
         ensure!(
             files.len() > before,
-            "{} has no history files: *.era1, *.rlp and *.blocks are looked for",
+            "{} has no history files: *.era1, *.ere, *.rlp and *.blocks are looked for",
             path.display()
         );
     }

@@ -12,7 +12,7 @@ pub(crate) mod coverage;
 pub(crate) mod doors;
 pub(crate) mod ethereum;
 mod explain;
-mod export;
+pub(crate) mod export;
 mod get;
 mod history;
 mod import;

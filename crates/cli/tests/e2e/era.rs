@@ -1,6 +1,7 @@
 //! Ethereum's `.era1` files by HTTP, all of them at once, and off the node's disk.
 
 use crate::common::{Folder, NETWORK, Running, era1, sha256};
+use prunedb_chains::ethereum::{EreProfile, Network, synthetic::SyntheticChain};
 use std::{
     fs,
     io::{Read, Write},
@@ -151,11 +152,57 @@ fn archived_files_leave_the_nodes_disk_and_others_stay() {
         done["files"].as_array().unwrap().iter().map(|file| &file["deleted"]).collect();
     assert_eq!(deleted, [true, false, false]);
     assert!(done["files"][1]["reasons"][0].as_str().unwrap().contains("its SHA-256 is"));
-    let absent = format!("epoch 2 of {NETWORK} is not archived");
+    let absent = format!("epoch 2 of {NETWORK} is not archived from such a file");
     assert_eq!(done["files"][2]["reasons"][0], absent);
     assert!(!path(0).exists() && path(1).exists() && path(2).exists());
 
     folder.run(&["export", "ethereum", "--epoch", "0", "--out", "era"]).exits(0);
     assert_eq!(fs::read(path(0)).unwrap(), files[0].1);
     folder.run(&["prune", "ethereum", "nowhere"]).fails(&["cannot read", "nowhere"]);
+}
+
+#[test]
+fn ere_files_before_and_after_the_merge_come_back_bit_identical() {
+    let folder = Folder::with_local_nodes("2+1", 4);
+    let network: Network = NETWORK.parse().unwrap();
+    let mut profile = EreProfile { receipts: true, proofs: true };
+    let before = SyntheticChain::new(&network, 0, 4, 1).ere(&network, 60, profile);
+    profile.proofs = false;
+    let mut chain = SyntheticChain::new(&network, 8192, 4, 2).merged_from(8192);
+    let files = [before, chain.ere(&network, 40, profile)];
+    fs::create_dir(folder.path("ere")).unwrap();
+    for (name, bytes) in &files {
+        fs::write(folder.path("ere").join(name), bytes).unwrap();
+    }
+    let imported = folder.json(&["import", "ethereum", "ere"]);
+    assert_eq!(
+        (&imported["blocks_stored"], &imported["files_kept_as_they_are"]),
+        (&100.into(), &0.into())
+    );
+    folder.run(&["evict"]).exits(0);
+    folder.run(&["kv", "put", "--table", "t", "key", "value"]).exits(0);
+    folder.run(&["evict"]).exits(0);
+    folder.run(&["prune", "ethereum", "ere"]).exits(0);
+    assert_eq!(fs::read_dir(folder.path("ere")).unwrap().count(), 0);
+    fs::remove_dir_all(folder.dir().join("nodes/01")).unwrap();
+
+    let export = ["export", "ethereum", "--format", "ere", "--out", "ere"];
+    let exported = folder.json(&export);
+    assert_eq!(exported["files"].as_array().unwrap().len(), 2);
+    let manifest = fs::read_to_string(folder.path("ere/SHA256SUMS")).unwrap();
+    for (name, bytes) in &files {
+        assert!(&fs::read(folder.path("ere").join(name)).unwrap() == bytes, "{name}");
+        assert!(manifest.contains(&format!("{}  {name}\n", sha256(bytes))));
+    }
+    // neither was imported from .era1, and no other epoch is stored whole
+    folder.run(&["export", "ethereum", "--out", "out"]).exits(1);
+    let absent = folder.run(&[&export[..], &["--epoch", "7"]].concat()).exits(1);
+    assert!(absent.stderr.contains("epochs that may be: 0, 1"), "{}", absent.stderr);
+
+    let (name, bytes) = &files[1];
+    let mut cut = bytes.clone();
+    cut.truncate(bytes.len() - 20);
+    fs::write(folder.path("ere").join(name), cut).unwrap();
+    let path = format!("ere/{name}");
+    folder.run(&["import", "ethereum", &path]).fails(&[name, "no block index at its end"]);
 }

@@ -1,29 +1,29 @@
 //! `.era1` files into the store.
 
 use super::{
-    ImportOptions, ImportReport, Marks, Progress, Scratch, Stage, finish,
-    link::{Cursor, Linker},
+    ImportOptions, ImportReport, Marks, Progress, Scratch, Stage,
+    file::{check_epoch, check_prefix, check_sha256, hash_file, network_of, or_changed},
+    finish,
+    link::Linker,
     original::Original,
-    tuple::{decode_tuple, verify_tuple},
+    put::Putter,
+    tuple::{Surroundings, decode_tuple, verify_tuple},
 };
 use crate::{
     archive::{Archive, MemoryArchive, Record},
     ethereum::{
         accumulator::{Accumulator, EPOCH_BLOCKS},
-        e2store::read_up_to,
-        era1::{Batch, Era1Name, Era1Reader, Tail, VERSION_RECORD, index_entries, write_tail},
+        era1::{Era1Name, Era1Reader, Tail, VERSION_RECORD, index_entries, write_tail},
         error::{EthereumError, Fault},
         hash::Hash32,
         network::Network,
-        tables::{Era1Record, StoredParts, Tables},
+        tables::{Era1Record, Tables},
+        tuple::Batch,
     },
     parallel,
 };
 use sha2::{Digest as _, Sha256};
 use std::io::{Read, Seek};
-
-/// Bytes put between two commits.
-const COMMIT_BYTES: u64 = 64 << 20;
 
 /// Takes an `.era1` file in: verifies all of it, then stores its blocks. Importing it again is a no-op.
 ///
@@ -40,7 +40,7 @@ pub fn import_era1<A: Archive + ?Sized, R: Read + Seek>(
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<ImportReport, EthereumError> {
     let name = Era1Name::parse(file);
-    let network = network_of(file, name.as_ref(), options)?;
+    let network = network_of(file, name.as_ref().map(|name| &name.network), options)?;
     let tables = Tables::of(&network);
     if let Some(name) = &name
         && let Some(record) = era1_record(archive, &tables, name.epoch)?
@@ -93,28 +93,12 @@ pub fn verify_era1<R: Read + Seek>(
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<ImportReport, EthereumError> {
     let name = Era1Name::parse(file);
-    let network = network_of(file, name.as_ref(), options)?;
+    let network = network_of(file, name.as_ref().map(|name| &name.network), options)?;
     let pass = FilePass { file, network: &network, name: name.as_ref(), options };
     let (nothing, tables) = (MemoryArchive::default(), Tables::of(&network));
     let mut scratches = Scratch::of_threads(options.threads);
     let verified = pass.verify(&nothing, &tables, &mut input, &mut scratches, progress)?;
     Ok(verified.report(file, network))
-}
-
-fn network_of(
-    file: &str,
-    name: Option<&Era1Name>,
-    options: &ImportOptions,
-) -> Result<Network, EthereumError> {
-    match (name.map(|name| &name.network), &options.network) {
-        (Some(found), Some(expected)) if found != expected => Err(EthereumError::OtherNetwork {
-            file: file.into(),
-            expected: expected.name().into(),
-            found: found.name().into(),
-        }),
-        (Some(network), _) | (None, Some(network)) => Ok(network.clone()),
-        (None, None) => Err(EthereumError::NetworkUnknown { file: file.into() }),
-    }
 }
 
 /// The record of an epoch's file.
@@ -129,36 +113,6 @@ pub(crate) fn era1_record<A: Archive + ?Sized>(
     let record = Era1Record::from_bytes(&value)
         .ok_or_else(|| EthereumError::stored(&tables.era1, epoch, fault))?;
     Ok(Some(record))
-}
-
-fn hash_file<R: Read + Seek>(
-    input: &mut R,
-    file: &str,
-    progress: &mut dyn FnMut(&Progress),
-) -> Result<Hash32, EthereumError> {
-    let io = || EthereumError::io(file);
-    let bytes_total = input.seek(std::io::SeekFrom::End(0)).map_err(io())?;
-    input.rewind().map_err(io())?;
-    let (mut hasher, mut buffer, mut bytes_done) = (Sha256::new(), Vec::new(), 0);
-    loop {
-        buffer.clear();
-        let read = read_up_to(input, 1 << 20, &mut buffer).map_err(io())?;
-        if read == 0 {
-            return Ok(finish(&hasher));
-        }
-        hasher.update(&buffer);
-        bytes_done += read;
-        progress(&Progress { stage: Stage::Comparing, bytes_done, bytes_total, blocks_done: 0 });
-    }
-}
-
-fn check_sha256(file: &str, options: &ImportOptions, found: Hash32) -> Result<(), EthereumError> {
-    match options.sha256 {
-        Some(expected) if expected != found => {
-            Err(EthereumError::Checksum { file: file.into(), expected, found })
-        }
-        _ => Ok(()),
-    }
 }
 
 fn skipped(file: &str, network: Network, epoch: u64, record: &Era1Record) -> ImportReport {
@@ -198,13 +152,6 @@ impl Verified {
     }
 }
 
-/// What the second pass did.
-#[derive(Default)]
-struct Stored {
-    blocks: u64,
-    bytes: u64,
-}
-
 /// Both passes over one file.
 struct FilePass<'a> {
     file: &'a str,
@@ -226,33 +173,29 @@ impl FilePass<'_> {
         let mut reader = Era1Reader::open(input, file)?;
         let (start_height, file_bytes) = (reader.start_height(), reader.file_bytes());
         let epoch = start_height / EPOCH_BLOCKS as u64;
-        if let Some(name) = self.name.filter(|name| name.epoch != epoch) {
-            return Err(EthereumError::Name {
-                file: file.into(),
-                field: "epoch",
-                expected: name.epoch.to_string(),
-                found: epoch.to_string(),
-            });
+        if let Some(name) = self.name {
+            check_epoch(file, name.epoch, epoch)?;
         }
         let mut hasher = Sha256::new_with_prefix(VERSION_RECORD);
         let mut marks = Marks::default();
         let mut linker = Linker::new(archive, tables, network, file);
         let mut accumulator = Accumulator::default();
+        let around = Surroundings { chain_id: network.chain_id(), accumulator: None };
         let (mut offsets, mut batch) = (Vec::new(), Batch::default());
         let (mut decoded_bytes, mut transactions, mut identical) = (0, 0, true);
         let tail = loop {
             let tail = reader.next_batch(&mut batch);
-            let (bytes, chain_id) = (&batch.bytes, network.chain_id());
+            let bytes = &batch.bytes;
             let checked = parallel::map(scratches, &batch.tuples, |scratch, tuple| {
-                verify_tuple(bytes, tuple, chain_id, scratch)
+                verify_tuple(bytes, tuple, around, scratch)
             });
             for (tuple, checked) in batch.tuples.iter().zip(checked) {
-                let place = |part| tuple.place(file, batch.offset, part);
+                let place = |part| tuple.place(file, part);
                 let block =
                     checked.map_err(|(part, fault)| EthereumError::damaged(place(part), fault))?;
-                linker.push(&block, Some(tuple.total), place)?;
-                accumulator.push(block.hash, tuple.total);
-                offsets.push(tuple.offset);
+                linker.push(&block, tuple.total(), place)?;
+                accumulator.push(block.hash, tuple.total().unwrap_or_default());
+                offsets.push(tuple.header.offset);
                 decoded_bytes += block.decoded_bytes;
                 transactions += block.transactions;
                 identical &= block.identical;
@@ -306,28 +249,21 @@ impl FilePass<'_> {
                 return Err(EthereumError::damaged(tail.index_place.clone(), fault));
             }
         }
-        match self.name {
-            Some(name) if name.root != root.0[..4] => Err(EthereumError::Name {
-                file: self.file.into(),
-                field: "accumulator root",
-                expected: Hash32Prefix(name.root).to_string(),
-                found: Hash32Prefix(root.0[..4].try_into().expect("4 bytes")).to_string(),
-            }),
-            _ => Ok(()),
-        }
+        self.name
+            .map_or(Ok(()), |name| check_prefix(self.file, "accumulator root", name.root, root))
     }
 
     #[expect(clippy::too_many_arguments, reason = "one caller; a struct would only rename them")]
-    fn store<A: Archive + ?Sized, R: Read + Seek>(
+    fn store<'a, A: Archive + ?Sized, R: Read + Seek>(
         &self,
         archive: &mut A,
-        tables: &Tables,
+        tables: &'a Tables,
         input: &mut R,
         verified: &Verified,
         keep_original: bool,
         scratches: &mut [Scratch],
         progress: &mut dyn FnMut(&Progress),
-    ) -> Result<Stored, EthereumError> {
+    ) -> Result<Putter<'a>, EthereumError> {
         let file = self.file;
         let changed = |offset| EthereumError::Changed { file: file.into(), offset };
         // what was verified reads well, unless it changed
@@ -338,8 +274,7 @@ impl FilePass<'_> {
         if let Some(original) = &mut original {
             original.push(archive, &VERSION_RECORD)?;
         }
-        let [mut blocks, mut receipts, mut totals] = [const { Cursor::new() }; 3];
-        let (mut stored, mut uncommitted) = (Stored::default(), 0);
+        let mut stored = Putter::new(tables);
         let (mut batch, mut blocks_done) = (Batch::default(), 0);
         for number in 0.. {
             let tail = reader.next_batch(&mut batch);
@@ -353,27 +288,13 @@ impl FilePass<'_> {
                 decode_tuple(bytes, tuple, scratch)
             });
             for (tuple, new) in batch.tuples.iter().zip(new) {
-                let new = new.map_err(|_| changed(tuple.offset))?;
-                let height = new.height;
-                let known = StoredParts {
-                    block: blocks.at(archive, &tables.block, height)?.is_some(),
-                    receipts: receipts.at(archive, &tables.receipts, height)?.is_some(),
-                    total: totals.at(archive, &tables.total_difficulty, height)?.is_some(),
-                };
-                if known != StoredParts::ALL {
-                    let bytes = new.put(archive, tables, known)?;
-                    stored.blocks += 1;
-                    stored.bytes += bytes;
-                    uncommitted += bytes;
-                }
+                let new = new.map_err(|_| changed(tuple.header.offset))?;
+                stored.put(archive, &new)?;
             }
             if let Some(original) = &mut original {
                 stored.bytes += original.push(archive, &batch.bytes)?;
             }
-            if uncommitted >= COMMIT_BYTES {
-                archive.commit()?;
-                uncommitted = 0;
-            }
+            stored.pause(archive)?;
             blocks_done += batch.tuples.len() as u64;
             let (bytes_done, bytes_total) = (reader.offset(), reader.file_bytes());
             progress(&Progress { stage: Stage::Storing, bytes_done, bytes_total, blocks_done });
@@ -390,18 +311,5 @@ impl FilePass<'_> {
             }
         }
         Ok(stored)
-    }
-}
-
-/// A file that no longer verifies has changed; a disk that fails has not.
-fn or_changed(error: EthereumError, changed: EthereumError) -> EthereumError {
-    if matches!(error, EthereumError::Io { .. }) { error } else { changed }
-}
-
-struct Hash32Prefix([u8; 4]);
-
-impl std::fmt::Display for Hash32Prefix {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:08x}", u32::from_be_bytes(self.0))
     }
 }

@@ -6,13 +6,18 @@
 //! where it stopped, because what is stored is compared instead of put.
 
 mod era1;
+mod ere;
+mod file;
 mod link;
 mod original;
+mod put;
 mod rlp;
 mod tuple;
 
 pub(crate) use era1::era1_record;
 pub use era1::{import_era1, verify_era1};
+pub(crate) use ere::ere_record;
+pub use ere::{import_ere, verify_ere};
 pub use rlp::import_rlp;
 
 use super::{
@@ -80,7 +85,7 @@ pub struct ImportReport {
     pub file: String,
     /// Its network.
     pub network: Network,
-    /// Its epoch, if it is an `.era1` file.
+    /// Its epoch, if it is an `.era1` or `.ere` file.
     pub epoch: Option<u64>,
     /// SHA-256 of the file.
     pub sha256: Hash32,
@@ -151,6 +156,8 @@ pub(crate) struct Scratch {
     pub(crate) header: Vec<u8>,
     pub(crate) body: Vec<u8>,
     pub(crate) receipts: Vec<u8>,
+    pub(crate) slim: Vec<u8>,
+    pub(crate) proof: Vec<u8>,
     pub(crate) encoded: Vec<u8>,
     pub(crate) encoder: FrameEncoder,
 }
@@ -161,6 +168,8 @@ impl Scratch {
             header: Vec::new(),
             body: Vec::new(),
             receipts: Vec::new(),
+            slim: Vec::new(),
+            proof: Vec::new(),
             encoded: Vec::new(),
             encoder: FrameEncoder::new(),
         }

@@ -2,18 +2,18 @@
 
 use super::{
     CheckedBlock, ImportOptions, ImportReport, Marks, Progress, Scratch, Stage, finish,
-    link::{Cursor, Linker},
+    link::Linker, put::Putter,
 };
 use crate::{
     archive::Archive,
     ethereum::{
         block::Block,
         e2store::read_up_to,
-        era1::PART_BYTES_MAX,
         error::{EthereumError, Fault, Part, Place},
         network::Network,
         rlp::{PREFIX_BYTES_MAX, RlpError, prefix},
-        tables::{NewBlock, StoredParts, Tables},
+        tables::{NewBlock, Tables},
+        tuple::{BATCH_BYTES, PART_BYTES_MAX},
     },
     parallel,
 };
@@ -22,11 +22,6 @@ use std::{
     io::{BufReader, Read, Seek, SeekFrom},
     ops::Range,
 };
-
-/// A batch ends with the block that reaches this.
-const BATCH_BYTES: usize = 1 << 20;
-/// Bytes put between two commits.
-const COMMIT_BYTES: u64 = 64 << 20;
 
 /// Takes a file of RLP blocks in: verifies all of it, then stores its blocks. Importing it again stores nothing.
 ///
@@ -154,8 +149,9 @@ fn store<A: Archive + ?Sized, R: Read + Seek>(
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<(), EthereumError> {
     let mut reader = RlpReader::open(input, file)?;
-    let (mut hasher, mut batch, mut stored) = (Sha256::new(), Batch::default(), Cursor::new());
-    let (mut blocks_done, mut uncommitted) = (0, 0);
+    let (mut hasher, mut batch, mut stored) =
+        (Sha256::new(), Batch::default(), Putter::new(tables));
+    let mut blocks_done = 0;
     for number in 0.. {
         let changed = |offset| EthereumError::Changed { file: file.into(), offset };
         let more = reader.next_batch(&mut batch).map_err(|error| match error {
@@ -173,17 +169,9 @@ fn store<A: Archive + ?Sized, R: Read + Seek>(
         });
         for (range, new) in batch.blocks.iter().zip(new) {
             let new = new.map_err(|_| changed(batch.offset + range.start as u64))?;
-            if stored.at(archive, &tables.block, new.height)?.is_none() {
-                let bytes = new.put(archive, tables, StoredParts::default())?;
-                report.blocks_stored += 1;
-                report.bytes_stored += bytes;
-                uncommitted += bytes;
-            }
+            stored.put(archive, &new)?;
         }
-        if uncommitted >= COMMIT_BYTES {
-            archive.commit()?;
-            uncommitted = 0;
-        }
+        stored.pause(archive)?;
         blocks_done += batch.blocks.len() as u64;
         let (bytes_done, bytes_total) = (reader.offset, reader.file_bytes);
         progress(&Progress { stage: Stage::Storing, bytes_done, bytes_total, blocks_done });
@@ -191,6 +179,7 @@ fn store<A: Archive + ?Sized, R: Read + Seek>(
             break;
         }
     }
+    (report.blocks_stored, report.bytes_stored) = (stored.blocks, stored.bytes);
     Ok(())
 }
 

@@ -7,7 +7,7 @@
 //! A file is made when it is asked for, verified as an export is, and kept in the folder `era` of the database; the ones that were not
 //! asked for the longest are removed. One is made at a time; who wants another waits.
 
-use super::network;
+use super::{file::sha256_text, network};
 use crate::{archive::DbArchive, session::Session};
 use anyhow::Context;
 use clap::Args;
@@ -122,7 +122,7 @@ impl Files {
             for _ in next..epoch {
                 text.push('\n');
             }
-            text.push_str(&super::sha256_line(&record));
+            text.push_str(&sha256_text(&record.sha256));
             text.push('\n');
             next = epoch + 1;
         }
@@ -132,7 +132,7 @@ impl Files {
     fn manifest(&self) -> Result<String, EthereumError> {
         let line = |(epoch, record): (u64, Era1Record)| {
             let name = Era1Name::of(&self.network, epoch, &record.accumulator);
-            format!("{}  {name}\n", super::sha256_line(&record))
+            format!("{}  {name}\n", sha256_text(&record.sha256))
         };
         Ok(self.epochs()?.into_iter().map(line).collect())
     }
@@ -174,7 +174,7 @@ impl Files {
             }
         };
         ready.push_back(name.into());
-        Ok(Some((file, super::sha256_line(&record))))
+        Ok(Some((file, sha256_text(&record.sha256))))
     }
 
     /// Removes what was not asked for the longest; who reads it still reads it to its end.

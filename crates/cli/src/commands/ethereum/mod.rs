@@ -1,6 +1,7 @@
 //! What the Ethereum commands share: which network is meant, and which heights are stored.
 
 pub(crate) mod era;
+pub(super) mod file;
 pub(crate) mod follow;
 pub(crate) mod prune;
 pub(crate) mod rpc;
@@ -8,18 +9,13 @@ pub(crate) mod rpc;
 use super::history::{Heights, heights};
 use crate::io::{Io, Step};
 use anyhow::{Context, bail, ensure};
-use prunedb_chains::ethereum::{Era1Record, EthereumError, Network, Tables};
+use prunedb_chains::ethereum::{EthereumError, Network, Tables};
 use prunedb_engine::{ContainerPlace, Db};
 use sha2::{Digest as _, Sha256};
 use std::{fs::File, io::Read as _, path::Path};
 
 /// Bytes hashed at a time.
 const CHUNK_BYTES: usize = 1 << 20;
-
-/// A file's SHA-256 as `sha256sum` writes it.
-pub(super) fn sha256_line(record: &Era1Record) -> String {
-    record.sha256.to_string().trim_start_matches("0x").to_owned()
-}
 
 /// A file's SHA-256, as `sha256sum` writes it, and its size.
 pub(super) fn sha256_of(path: &Path, io: &mut Io) -> anyhow::Result<(String, u64)> {

@@ -1,6 +1,6 @@
-//! `prunedb prune ethereum`: `.era1` files that are archived, byte for byte, off the node's disk.
+//! `prunedb prune ethereum`: `.era1` and `.ere` files that are archived, byte for byte, off the node's disk.
 
-use super::{explained, sha256_line, sha256_of};
+use super::{file::KnownFile, sha256_of};
 use crate::{
     archive::DbArchive,
     commands::{history::Safety, maintain::depth},
@@ -10,7 +10,6 @@ use crate::{
 };
 use anyhow::{Context, ensure};
 use clap::Args;
-use prunedb_chains::ethereum::{Era1Name, Era1Record, Network, era1_epochs};
 use serde_json::json;
 use std::{
     path::{Path, PathBuf},
@@ -20,7 +19,7 @@ use std::{
 /// Which files.
 #[derive(Args, Debug, Clone)]
 pub(crate) struct PruneEthereum {
-    /// .era1 files, or folders that have some
+    /// .era1 and .ere files, or folders that have some
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// Show only; nothing is deleted
@@ -46,8 +45,8 @@ pub(crate) fn run(args: &PruneEthereum, session: &Session, io: &mut Io) -> anyho
     for path in &args.paths {
         let path = io.path(path);
         let before = files.len();
-        files.extend(era1_files(&path)?);
-        ensure!(files.len() > before, "{} has no .era1 files", path.display());
+        files.extend(files_of(&path)?);
+        ensure!(files.len() > before, "{} has no .era1 or .ere files", path.display());
     }
     let safety = Safety::now(session, depth(args.deep, None), io)?;
     let mut candidates = Vec::new();
@@ -74,33 +73,34 @@ fn candidate(
     safety: &Safety,
     io: &mut Io,
 ) -> anyhow::Result<Candidate> {
-    let name = path.file_name().and_then(|name| name.to_str()).and_then(Era1Name::parse);
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
     let (sha256, bytes) = sha256_of(&path, io)?;
     let mut candidate =
         Candidate { path, bytes, heights: None, containers: Vec::new(), reasons: Vec::new() };
-    let Some(name) = name else {
-        candidate.reasons.push("its name is not that of an .era1 file".into());
+    let archive = DbArchive::new(session.db.clone(), Arc::clone(&io.cancelled));
+    let Some((network, epoch, known)) = KnownFile::by_name(&archive, &name)? else {
+        candidate.reasons.push("its name is not that of an .era1 or .ere file".into());
         return Ok(candidate);
     };
-    let Some(record) = record(&name.network, name.epoch, session, io)? else {
-        let what = format!("epoch {} of {} is not archived", name.epoch, name.network);
+    let Some(known) = known else {
+        let what = format!("epoch {epoch} of {network} is not archived from such a file");
         candidate.reasons.push(what);
         return Ok(candidate);
     };
-    let archived = sha256_line(&record);
-    if archived != sha256 {
+    if known.sha256 != sha256 {
+        let archived = &known.sha256;
         candidate
             .reasons
             .push(format!("its SHA-256 is {sha256}, the archived file has {archived}"));
         return Ok(candidate);
     }
-    if record.original_kept {
+    if known.original_kept {
         candidate.reasons.push(
             "its own bytes are archived beside its blocks, in containers that have no heights: whether they are safe cannot be told here".into(),
         );
     }
-    let heights = (record.start_height, record.start_height + u64::from(record.block_count) - 1);
-    let tables = format!("ethereum/{}/", name.network);
+    let heights = known.heights;
+    let tables = format!("ethereum/{network}/");
     candidate.heights = Some(heights);
     candidate.reasons.extend(safety.against(&tables, &[heights]));
     candidate.containers = safety.containers(&tables, &[heights]);
@@ -110,19 +110,8 @@ fn candidate(
     Ok(candidate)
 }
 
-fn record(
-    network: &Network,
-    epoch: u64,
-    session: &Session,
-    io: &Io,
-) -> anyhow::Result<Option<Era1Record>> {
-    let archive = DbArchive::new(session.db.clone(), Arc::clone(&io.cancelled));
-    let epochs = era1_epochs(&archive, network).map_err(explained)?;
-    Ok(epochs.into_iter().find(|(stored, _)| *stored == epoch).map(|(_, record)| record))
-}
-
 /// The file, or those of a folder, by name.
-fn era1_files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
+fn files_of(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let reading = || format!("cannot read {}", path.display());
     if !std::fs::metadata(path).with_context(reading)?.is_dir() {
         return Ok(vec![path.to_owned()]);
@@ -131,7 +120,8 @@ fn era1_files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     for entry in std::fs::read_dir(path).with_context(reading)? {
         let file = entry.with_context(reading)?.path();
         let hidden = file.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        if !hidden && file.extension().is_some_and(|extension| extension == "era1") {
+        let is_one = |extension: &std::ffi::OsStr| extension == "era1" || extension == "ere";
+        if !hidden && file.extension().is_some_and(is_one) {
             files.push(file);
         }
     }
