@@ -2,7 +2,7 @@
 
 use crate::shards::MakeShard;
 use prunedb_core::{Policy, ShardIndex};
-use prunedb_engine::Db;
+use prunedb_engine::{BatchFacts, Db};
 use prunedb_store::ShardStore;
 use prunedb_validator::{Copies, OwnCopy};
 use std::sync::Arc;
@@ -14,12 +14,17 @@ pub struct OwnRecords(pub Db);
 impl Copies for OwnRecords {
     fn own(&self, batch: u32, policy: Policy) -> Result<Option<OwnCopy>, String> {
         let found = self.0.own_batch(batch, policy).map_err(|e| e.to_string())?;
-        Ok(found.map(|batch| OwnCopy {
-            container_digest: batch.container_digest,
-            root: batch.root,
-            first_block: batch.first_record,
-            blocks: batch.records,
-        }))
+        Ok(found.as_ref().map(own_copy))
+    }
+}
+
+/// What a validator says of a batch.
+pub(crate) const fn own_copy(batch: &BatchFacts) -> OwnCopy {
+    OwnCopy {
+        container_digest: batch.container_digest,
+        root: batch.root,
+        first_block: batch.first_record,
+        blocks: batch.records,
     }
 }
 

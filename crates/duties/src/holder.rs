@@ -21,8 +21,6 @@ use tokio::runtime::Handle;
 
 /// How long one wait for the next block is.
 const WAIT_MS: u32 = 1_000;
-/// Pause after nobody answered.
-const PAUSE: std::time::Duration = std::time::Duration::from_millis(500);
 /// Names of batches that are kept.
 const NAMES_MAX: usize = 256;
 
@@ -61,7 +59,6 @@ pub struct Holder {
     own: Option<Arc<dyn MakeShard>>,
     runtime: Handle,
     names: HashMap<Digest, Vec<Digest>>,
-    last_error: Option<String>,
 }
 
 impl Holder {
@@ -73,29 +70,12 @@ impl Holder {
         own: Option<Arc<dyn MakeShard>>,
         runtime: Handle,
     ) -> Self {
-        Self { client, secret, shards, own, runtime, names: HashMap::new(), last_error: None }
+        Self { client, secret, shards, own, runtime, names: HashMap::new() }
     }
 
     /// Does what is due, block after block, in a thread.
     pub fn run(mut self) -> Task {
-        let mut height = 0;
-        Task::start("prunedb-holder", move |_stop| {
-            match self.step(height) {
-                Ok(reached) => (height, self.last_error) = (reached + 1, None),
-                Err(error) => {
-                    // once each, not with every block
-                    let error = error.to_string();
-                    if self.last_error.as_ref() != Some(&error) {
-                        tracing::warn!(
-                            error,
-                            "the registry's duties are not done, they are tried again"
-                        );
-                    }
-                    self.last_error = Some(error);
-                    std::thread::sleep(PAUSE);
-                }
-            }
-        })
+        Task::each_height("prunedb-holder", move |height, _stop| self.step(height))
     }
 
     /// Waits for a height, a little, and does what is due then; the height.

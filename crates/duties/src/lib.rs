@@ -4,21 +4,27 @@
 //! Holder   a storage node: receipts for what it got, a proof in every epoch; makes its shard itself where it has the blocks
 //! Writer   who writes the lake: the lease, closings with the validators' signatures, elected holders, read-backs, the watermark
 //! OwnRecords  a validator's copy of the history, as a database of its own
+//! LakeReader  that of a validator without records: the lake itself, read from random holders and coded anew
+//! Attester    a validator reads closed batches back
 //! founding  a new registry: nodes join, groups open
 //! ```
 //! Invariants: nothing is said of a shard that is not under its batch's root; what could not be done is tried again with the
 //! next block; a loop ends when its guard is dropped.
 
+mod attest;
 mod copies;
 mod founding;
 mod holder;
+mod reader;
 mod shards;
 mod task;
 mod writer;
 
+pub use attest::{AttestError, Attester};
 pub use copies::{OwnRecords, OwnShards};
 pub use founding::{Joining, Joins, domain_number, found};
 pub use holder::{Holder, HolderError};
+pub use reader::LakeReader;
 pub use shards::{HeldShards, MakeShard};
 pub use task::Task;
 pub use writer::{Writer, WriterConfig, WriterError, WriterStatus};

@@ -6,7 +6,11 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
+    time::Duration,
 };
+
+/// Pause after something failed.
+pub(crate) const PAUSE: Duration = Duration::from_millis(500);
 
 /// Whether a loop is to end.
 #[derive(Debug, Clone, Default)]
@@ -40,6 +44,30 @@ impl Task {
         };
         let thread = std::thread::Builder::new().name(name.into()).spawn(run);
         Self { stop, thread: Some(thread.expect("the system gives a thread")) }
+    }
+
+    /// Runs `step` for height after height, until it is stopped; it says which one it has reached. What fails is said once, and
+    /// tried again.
+    pub(crate) fn each_height<E: std::fmt::Display>(
+        name: &str,
+        mut step: impl FnMut(u64, &Stop) -> Result<u64, E> + Send + 'static,
+    ) -> Self {
+        let (mut height, mut last_error) = (0, None);
+        Self::start(name, move |stop| match step(height, stop) {
+            Ok(reached) => (height, last_error) = (reached + 1, None),
+            Err(error) => {
+                let error = error.to_string();
+                // once each, not with every block
+                if last_error.as_ref() != Some(&error) {
+                    tracing::warn!(
+                        error,
+                        "the registry's duties are not done, they are tried again"
+                    );
+                }
+                last_error = Some(error);
+                std::thread::sleep(PAUSE);
+            }
+        })
     }
 
     /// Has the loop end, without waiting for it: for those who stop many.

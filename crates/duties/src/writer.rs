@@ -9,10 +9,13 @@
 //! ```
 //! Offloading does not wait for any of it: closings follow behind, in their order, and only what may leave this machine waits.
 
-use crate::task::{Stop, Task};
+use crate::{
+    attest::{AttestError, ReadBack},
+    task::{PAUSE, Stop, Task},
+};
 use prunedb_engine::{BatchFacts, Connect, Db, Elected, ElectedGroup, Governance, NodeDomains};
 use prunedb_registry::{
-    Body, CloseBatch, Lease, NodeStatus, Secret, SignedTx, canonical::Canonical,
+    Amount, Body, CloseBatch, Lease, NodeStatus, Secret, SignedTx, canonical::Canonical,
 };
 use prunedb_validator::{Client, ClientError, Happened, PAGE_MAX, Placement, Proposal, Status};
 use std::{
@@ -23,8 +26,6 @@ use tokio::runtime::Handle;
 
 /// How long one wait for the next block is.
 const WAIT_MS: u32 = 1_000;
-/// Pause after something failed.
-const PAUSE: std::time::Duration = std::time::Duration::from_millis(500);
 /// Heights of a lease, and how many are left when it is renewed.
 const LEASE_HEIGHTS: u32 = 2_000;
 const LEASE_RENEW: u64 = 1_000;
@@ -41,6 +42,9 @@ pub enum WriterError {
     /// The database says so.
     #[error(transparent)]
     Engine(#[from] prunedb_engine::Error),
+    /// What was closed was not read back.
+    #[error(transparent)]
+    Attest(#[from] AttestError),
     /// Another lake's registry.
     #[error("this registry is of lake {found}, the database of lake {expected}")]
     OtherLake {
@@ -87,8 +91,10 @@ pub enum WriterError {
 pub struct WriterConfig {
     /// whom to ask
     pub client: Client,
-    /// the key of the validator that this writer is: it takes the lease
+    /// takes the lease: the key of a validator, or one of the writer's own
     pub lease: Secret,
+    /// signs beside a writer's own key that it may take the lease
+    pub authority: Option<Secret>,
     /// keys of validators in whose name this machine reads back
     pub attesters: Vec<Secret>,
     /// the database; its background offloads
@@ -119,20 +125,20 @@ pub struct Writer {
     governance: Governance,
     /// the next event to look at; `None`: the placement was not looked at yet
     seen: Option<u64>,
-    /// batches below this were read back, and told so
-    read_back: u32,
+    read_back: ReadBack,
     names_offered: u32,
 }
 
 impl Writer {
     /// A writer that has done nothing yet.
-    pub fn new(config: WriterConfig) -> Self {
+    pub fn new(mut config: WriterConfig) -> Self {
+        let attesters = std::mem::take(&mut config.attesters);
         Self {
             config,
             status: Arc::default(),
             governance: Governance::default(),
             seen: None,
-            read_back: 0,
+            read_back: ReadBack::new(attesters),
             names_offered: 0,
         }
     }
@@ -148,7 +154,7 @@ impl Writer {
         Task::start("prunedb-writer", move |stop| {
             let stepped = self.step(height, stop);
             let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
-            status.read_back = self.read_back;
+            status.read_back = self.read_back.done;
             match stepped {
                 Ok(reached) => {
                     (status.height, status.problem) = (reached, None);
@@ -186,8 +192,10 @@ impl Writer {
         let term = self.lease(&status)?;
         let followed = self.follow(&status);
         let closed = self.close(&status, term);
-        let attested = self.attest(&status, stop);
-        followed.and(closed).and(attested)?;
+        let WriterConfig { client, runtime, db, .. } = &self.config;
+        let attested = self.read_back.step(client, runtime, db, &status, stop);
+        followed.and(closed)?;
+        attested?;
         Ok(reached)
     }
 
@@ -221,11 +229,22 @@ impl Writer {
             }
             lease => {
                 let term = lease.as_ref().map_or(0, |lease| lease.term.0);
-                let body = Body::AcquireLease { term, heights: LEASE_HEIGHTS };
-                self.send(status, body, &self.config.lease)?;
+                self.acquire_lease(status, term)?;
                 Ok(term + 1)
             }
         }
+    }
+
+    fn acquire_lease(&self, status: &Status, term: u64) -> Result<(), ClientError> {
+        let WriterConfig { client, lease, authority, .. } = &self.config;
+        let body = Body::AcquireLease { term, heights: LEASE_HEIGHTS };
+        let Some(authority) = authority else { return self.send(status, body, lease) };
+        let account = lease.key();
+        if self.wait(client.account(account))?.1.is_none() {
+            // moves nothing: it opens the account
+            self.send(status, Body::Deposit { account, amount: Amount(0) }, authority)?;
+        }
+        self.wait(client.send(&status.registry, body, &[lease, authority])).map(drop)
     }
 
     /// Brings the lake's placement to what was elected.
@@ -325,32 +344,6 @@ impl Writer {
             self.wait(self.config.client.offer_names(number, &batch.names));
             self.names_offered = number + 1;
         }
-        Ok(())
-    }
-
-    /// Reads closed batches back, and says so.
-    fn attest(&mut self, status: &Status, stop: &Stop) -> Result<(), WriterError> {
-        self.read_back = self.read_back.max(status.prunable_up_to);
-        if self.read_back >= status.batches {
-            return Ok(());
-        }
-        for number in self.read_back..status.batches {
-            if stop.is_asked() {
-                return Ok(());
-            }
-            // each attester's own read, of shards drawn anew
-            for _ in &self.config.attesters {
-                self.config.db.read_back(number)?;
-            }
-        }
-        for attester in &self.config.attesters {
-            let body = Body::AttestReadBack { up_to: status.batches };
-            match self.send(status, body, attester) {
-                Err(ClientError::Rejected { reason, .. }) if reason.contains("attested") => {}
-                sent => sent?,
-            }
-        }
-        self.read_back = status.batches;
         Ok(())
     }
 }

@@ -164,6 +164,7 @@ impl World {
         Writer::new(WriterConfig {
             client: self.client.clone(),
             lease: secret(VALIDATOR),
+            authority: None,
             attesters: vec![secret(VALIDATOR)],
             db: self.db.clone(),
             connect: Arc::new(connect),

@@ -9,7 +9,7 @@ use crate::{
     lake::{Manner, Node, Sent, layout_of, send},
     offload::{GENERATION, LocalContainer},
 };
-use prunedb_codec::{CodecVersion, Encoder, MemorySpool, StreamParams, compress};
+use prunedb_codec::{CodecVersion, CodedStream, Encoder, MemorySpool, StreamParams, compress};
 use prunedb_core::{ContainerId, Digest, Policy, ShardIndex, Term};
 use prunedb_format::manifest::StreamEntry;
 use prunedb_proof::ContainerFacts;
@@ -88,7 +88,7 @@ impl Db {
 }
 
 impl Inner {
-    fn batch(&self, number: u32) -> Result<Option<BatchFacts>, Error> {
+    pub(crate) fn batch(&self, number: u32) -> Result<Option<BatchFacts>, Error> {
         let id = ContainerId::data(number);
         let Some(container) = self.manifest.container(id)? else { return Ok(None) };
         let Some(first_record) = self.records_before(number)? else { return Ok(None) };
@@ -176,19 +176,9 @@ impl Inner {
             .map_err(|e| codec(&e))?;
         let params =
             StreamParams { lake: self.lake.id, container: id, policy, codec: version, generation };
-        let key = self.lake.secret.lake_key(generation);
-        let encoder =
-            Encoder::new(&key, params, coded, self.lake.code(policy)).map_err(|e| codec(&e))?;
-        let manner = Manner {
-            term: target.as_ref().map_or(Term(0), |(.., term)| *term),
-            mode: PutMode::IfAbsent,
-            shard_bytes: encoder.layout().shard_bytes(),
-            needed: 0,
-            patience: Duration::ZERO,
-        };
-        let targets = target.into_iter().map(|(shard, node, _)| (shard, node)).collect();
-        let sending = send(&self.lake, params, encoder, &spool, targets, manner);
-        let sent = self.lake.runtime.block_on(sending)?;
+        let term = target.as_ref().map_or(Term(0), |(.., term)| *term);
+        let target = target.map(|(shard, node, _)| (shard, node));
+        let sent = self.code(params, coded, &spool, target, term)?;
         let encoded = sent.encoded.as_ref().expect("it goes on without anybody who takes shards");
         let stream = StreamEntry {
             id,
@@ -196,7 +186,7 @@ impl Inner {
             codec: version.number(),
             generation,
             group: 0,
-            term: manner.term,
+            term,
             container_bytes,
             coded_bytes: coded.coded_bytes,
             stream_digest: coded.digest,
@@ -206,5 +196,28 @@ impl Inner {
         let mut batch = self.facts(&stream, first_record, trailer.record_count, trailer.digest)?;
         batch.names.clone_from(&encoded.names);
         Ok(Some((batch, sent)))
+    }
+
+    /// Codes a stream, and stores one shard where that is wanted.
+    pub(crate) fn code(
+        &self,
+        params: StreamParams,
+        coded: CodedStream,
+        spool: &MemorySpool,
+        target: Option<(ShardIndex, Node)>,
+        term: Term,
+    ) -> Result<Sent, Error> {
+        let key = self.lake.secret.lake_key(params.generation);
+        let encoder = Encoder::new(&key, params, coded, self.lake.code(params.policy))
+            .map_err(|e| Error::Codec { container: params.container, reason: e.to_string() })?;
+        let manner = Manner {
+            term,
+            mode: PutMode::IfAbsent,
+            shard_bytes: encoder.layout().shard_bytes(),
+            needed: 0,
+            patience: Duration::ZERO,
+        };
+        let targets = target.into_iter().collect();
+        self.lake.runtime.block_on(send(&self.lake, params, encoder, spool, targets, manner))
     }
 }

@@ -44,6 +44,7 @@ mod reader;
 mod record;
 mod recover;
 mod repair;
+mod reread;
 mod scan;
 mod snapshot;
 mod status;

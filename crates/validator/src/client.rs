@@ -64,6 +64,15 @@ pub enum ClientError {
         /// the last height at which it counted
         valid_until: u64,
     },
+    /// Blocks have stopped coming.
+    #[error(
+        "the registry is at height {height} and makes no blocks: more than two thirds of its validators must run and reach each \
+         other (`prunedb registry status`); the transaction may still come into the next block"
+    )]
+    Stalled {
+        /// the last height
+        height: u64,
+    },
     /// An answer to another question.
     #[error("validator {address} gave an answer to another question")]
     Confused {
@@ -459,6 +468,7 @@ impl Client {
         tx: Digest,
         valid_until: u64,
     ) -> Result<Result<Included, (u64, Refused)>, ClientError> {
+        let mut last = None;
         loop {
             if let Some(outcome) = self.outcome(tx, WAIT_MS_MAX).await? {
                 let height = outcome.height;
@@ -467,8 +477,13 @@ impl Client {
                     Some(refused) => Err((height, refused)),
                 });
             }
-            if self.height(0, 0).await? > valid_until {
+            let height = self.height(0, 0).await?;
+            if height > valid_until {
                 return Err(ClientError::NotIncluded { valid_until });
+            }
+            // a whole wait without a block
+            if last.replace(height) == Some(height) {
+                return Err(ClientError::Stalled { height });
             }
         }
     }

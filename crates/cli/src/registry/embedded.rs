@@ -1,6 +1,6 @@
 //! The registry in the process of `prunedb up`: its validators, the local nodes as holders, the database as writer.
 
-use super::RegistryFolder;
+use super::{RegistryFolder, seat::Seat};
 use crate::session::{Session, connect_of};
 use anyhow::{Context, ensure};
 use prunedb_duties::{
@@ -8,24 +8,22 @@ use prunedb_duties::{
 };
 use prunedb_engine::NodeDomains;
 use prunedb_registry::State;
-use prunedb_validator::{Client, Copies, Door, Validator, ValidatorConfig};
+use prunedb_validator::{Client, Copies};
 use std::{net::SocketAddr, sync::Arc};
 use tokio::runtime::Runtime;
-
-/// Heights from snapshot to snapshot.
-const SNAPSHOT_HEIGHTS: u64 = 1_000;
 
 /// What runs. Stop it with [`Embedded::stop`].
 pub(crate) struct Embedded {
     /// holders, and the writer: they end first
     tasks: Vec<Task>,
-    validators: Vec<(Validator, Door)>,
+    seats: Vec<Seat>,
     folder: RegistryFolder,
     addresses: Vec<String>,
 }
 
 impl Embedded {
-    /// Starts the validators of the folder, and has the session's nodes and database do their duties.
+    /// Starts the validators of the folder, unless they have processes of their own, and has the session's nodes and database do
+    /// their duties.
     pub(crate) fn start(
         folder: RegistryFolder,
         listen: SocketAddr,
@@ -43,35 +41,31 @@ impl Embedded {
         let registry = *State::new(&genesis)?.registry();
         let orderers = super::orderers::start(&folder, &settings, &registry)?;
         let copies: Arc<dyn Copies> = Arc::new(OwnRecords(session.db.clone()));
-        let (mut validators, mut addresses) = (Vec::new(), Vec::new());
+        let mut seats = Vec::new();
         for (number, orderer) in (0..settings.validators).zip(orderers) {
-            let config = ValidatorConfig {
-                dir: folder.validator(number).join("state"),
-                genesis: genesis.clone(),
-                snapshot_heights: SNAPSHOT_HEIGHTS,
-            };
-            let key = folder.validator_key(number)?;
-            let (copies, disk) = (Arc::clone(&copies), crate::session::disk());
-            let validator =
-                Validator::start(&config, key, orderer, copies, disk, runtime.handle())?;
-            runtime.block_on(validator.caught_up());
             // the first one at the port that was asked for, the others at free ones
             let port = if number == 0 { listen.port() } else { 0 };
             let listen = SocketAddr::new(listen.ip(), port);
-            let door = runtime
-                .block_on(Door::open(listen, &validator))
-                .with_context(|| format!("the registry cannot listen on {listen}"))?;
-            addresses.push(door.local_addr().to_string());
-            validators.push((validator, door));
+            let copies = Arc::clone(&copies);
+            let seat =
+                Seat::start((&folder, number), genesis.clone(), orderer, copies, listen, runtime)?;
+            seats.push(seat);
         }
-        folder.write_doors(addresses.clone())?;
-        let mut this = Self { tasks: Vec::new(), validators, folder, addresses };
+        let addresses: Vec<String> = if settings.peers.is_empty() {
+            seats.iter().map(|seat| seat.address().to_string()).collect()
+        } else {
+            settings.peers.iter().map(|peer| peer.door.to_string()).collect()
+        };
+        if !seats.is_empty() {
+            folder.write_doors(addresses.clone())?;
+        }
+        let mut this = Self { tasks: Vec::new(), seats, folder, addresses };
         this.start_holders(session, runtime)?;
         this.start_writer(session, runtime)?;
         Ok(this)
     }
 
-    /// Where the validators answer.
+    /// Where the validators answer, here or elsewhere.
     pub(crate) fn addresses(&self) -> &[String] {
         &self.addresses
     }
@@ -119,16 +113,20 @@ impl Embedded {
             return Ok(());
         }
         let key_of = |number| self.folder.validator(number).join("validator.key");
-        let key = key_of(0);
-        let attesters: anyhow::Result<_> = (0..self.folder.settings()?.validators)
-            .map(|n| self.folder.secret(&key_of(n)))
-            .collect();
-        let attesters = attesters?;
+        let validators = 0..u8::try_from(self.seats.len()).expect("at most 16");
+        let attesters: anyhow::Result<_> =
+            validators.map(|n| self.folder.secret(&key_of(n))).collect();
+        let (lease, authority) = if self.seats.is_empty() {
+            (self.folder.writer()?, Some(self.folder.authority()?))
+        } else {
+            (self.folder.secret(&key_of(0))?, None)
+        };
         let folder = self.folder.clone();
         let writer = Writer::new(WriterConfig {
             client: self.client(),
-            lease: self.folder.secret(&key)?,
-            attesters,
+            lease,
+            authority,
+            attesters: attesters?,
             db: session.db.clone(),
             connect: connect_of(session),
             on_governance: Box::new(move |governance| {
@@ -146,9 +144,8 @@ impl Embedded {
     pub(crate) fn stop(self, runtime: &Runtime) {
         self.tasks.iter().for_each(Task::end_soon);
         drop(self.tasks);
-        for (validator, door) in self.validators {
-            runtime.block_on(door.close());
-            drop(validator);
+        for seat in self.seats {
+            seat.stop(runtime);
         }
         if let Err(error) = std::fs::remove_file(self.folder.file("doors.json")) {
             tracing::debug!(%error, "the list of doors stays");

@@ -2,37 +2,89 @@
 //!
 //! ```text
 //! genesis           what the registry began with, as canonical bytes
-//! settings.json     time between blocks, number of validators
+//! settings.json     time between blocks, number of validators, and where those are that have a process of their own
 //! authority.key     signs who joins, deposits, new parameters
+//! writer.key        takes the lease, where the validators have processes of their own
 //! validators/NN/    key, blocks, state of each validator that runs here
 //! nodes/NN.key      keys of the local nodes
 //! doors.json        where the validators answer, while they run
 //! governance.json   what the registry last said of the lake: what may leave this machine
 //! ```
+//! The folder of a validator with a process of its own has copies of genesis and settings, and `validators/00`: its own.
 
 use crate::{secret, session};
 use anyhow::{Context, ensure};
+use prunedb_core::Digest;
 use prunedb_disk::{read_all, write_atomic};
 use prunedb_engine::Governance;
-use prunedb_registry::{Genesis, Secret, canonical::Canonical};
+use prunedb_registry::{Genesis, Key, Secret, canonical::Canonical};
 use prunedb_validator::{Client, ValidatorKey};
 use serde::{Deserialize, Serialize};
 use std::{
     io::ErrorKind,
+    net::SocketAddr,
     path::{Path, PathBuf},
+    str::FromStr,
 };
 
 /// Largest file of ours that is read here.
 const FILE_BYTES_MAX: usize = 1 << 20;
 
-/// How the validators of a folder run.
+/// How the validators of a registry run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
     /// time between blocks
     pub(crate) block_ms: u64,
-    /// validators that run here
+    /// validators that run in the process of the founder's `prunedb up`
     pub(crate) validators: u8,
+    /// validators with a process and a folder of their own, and where they are
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) peers: Vec<Peer>,
+}
+
+/// A validator with a process of its own. As text: `KEY,VOTES,DOOR`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Peer {
+    #[serde(with = "key_text")]
+    pub(crate) key: Key,
+    /// where the other validators reach it
+    pub(crate) votes: SocketAddr,
+    /// where nodes, writers and commands ask it
+    pub(crate) door: SocketAddr,
+}
+
+impl FromStr for Peer {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        let parts: Vec<&str> = text.split(',').collect();
+        let [key, votes, door] = parts[..] else {
+            anyhow::bail!("write KEY,VOTES,DOOR: its key, where it votes, where it answers");
+        };
+        let key: Digest = key.parse().context("a validator's key has 64 hex digits")?;
+        let address = |text: &str| {
+            text.parse::<SocketAddr>().with_context(|| format!("`{text}`: write IP:PORT"))
+        };
+        Ok(Self { key: Key(key.0), votes: address(votes)?, door: address(door)? })
+    }
+}
+
+/// A key as its hex digits.
+mod key_text {
+    use prunedb_core::Digest;
+    use prunedb_registry::Key;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(key: &Key, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(key)
+    }
+
+    pub(super) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Key, D::Error> {
+        let text = String::deserialize(from)?;
+        text.parse::<Digest>().map(|digest| Key(digest.0)).map_err(D::Error::custom)
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -148,10 +200,19 @@ impl RegistryFolder {
             "{} has no registry: `prunedb registry init` founds one, `prunedb up` runs it (or name a validator with --at HOST:PORT)",
             self.dir.parent().unwrap_or(&self.dir).display()
         );
+        let peers = self.settings()?.peers;
+        if !peers.is_empty() {
+            return Ok(Client::new(peers.iter().map(|peer| peer.door.to_string())));
+        }
         let doors: Doors = self.read_json("doors.json")?.context(
             "the registry of this folder does not run: `prunedb up` runs it (or name a validator with --at HOST:PORT)",
         )?;
         Ok(Client::new(doors.validators))
+    }
+
+    /// The key that takes the lease for a database whose validators have processes of their own.
+    pub(crate) fn writer(&self) -> anyhow::Result<Secret> {
+        self.secret(&self.file("writer.key"))
     }
 
     /// What the registry last said of the lake.

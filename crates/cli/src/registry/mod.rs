@@ -3,6 +3,9 @@
 mod embedded;
 mod folder;
 mod orderers;
+mod seat;
 
 pub(crate) use embedded::Embedded;
-pub(crate) use folder::{RegistryFolder, Settings};
+pub(crate) use folder::{Peer, RegistryFolder, Settings};
+pub(crate) use orderers::of_peer;
+pub(crate) use seat::Seat;

@@ -69,6 +69,8 @@ const COMMANDS: &[&str] = &[
     "prove lost-nodes",
     "registry",
     "registry init",
+    "registry key",
+    "registry run",
     "registry status",
     "registry join",
     "registry groups",

@@ -31,3 +31,4 @@ mod readers;
 mod registry;
 mod resp;
 mod up;
+mod validators;

@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::time::{Duration, Instant};
 
 /// Short phases, so that tests are short.
-const INIT: [&str; 11] = [
+pub(crate) const INIT: [&str; 11] = [
     "registry",
     "init",
     "--block-ms",
@@ -19,11 +19,11 @@ const INIT: [&str; 11] = [
     "--json",
 ];
 
-fn registry(folder: &Folder) -> Value {
+pub(crate) fn registry(folder: &Folder) -> Value {
     folder.run(&["registry", "status", "--json"]).exits(0).json()["validators"][0].clone()
 }
 
-fn until(folder: &Folder, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+pub(crate) fn until(folder: &Folder, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
     let begun = Instant::now();
     loop {
         let status = registry(folder);
@@ -35,7 +35,7 @@ fn until(folder: &Folder, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
     }
 }
 
-fn import(folder: &Folder, epoch: u64) -> Output {
+pub(crate) fn import(folder: &Folder, epoch: u64) -> Output {
     let (name, bytes) = era1(epoch, 300, epoch + 1);
     folder.file(&name, &bytes);
     folder.run(&["import", "ethereum", &name]).exits(0)
@@ -168,12 +168,12 @@ fn a_lake_that_has_containers_cannot_be_given_a_registry() {
 }
 
 /// Storage nodes of their own, each a process that does its duties.
-struct Node {
-    process: Running,
-    address: String,
+pub(crate) struct Node {
+    pub(crate) process: Running,
+    pub(crate) address: String,
 }
 
-fn node(folder: &Folder, number: usize, registry: &str) -> Node {
+pub(crate) fn node(folder: &Folder, number: usize, registry: &str) -> Node {
     let mut command = clean_command();
     command.args(["node", "run", "--capacity", "2GB", "--listen", "127.0.0.1:0"]);
     command.args(["--registry", registry, "--dir"]);
@@ -183,7 +183,7 @@ fn node(folder: &Folder, number: usize, registry: &str) -> Node {
     Node { process, address }
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
@@ -238,7 +238,7 @@ fn a_holder_that_is_killed_loses_its_slots_and_every_batch_is_whole_again() {
     assert_eq!(up.interrupt(), 0);
 }
 
-fn import_when_placed(folder: &Folder, epoch: u64) {
+pub(crate) fn import_when_placed(folder: &Folder, epoch: u64) {
     let (name, bytes) = era1(epoch, 300, epoch + 1);
     folder.file(&name, &bytes);
     let begun = Instant::now();

@@ -214,7 +214,8 @@ fn the_lease_goes_to_one_of_the_in_sync_set_when_it_runs_out() {
     let [first, second, third, _] = VALIDATORS;
     let acquire = |term, heights| Body::AcquireLease { term, heights };
     assert!(matches!(world.send(acquire(1, 10), &[second]), Err(Reject::Phase(_))));
-    assert_eq!(world.send(acquire(1, 10), &[OWNER]), Err(Reject::Signer("a validator")));
+    let stranger = Err(Reject::Signer("a validator, or enough authorities"));
+    assert_eq!(world.send(acquire(1, 10), &[OWNER]), stranger);
     let in_sync = |members: &[Key]| Body::SetInSync {
         in_sync: SetInSync { term: 1, members: members.to_vec() },
     };
@@ -246,6 +247,15 @@ fn the_lease_goes_to_one_of_the_in_sync_set_when_it_runs_out() {
     world.send(head(3, 7), &[second]).unwrap();
     world.send(Body::RenewLease { term: 3, heights: 50 }, &[second]).unwrap();
     assert_eq!(world.state.lease().unwrap().until, world.state.height() + 50);
+    // a writer that is no validator: the authority signs that it may
+    assert!(matches!(world.send(acquire(3, 10), &[OWNER, AUTHORITY]), Err(Reject::Phase(_))));
+    for _ in 0..51 {
+        world.block();
+    }
+    assert_eq!(world.send(acquire(3, 10), &[OWNER]), stranger);
+    let events = world.send(acquire(3, 10), &[OWNER, AUTHORITY]).unwrap();
+    assert_eq!(events, [Event::Leased { holder: OWNER, term: Term(4) }]);
+    world.send(head(4, 8), &[OWNER]).unwrap();
 }
 
 #[test]

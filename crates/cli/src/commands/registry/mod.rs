@@ -6,6 +6,7 @@ mod batches;
 mod found;
 mod govern;
 mod proofs;
+mod run;
 
 use crate::io::{Exit, Io};
 use clap::Subcommand;
@@ -27,6 +28,18 @@ pub(crate) enum Registry {
         local nodes join, and opens the placement groups. DIR/registry/authority.key governs the registry: keep a copy."
     )]
     Init(found::Init),
+    /// Show the key of the validator of this folder, which is made where there is none
+    #[command(after_help = "Example:\n  prunedb registry key --dir /srv/validator")]
+    Key,
+    /// Run a validator as a process of its own until Ctrl-C
+    #[command(
+        after_help = "Example:\n  prunedb registry run --dir /srv/validator --secret /safe/lake.secret --nodes 10.0.0.1:9900,10.0.0.2:9900\n\n\
+        DIR/registry has copies of the founder's registry/genesis and registry/settings.json. The validator votes, answers, and gives \
+        its part to every epoch's seed. It signs the closing of a batch only where it has read the batch back from random holders, and \
+        coded it to the same root; that takes the lake secret. Killed and started again it catches up with the others. Several \
+        validators need a build with `--features simplex`."
+    )]
+    Run(run::Run),
     /// Show how far the registry is, at each validator
     Status(ask::At),
     /// Have a storage node join: signed by the authority of this folder and by the node's own key
@@ -55,6 +68,8 @@ pub(crate) fn run(
 ) -> anyhow::Result<Exit> {
     match asked {
         Registry::Init(args) => found::run(args, dir, flags, runtime, io),
+        Registry::Key => run::key(dir, io),
+        Registry::Run(args) => run::run(args, dir, flags, runtime, io),
         Registry::Status(at) => ask::status(at, dir, runtime, io),
         Registry::Join(args) => govern::join(args, dir, runtime, io),
         Registry::Groups(args) => govern::groups(args, dir, runtime, io),
