@@ -134,7 +134,7 @@ pub(crate) fn scheme(
     if keys.is_empty() || keys.len() > VALIDATORS_MAX {
         return Err(wrong("there are 1 to 255 validators"));
     }
-    let keys = keys.iter().map(|key| public_key(key)).collect::<Result<Vec<_>, _>>()?;
+    let keys = keys.iter().map(public_key).collect::<Result<Vec<_>, _>>()?;
     let members = ordered::Set::try_from(keys).map_err(|_| wrong("a validator is listed twice"))?;
     Scheme::signer(&registry.0, members, secret.clone())
         .ok_or(wrong("this validator's key is not among those of the validators"))
