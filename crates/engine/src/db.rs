@@ -105,8 +105,8 @@ pub(crate) struct Inner {
     pub(crate) governance: Mutex<Option<Governance>>,
     /// records of the first n + 1 data containers, as far as somebody asked
     pub(crate) record_sums: Mutex<Vec<u64>>,
-    /// held for writing while the index is built anew
-    pub(crate) index_whole: RwLock<()>,
+    /// whether the index is whole; held for writing while it is built anew
+    pub(crate) index_whole: RwLock<bool>,
     /// records that may have one key and were not compared yet
     pub(crate) suspects: Mutex<Suspects>,
     /// how long records are
@@ -459,8 +459,10 @@ impl Inner {
             state.body.next_data,
             files.last_number().map_or(0, |n| n + 1),
             manifest.last_container()?.map_or(0, |n| n + 1),
+            // the index knows places in containers whose files are gone
+            index.covered(),
         ];
-        let next = next.into_iter().max().expect("three numbers");
+        let next = next.into_iter().max().expect("four numbers");
         // of a reader every container is sealed
         let next = if reader.is_some() { u32::MAX } else { next };
         let observer = Notify {
@@ -504,7 +506,7 @@ impl Inner {
             spare_spool: Mutex::default(),
             governance: Mutex::default(),
             record_sums: Mutex::default(),
-            index_whole: RwLock::default(),
+            index_whole: RwLock::new(true),
             suspects,
             queue,
             read_sizes: ReadSizes::default(),

@@ -20,7 +20,7 @@ pub enum Error {
     },
     /// The key was not found, but its record may be in a container whose footer could not be read for the index.
     #[error(
-        "not found, but {container} may hold it, and too few of its shards could be read to index it: bring its nodes back, then open the database again"
+        "not found, but {container} may hold it, and too few of its shards could be read to index it: bring its nodes back; the next command, or `prunedb up` within a minute, looks into it"
     )]
     Unindexed {
         /// which container

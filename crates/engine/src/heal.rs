@@ -123,8 +123,7 @@ impl Inner {
             if let Err(error) = self.heal(&mut outages) {
                 tracing::warn!(%error, "repair failed, it is tried again");
             }
-            let may_sweep = self.options.offload && self.governance().is_none();
-            if may_sweep && self.lake.now() >= next_sweep {
+            if self.options.offload && self.lake.now() >= next_sweep {
                 next_sweep = self.lake.now() + SWEEP_EVERY;
                 if let Err(error) = self.sweep(SystemTime::now(), ORPHAN_AGE, false, &mut |_| {}) {
                     tracing::warn!(%error, "the nodes were not looked through");
@@ -155,7 +154,10 @@ impl Inner {
                 }
             },
             &mut |_| {},
-        )?;
+        );
+        let indexed = self.index_noted();
+        let done = done?;
+        indexed?;
         if done.moved_slots > 0 || !done.repaired.is_empty() {
             tracing::info!(
                 moved_slots = done.moved_slots,

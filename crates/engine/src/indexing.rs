@@ -2,6 +2,7 @@
 
 mod duplicates;
 mod lake;
+mod unindexed;
 mod upkeep;
 
 pub use duplicates::{Contender, Duplicate};
@@ -116,9 +117,11 @@ impl Inner {
         end: Position,
         trace: &mut Trace,
     ) -> Result<Option<(Location, Record)>, Error> {
+        // before the index is asked: one that gets into it meanwhile counts as noted
+        let noted = self.manifest.unindexed();
         let found = self.find_indexed(table, key, end, trace)?;
         if found.is_none() {
-            self.refuse_unindexed(table, key)?;
+            self.refuse_noted(&noted, table, key..=key)?;
         }
         Ok(found)
     }
@@ -137,19 +140,6 @@ impl Inner {
             }
             _ => self.first(table, key, self.index.candidates(table.id, key), end, trace),
         })
-    }
-
-    /// "Not there" must not be said of what may be in a container that nobody could look into.
-    fn refuse_unindexed(&self, table: &Table, key: &[u8]) -> Result<(), Error> {
-        for number in self.manifest.unindexed() {
-            let id = ContainerId::data(number);
-            let Some(container) = self.manifest.container(id)? else { continue };
-            let of_table = container.entry.tables.iter().find(|t| t.table.id == table.id);
-            if of_table.is_some_and(|t| (&*t.first_key..=&*t.last_key).contains(&key)) {
-                return Err(Error::Unindexed { container: id });
-            }
-        }
-        Ok(())
     }
 
     /// Whether the record at a place is the first one of its key.
@@ -192,37 +182,43 @@ impl Inner {
 
     /// Work with the index; where it turns out to be damaged it is read from the lake, or built anew from footers, and the
     /// work done again.
-    /// Nobody looks things up meanwhile: half an index would say "not there".
+    /// Nobody looks things up meanwhile, nor after that failed in its middle: half an index would say "not there".
     pub(crate) fn healing<T>(
         &self,
         mut work: impl FnMut() -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let attempt = |work: &mut dyn FnMut() -> Result<T, Error>| {
-            let _whole = self.index_whole.read().unwrap_or_else(PoisonError::into_inner);
-            work().map_err(from_lake)
+        let mut attempt = || {
+            let whole = self.index_whole.read().unwrap_or_else(PoisonError::into_inner);
+            whole.then(|| work().map_err(from_lake))
         };
+        let mut rebuilt = false;
         loop {
-            match attempt(&mut work) {
+            match attempt() {
+                None => self.rebuild_index()?,
                 // each time one file fewer
-                Err(Error::Index(error)) if self.index.evict_damaged(&error)? => {
+                Some(Err(Error::Index(error))) if self.index.evict_damaged(&error)? => {
                     tracing::warn!(%error, "a run of the index is damaged: read from the lake");
                 }
-                Err(Error::Index(error)) if error.is_damage() => {
-                    self.rebuild_index(&error)?;
-                    return attempt(&mut work);
+                Some(Err(Error::Index(error))) if error.is_damage() && !rebuilt => {
+                    tracing::warn!(%error, "the index is damaged");
+                    self.rebuild_index()?;
+                    rebuilt = true;
                 }
-                answer => return answer,
+                Some(answer) => return answer,
             }
         }
     }
 
-    fn rebuild_index(&self, error: &prunedb_index::Error) -> Result<(), Error> {
-        let _alone = self.index_whole.write().unwrap_or_else(PoisonError::into_inner);
-        tracing::warn!(%error, "the index is damaged: built anew from footers");
+    fn rebuild_index(&self) -> Result<(), Error> {
+        let mut whole = self.index_whole.write().unwrap_or_else(PoisonError::into_inner);
+        tracing::warn!("the index is built anew from footers");
         let active = self.writer.first_unsealed();
+        *whole = false;
         self.index.reset()?;
         self.index_missing(Some(active), &mut |_| {})?;
-        self.index_active(active)
+        self.index_active(active)?;
+        *whole = true;
+        Ok(())
     }
 
     /// Adds the durable records of the container that was active before the index was emptied. What was put behind
@@ -282,13 +278,14 @@ impl Inner {
         numbers.extend(self.manifest.container_numbers_from(covered)?);
         numbers.sort_unstable();
         numbers.dedup();
-        let earlier = self.manifest.unindexed();
-        numbers.retain(|&n| n >= covered && !earlier.contains(&n) && Some(n) != active);
-        numbers.extend(earlier);
+        let noted = self.manifest.unindexed();
+        numbers.retain(|&n| n >= covered && !noted.contains(&n) && Some(n) != active);
+        numbers.extend(&noted);
         if numbers.is_empty() {
             return Ok(());
         }
         let mut job = Job::start("index", numbers.len() as u64, report);
+        let mut indexed = Vec::new();
         for number in numbers {
             match self.index_container(number) {
                 // one lost container keeps no other from being found
@@ -296,14 +293,15 @@ impl Inner {
                     tracing::warn!(%error, "the records of a container are not in the index");
                     self.manifest.set_unindexed(number, true)?;
                 }
-                indexed => {
-                    indexed?;
-                    self.manifest.set_unindexed(number, false)?;
+                done => {
+                    done?;
+                    indexed.push(number);
                 }
             }
             job.did(1, ContainerId::data(number));
         }
-        Ok(())
+        indexed.retain(|number| noted.contains(number));
+        self.forget_noted(&indexed)
     }
 
     /// Adds the records of one container to the index, from its footer.
@@ -326,12 +324,15 @@ impl Inner {
     /// Writes the index of all sealed containers.
     fn write_index(&self) -> Result<(), Error> {
         // half of an index that is being built anew must not pass for the whole
-        let _whole = self.index_whole.read().unwrap_or_else(PoisonError::into_inner);
-        let covered = match &self.reader {
+        self.healing(|| Ok(self.index.flush(self.index_end())?))
+    }
+
+    /// Behind the last container whose records are all in the index.
+    fn index_end(&self) -> u32 {
+        match &self.reader {
             None => self.writer.first_unsealed(),
             Some(_) => self.manifest.state().body.next_data,
-        };
-        Ok(self.index.flush(covered)?)
+        }
     }
 
     /// Whether so much of the index is only in memory that it should be written.

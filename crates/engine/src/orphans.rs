@@ -6,7 +6,9 @@
 //! ```
 //! Invariants: a shard goes only while no head is newer than ours, all that we know is published, no container is written and
 //! no slot moves, and the manifest of that moment names it neither now nor as one that readers of an older head may still read;
-//! the node then still has what was seen first. Every node refuses who is not the newest writer.
+//! the node then still has what was seen first. Every node refuses who is not the newest writer. In a lake with a registry no
+//! shard of a data container goes, whoever has it: an elected holder may have made its own before the slot is its here, and the
+//! holder before answers for the one that it has until then. Of index and manifest a registry knows nothing.
 //!
 //! Memory: 12 bytes for each container of the lake, a page of a node's list, and [`ORPHANS_MAX`] notes.
 
@@ -19,7 +21,7 @@ use crate::{
     publish::head_threshold,
     verify::shards_bytes,
 };
-use prunedb_core::{ContainerId, ShardId};
+use prunedb_core::{ContainerId, ContainerKind, ShardId};
 use prunedb_store::{ShardStat, StoreError};
 use std::{
     collections::HashMap,
@@ -58,7 +60,7 @@ impl Db {
     /// ([`ORPHAN_AGE`]). With `dry_run` nothing is deleted and nothing is noted.
     ///
     /// # Errors
-    /// [`Error::ReadOnly`], [`Error::Governed`], [`Error::Fenced`] where another writer has the lake, [`Error::Quorum`] where so few nodes answer that a
+    /// [`Error::ReadOnly`], [`Error::Fenced`] where another writer has the lake, [`Error::Quorum`] where so few nodes answer that a
     /// newer head may be on the others, and those of publishing.
     pub fn sweep(
         &self,
@@ -70,9 +72,6 @@ impl Db {
         if self.is_reader() {
             return Err(Error::ReadOnly);
         }
-        self.inner.require_no_registry(
-            "a lake with a registry is not swept: holders that were just elected may have shards that this machine's manifest does not name yet",
-        )?;
         self.inner.sweep(now, age, dry_run, report)
     }
 }
@@ -104,7 +103,8 @@ impl Inner {
             }
             let mut found = |stat: &ShardStat| {
                 out.shards += 1;
-                if named.has(stat.id, position) || orphans.len() >= ORPHANS_MAX {
+                let is_left = named.has(stat.id, position) || self.is_of_registry(stat.id);
+                if is_left || orphans.len() >= ORPHANS_MAX {
                     return;
                 }
                 let (address, id) = (node.address.clone(), stat.id);
@@ -185,7 +185,8 @@ impl Inner {
     /// Deletes one, unless something names it now; whether it is gone.
     fn delete_orphan(&self, node: &Node, orphan: &Orphan) -> Result<bool, Error> {
         let _one = self.lake_writes.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.is_named(orphan.id, node)? {
+        // noted when nothing governed the lake yet
+        if self.is_of_registry(orphan.id) || self.is_named(orphan.id, node)? {
             return Ok(false);
         }
         let term = self.term()?;
@@ -206,6 +207,11 @@ impl Inner {
                 Ok(false)
             }
         }
+    }
+
+    /// Whether a registry says who has to have a shard.
+    fn is_of_registry(&self, shard: ShardId) -> bool {
+        shard.container.kind == ContainerKind::Data && self.governance().is_some()
     }
 
     /// So many nodes say what head they have that none of the others can have a newer one than ours.

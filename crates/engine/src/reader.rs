@@ -240,6 +240,7 @@ impl Inner {
             })?;
             tracing::info!(head = prefix.number, term = %prefix.term, "followed");
         }
+        self.index_noted()?;
         if !found.is_newest() {
             let (answered, needed) = (found.answered, found.needed);
             let what = "looking for a newer head";
@@ -262,17 +263,18 @@ impl Inner {
             let known = usize::try_from(next_edit - first).expect("within the container");
             let (known, new) = edits.split_at(known);
             self.check_known(first, known)?;
-            // nobody builds the index anew between its step and the manifest's
-            let _whole = self.index_whole.read().unwrap_or_else(PoisonError::into_inner);
-            self.index_new(new)?;
             let manifests: Vec<ManifestRef> = body.manifests[..=position].into();
             // snapshots see what is new when all of it is here
             let next_data = begun.body.next_data;
-            let body = HeadBody { manifests, next_edit: end, next_data, ..body.clone() };
-            self.manifest.follow(new, |state| state.body = Arc::new(body))?;
+            let body = Arc::new(HeadBody { manifests, next_edit: end, next_data, ..body.clone() });
+            // nobody builds the index anew between its step and the manifest's
+            self.healing(|| {
+                self.index_new(new)?;
+                self.manifest.follow(new, |state| state.body = Arc::clone(&body))
+            })?;
             job.did(new.len() as u64, reference.stream.id);
         }
-        self.index_late()
+        Ok(())
     }
 
     /// What a manifest container repeats must be what we have.
@@ -319,26 +321,6 @@ impl Inner {
         }
         if late {
             self.index.flush(next)?;
-        }
-        Ok(())
-    }
-}
-
-impl Inner {
-    /// Adds the records of containers whose footer could not be read when their edit came.
-    fn index_late(&self) -> Result<(), Error> {
-        for number in self.manifest.unindexed() {
-            let Some(container) = self.manifest.container(ContainerId::data(number))? else {
-                continue;
-            };
-            match self.lake_footer(&container) {
-                Ok(footer) => insert_footer(&self.index, number, &footer),
-                // a key that may be in it is answered with an error
-                Err(Error::Lost { .. }) => continue,
-                Err(error) => return Err(error),
-            }
-            self.index.flush(self.manifest.last_container()?.map_or(0, |last| last + 1))?;
-            self.manifest.set_unindexed(number, false)?;
         }
         Ok(())
     }

@@ -154,10 +154,13 @@ impl Inner {
         let mut trace = Trace::default();
         loop {
             let limit = page.records - out.len();
+            let noted = self.manifest.unindexed();
             let places =
                 self.healing(|| Ok(self.index.range_sequence(table.id, from, limit)?))?;
             let all = places.len() < limit;
             let last = places.last().map(|(position, _)| *position);
+            let to = last.filter(|_| !all).unwrap_or(u64::MAX);
+            self.refuse_noted(&noted, table, &from.to_be_bytes()..=&to.to_be_bytes())?;
             for (position, at) in places {
                 if !end.is_behind(at) || !self.is_known(at)? {
                     continue;

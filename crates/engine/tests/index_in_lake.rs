@@ -6,7 +6,7 @@ mod common;
 
 use common::{World, check, fill, quiet, value};
 use prunedb_core::{ContainerId, ContainerKind};
-use prunedb_engine::{Db, Depth, Error};
+use prunedb_engine::{Db, Depth, Error, Outages};
 use prunedb_store::ShardStore as _;
 use std::{collections::BTreeSet, path::Path};
 
@@ -173,6 +173,99 @@ fn a_recovery_without_an_index_skips_what_is_lost_and_names_it() {
         world.runtime.handle().clone(),
     );
     assert_eq!(looked_up(&db.unwrap()), refused);
+}
+
+/// What a lookup of each position says: never that one is absent that was put.
+fn refused(db: &Db, count: u64) -> u64 {
+    let sequence = db.table("test/sequence").unwrap();
+    let mut refused = 0;
+    for number in 0..count {
+        match db.get(&sequence, &number.to_be_bytes()) {
+            Ok(found) => assert_eq!(found, Some(value(number, 5000)), "{number}"),
+            Err(Error::Unindexed { .. } | Error::Lost { .. }) => refused += 1,
+            Err(error) => panic!("{number}: {error}"),
+        }
+    }
+    refused
+}
+
+#[test]
+fn an_index_that_lacks_a_container_does_not_pass_for_the_whole_in_the_lake() {
+    let (world, db) = World::open_new("4+2", 8);
+    fill(&db, 0, 600, 5000);
+    db.flush(&mut quiet()).unwrap();
+    lose(&world, &db, 1);
+    drop(db);
+    let (db, recovered) = world.recover(&world.dir.path().join("new"), &mut quiet()).unwrap();
+    assert_eq!(recovered.unindexed, [ContainerId::data(1)]);
+    // an index goes to the lake, and somebody begins with it
+    db.evict_index().unwrap();
+    assert!(!index_containers(&world, &db).is_empty());
+    let lost = refused(&db, 600);
+    assert!((1..600).contains(&lost));
+    drop(db);
+    let (db, recovered) = world.recover(&world.dir.path().join("newer"), &mut quiet()).unwrap();
+    assert_eq!(recovered.unindexed, [ContainerId::data(1)]);
+    assert_eq!(refused(&db, 600), lost);
+    // nor is a hole shown where a container is
+    let sequence = db.table("test/sequence").unwrap();
+    let range = db.range(&sequence, 0, 600);
+    assert!(matches!(range, Err(Error::Unindexed { .. })), "{range:?}");
+    assert!(db.iter(&sequence).unwrap().any(|entry| entry.is_err()));
+    assert_eq!(db.range(&sequence, 0, 10).unwrap().len(), 10);
+}
+
+#[test]
+fn containers_are_looked_into_when_their_nodes_are_back() {
+    let (world, db) = World::open_new("4+2", 8);
+    fill(&db, 0, 600, 5000);
+    db.flush(&mut quiet()).unwrap();
+    let containers = db.status().unwrap().containers;
+    drop(db);
+    let dir = world.dir.path().join("new");
+    let nodes = [0, 1, 2, 3, 4, 5, 6, 7];
+    let mut nodes_go =
+        |progress: prunedb_engine::Progress| world.set_offline(&nodes, progress.what == "index");
+    let (db, recovered) = world.recover(&dir, &mut nodes_go).unwrap();
+    assert_eq!(recovered.unindexed.len() as u64, containers);
+    assert_eq!(refused(&db, 600), 600);
+    world.set_offline(&nodes, false);
+    db.heal(&mut Outages::default()).unwrap();
+    check(&db, 0, 600, 5000);
+    // and that is durable: after a crash all is known, while the nodes are gone again (what was read is cached)
+    drop(db);
+    world.set_offline(&nodes, true);
+    check(&world.open_on(World::disk(), &dir).unwrap(), 0, 600, 5000);
+}
+
+#[test]
+fn an_index_that_was_not_built_to_its_end_is_not_asked() {
+    let (world, db) = World::open_new("4+2", 8);
+    fill(&db, 0, 600, 5000);
+    db.seal().unwrap();
+    db.close().unwrap();
+    // a page of the index, and the footer of a container that is only here
+    let flip = |file: &Path, at: fn(usize) -> usize| {
+        let mut bytes = std::fs::read(file).unwrap();
+        let at = at(bytes.len());
+        bytes[at] ^= 1;
+        std::fs::write(file, bytes).unwrap();
+    };
+    for run in std::fs::read_dir(world.dir.path().join("metadata/index")).unwrap() {
+        let run = run.unwrap().path();
+        if run.extension().is_some_and(|e| e == "run") {
+            flip(&run, |_| 4096 + 100);
+        }
+    }
+    flip(&world.dir.path().join("data/d0000000001.sealed"), |bytes| bytes - 100);
+    let db = world.open().unwrap();
+    let sequence = db.table("test/sequence").unwrap();
+    // only the first lookup meets the page
+    for number in [0u64, 599, 0] {
+        let found = db.get(&sequence, &number.to_be_bytes());
+        assert!(matches!(found, Err(Error::Damaged { .. })), "{number} is {}", found.is_ok());
+    }
+    db.close().unwrap_err();
 }
 
 #[test]

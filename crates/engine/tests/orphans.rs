@@ -5,8 +5,8 @@
 mod common;
 
 use common::{World, check, fill, quiet};
-use prunedb_core::{Digest, ShardId, Term};
-use prunedb_engine::{Db, Depth, Error, ORPHAN_AGE, Swept};
+use prunedb_core::{ContainerId, Digest, ShardId, Term};
+use prunedb_engine::{Db, Depth, Error, Governance, ORPHAN_AGE, Swept};
 use prunedb_store::{MemoryStore, PutMode, ShardStore};
 use std::time::{Duration, SystemTime};
 
@@ -67,6 +67,29 @@ fn what_nothing_names_goes_after_a_day_and_nothing_else() {
     assert_eq!(sweep(&db, DAY * 2).deleted, 1);
     assert!(db.verify(Depth::Deep, &mut quiet()).unwrap().is_healthy());
     check(&db, 0, 200, BYTES);
+}
+
+#[test]
+fn with_a_registry_no_shard_of_a_batch_goes_whoever_has_it() {
+    let (world, db) = World::open_new("4+2", 8);
+    fill(&db, 0, 100, BYTES);
+    db.flush(&mut quiet()).unwrap();
+    let term = db.status().unwrap().term;
+    let other = &world.stores["node-03"];
+    // of a batch that this machine does not know yet, and in containers that no registry speaks of
+    let batch = world.shard(&db, 900, 3);
+    let [index, manifest] = [ContainerId::index(900), ContainerId::manifest(900)]
+        .map(|container| ShardId { container, ..batch });
+    // noted before the registry was there
+    put(&world, other, batch, term, 1);
+    assert_eq!(sweep(&db, Duration::ZERO).orphans, 1);
+    db.govern(Governance { placed: true, prunable_up_to: 0 });
+    [index, manifest].into_iter().for_each(|id| put(&world, other, id, term, 1));
+    assert_eq!((sweep(&db, DAY * 2).orphans, sweep(&db, DAY * 4).deleted), (2, 2));
+    let has = |id| world.runtime.block_on(other.stat(id)).unwrap().is_some();
+    assert!(has(batch) && !has(index) && !has(manifest));
+    assert!(db.verify(Depth::Deep, &mut quiet()).unwrap().is_healthy());
+    check(&db, 0, 100, BYTES);
 }
 
 #[test]

@@ -9,6 +9,7 @@
 //! link     continents, latency, bandwidth; cut, slow and hanging nodes
 //! store    the writer's side of a node: commands as RESP bytes over a link
 //! trace    what happened, as a digest
+//! reads    no life: how long point reads take while nodes are gone
 //! ```
 //! What is production code: the whole engine (put, offload, hedged reads, repair, healing, heads, fences, recovery, readers), the
 //! node with its segments, fences and heads, the RESP encoders and decoders of both sides, the faulty disk that the crash
@@ -22,8 +23,10 @@
 mod life;
 mod link;
 mod machine;
+mod reads;
 mod store;
 mod trace;
 mod world;
 
 pub use life::{Life, live};
+pub use reads::{Gone, PointReads, Times, point_reads};

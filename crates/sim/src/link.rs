@@ -30,6 +30,11 @@ impl Continent {
     pub(crate) const fn of(node: usize) -> Self {
         Self(node % Self::COUNT)
     }
+
+    /// One way, where nothing delays.
+    pub(crate) const fn milliseconds_to(self, to: Self) -> u64 {
+        ONE_WAY_MS[self.0][to.0]
+    }
 }
 
 /// How a node can be reached.
@@ -61,7 +66,7 @@ pub(crate) fn way(
     reach: Reach,
     chance: &mut Chance,
 ) -> Duration {
-    let base = Duration::from_millis(ONE_WAY_MS[from.0][to.0]);
+    let base = Duration::from_millis(from.milliseconds_to(to));
     // a quarter more at most, seldom three times as much
     let jitter = base / 4 * u32::try_from(chance.below(100)).expect("below 100") / 100;
     let burst = if chance.one_in(50) { base * 2 } else { Duration::ZERO };

@@ -12,8 +12,8 @@ use prunedb_disk::{
     faulty::{Chance, FaultyDisk, Unsynced},
 };
 use prunedb_engine::{
-    Connect, Db, Depth, Error, Executor, LakeSecret, ORPHAN_AGE, Options, Outages, Table,
-    TableKind, Verified,
+    Connect, Db, Depth, Error, Executor, Explanation, LakeSecret, ORPHAN_AGE, Options, Outages,
+    Table, TableKind, Verified,
 };
 use prunedb_store::ShardStore;
 use std::{
@@ -63,6 +63,7 @@ pub(crate) struct World {
     next_record: u64,
     seed: u64,
     writers: u64,
+    container_bytes: u64,
 }
 
 /// What went wrong: the life is over.
@@ -81,6 +82,16 @@ pub(crate) fn value(number: u64) -> Vec<u8> {
 impl World {
     /// A new lake; the runtime's clock is the world's, and must have been entered.
     pub(crate) fn new(seed: u64, policy: Policy, runtime: Arc<Runtime>) -> Checked<Self> {
+        Self::with_containers(seed, policy, 300_000, runtime)
+    }
+
+    /// The same, with containers of that size.
+    pub(crate) fn with_containers(
+        seed: u64,
+        policy: Policy,
+        container_bytes: u64,
+        runtime: Arc<Runtime>,
+    ) -> Checked<Self> {
         let started = Instant::now();
         let net = Net { chance: Chance::new(seed ^ 0x11), trace: Trace::default(), started };
         let machines = (0..NODES).map(|n| {
@@ -100,6 +111,7 @@ impl World {
             next_record: 0,
             seed,
             writers: 1,
+            container_bytes,
         };
         let nodes = (0..NODES).map(address).collect();
         let (disk, options) = (world.writer_disk(), world.options());
@@ -120,7 +132,7 @@ impl World {
 
     fn options(&self) -> Options {
         let mut options = Options::new(DIR, self.policy);
-        options.container_bytes = 300_000;
+        options.container_bytes = self.container_bytes;
         options.group_age = Duration::ZERO;
         options.threads = 1;
         options.cache_bytes = 1_000_000;
@@ -132,8 +144,7 @@ impl World {
     pub(crate) fn connect(&self, from: Continent) -> Arc<Connect> {
         let (machines, net) = (self.machines.clone(), Arc::clone(&self.net));
         Arc::new(move |name: &str| {
-            let number = name.strip_prefix("node-").and_then(|n| n.parse::<usize>().ok());
-            let number = number.filter(|&n| n < machines.len()).expect("a node of this world");
+            let number = number_of(name);
             Arc::new(SimStore {
                 name: name.to_owned(),
                 from,
@@ -260,6 +271,30 @@ impl World {
         }
         self.note(format_args!("read {count}"));
         Ok(())
+    }
+
+    /// Where a record is.
+    pub(crate) fn explain(&self, number: u64) -> Checked<Explanation> {
+        let db = self.db()?;
+        let found = db.explain(&Self::table(db)?, &number.to_be_bytes());
+        let found = found.map_err(|e| format!("record {number}: {e}"))?;
+        found.ok_or_else(|| format!("record {number} is gone without an error"))
+    }
+
+    /// Reads a record; frames that came from the lake for it.
+    pub(crate) fn fetch(&self, number: u64) -> Checked<u64> {
+        let db = self.db()?;
+        let read = db.get_traced(&Self::table(db)?, &number.to_be_bytes());
+        let (found, trace) = read.map_err(|e| format!("record {number}: {e}"))?;
+        if found != Some(value(number)) {
+            return Err(format!("record {number} is gone without an error, or has other bytes"));
+        }
+        Ok(trace.frames_fetched)
+    }
+
+    /// Drops what is cached here.
+    pub(crate) fn forget(&self) -> Checked<()> {
+        self.db()?.evict(&mut |_| {}).map(drop).map_err(|e| format!("evicting: {e}"))
     }
 
     /// The writer loses power, perhaps in the middle of something, and comes up again.
@@ -439,6 +474,12 @@ impl World {
     pub(crate) fn check_machines(&self) -> Checked<()> {
         self.machines.iter().find_map(|m| lock(m).broken.clone()).map_or(Ok(()), Err)
     }
+}
+
+/// The node at an address.
+pub(crate) fn number_of(address: &str) -> usize {
+    let number = address.strip_prefix("node-").and_then(|n| n.parse().ok());
+    number.filter(|&n| n < NODES).expect("a node of this world")
 }
 
 /// A node's address.

@@ -95,7 +95,8 @@ pub(crate) struct Repair {
 #[command(
     after_help = "Example:\n  prunedb sweep --dry-run\n\nEvery node is looked through. A shard that nothing names is noted, with the time; a sweep that still finds \
         it so a day later deletes it: by then nobody needs it who wrote or read when it was noted. Nothing is deleted while a newer \
-        head may be on nodes that do not answer. `prunedb up` sweeps once a day by itself; `prunedb status` shows what is noted."
+        head may be on nodes that do not answer. In a lake with a registry shards of batches stay, whoever has them: holders answer for \
+        them. `prunedb up` sweeps once a day by itself; `prunedb status` shows what is noted."
 )]
 pub(crate) struct Sweep {
     /// Show what would be deleted now; notes and deletes nothing

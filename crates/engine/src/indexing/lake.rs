@@ -154,13 +154,15 @@ impl Inner {
     /// # Errors
     /// Those of an offload; what is copied is not copied again.
     pub(crate) fn offload_index(&self) -> Result<bool, Error> {
-        let set = self.index.runs();
+        let (noted, set) = self.healing(|| Ok((self.manifest.unindexed(), self.index.runs())))?;
         if self.sealed_waiting()?.first().is_some_and(|&waiting| waiting < set.covered) {
             return Ok(false);
         }
         let copied = self.manifest.index().unwrap_or_default();
         let same = copied.runs.iter().map(|run| run.number).eq(set.runs.iter().map(|r| r.number));
-        if same && copied.covered == set.covered {
+        // the runs do not have what could not be looked into: who begins with them has to look again from there on
+        let covered = noted.first().map_or(set.covered, |&first| first.min(set.covered));
+        if same && copied.covered == covered {
             return Ok(true);
         }
         let mut runs = Vec::with_capacity(set.runs.len());
@@ -176,9 +178,8 @@ impl Inner {
             let RunCopy { number, level, header, .. } = *run;
             runs.push(IndexRun { number, first_container, level, header });
         }
-        let (covered, next_run) = (set.covered, set.next_run);
         let next_container = self.manifest.state().next_index;
-        let entry = IndexEntry { covered, next_container, next_run, runs };
+        let entry = IndexEntry { covered, next_container, next_run: set.next_run, runs };
         self.manifest.apply(&[Edit::Index(Box::new(entry))])?;
         tracing::info!(covered, runs = set.runs.len(), "the index is in the lake");
         Ok(true)

@@ -507,9 +507,9 @@ impl<'a> Timed<'a> {
 
 impl Drop for Timed<'_> {
     fn drop(&mut self) {
-        // given up early says nothing of the node
-        if !self.over && self.started.elapsed() >= self.patience {
-            self.node.health.overtaken(self.lake.now_ms());
+        if !self.over {
+            let after = self.started.elapsed();
+            self.node.health.given_up(self.lake.now_ms(), after, after >= self.patience);
         }
     }
 }

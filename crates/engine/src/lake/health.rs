@@ -1,7 +1,8 @@
 //! How one node has been doing: how long its reads take, and whether it is better left alone for a while.
 //!
 //! ```text
-//! answers          -> sketch of latencies -> when a read is hedged, which nodes are near
+//! answers to reads -> sketch of latencies -> when a read is hedged
+//! all answers      -> round trip          -> which nodes are near
 //! unreachable      -> left alone for 5 s, then twice as long each time, up to 5 min
 //! 3 reads overtaken-> the same: the node is slow
 //! upload overtaken -> the same, for uploads only
@@ -124,11 +125,21 @@ impl Alone {
 #[derive(Debug, Default)]
 struct State {
     reads: Sketch,
+    /// of anything small, smoothed, or what it was at least; zero while nothing is known
+    round_trip: Duration,
     /// reads that others overtook since the last one that was answered
     overtaken: u32,
     unreachable: Alone,
     slow_reads: Alone,
     slow_uploads: Alone,
+}
+
+impl State {
+    /// An answer took so long, for so many bytes as count once.
+    fn near(&mut self, took: Duration) {
+        let before = self.round_trip;
+        self.round_trip = if before.is_zero() { took } else { (before * 7 + took) / 8 };
+    }
 }
 
 /// One node's health, shared by all who call it.
@@ -150,18 +161,33 @@ impl Health {
         }
     }
 
+    /// Something small was answered.
+    pub(crate) fn answered(&self, took: Duration) {
+        self.lock().near(took);
+    }
+
+    /// How long it takes to answer, as far as that is known: zero else, so that it is asked.
+    pub(crate) fn round_trip(&self) -> Duration {
+        self.lock().round_trip
+    }
+
     /// A read was answered.
     pub(crate) fn read(&self, now_ms: u64, took: Duration, bytes: u64) {
         let mut state = self.lock();
         state.reads.add(now_ms, took, bytes);
+        state.near(took / u32::try_from(units(bytes)).unwrap_or(u32::MAX));
         state.overtaken = 0;
         state.slow_reads = Alone::default();
     }
 
-    /// A read was given up because others were faster, later than was to be expected of this node. What it would have
-    /// taken is unknown, so the sketch learns nothing: a guess would only make the next hedge later.
-    pub(crate) fn overtaken(&self, now_ms: u64) {
+    /// A read was given up after so long because others were faster; whether that is later than was to be expected of this
+    /// node. What it would have taken is unknown, so the sketch learns nothing: a guess would only make the next hedge later.
+    pub(crate) fn given_up(&self, now_ms: u64, after: Duration, is_late: bool) {
         let mut state = self.lock();
+        state.round_trip = state.round_trip.max(after);
+        if !is_late {
+            return;
+        }
         state.overtaken += 1;
         if state.overtaken >= OVERTAKEN_MAX {
             state.overtaken = 0;
@@ -237,6 +263,22 @@ mod tests {
     }
 
     #[test]
+    fn how_near_a_node_is_comes_from_whatever_it_answers() {
+        let health = Health::default();
+        assert_eq!(health.round_trip(), Duration::ZERO);
+        health.answered(ms(80));
+        assert_eq!(health.round_trip(), ms(80));
+        health.read(0, ms(160), 2 * UNIT_BYTES);
+        assert_eq!(health.round_trip(), ms(80));
+        health.read(0, ms(160), 1);
+        assert_eq!(health.round_trip(), ms(90));
+        // it takes longer than others did
+        health.given_up(0, ms(120), false);
+        health.given_up(0, ms(10), false);
+        assert_eq!(health.round_trip(), ms(120));
+    }
+
+    #[test]
     fn a_node_is_left_alone_longer_each_time_until_it_answers() {
         let health = Health::default();
         let mut now = 0;
@@ -251,7 +293,9 @@ mod tests {
         health.reached(now, true);
         assert!(!health.avoid_for_reads(now) && !health.avoid_for_uploads(now));
         // slow reads are no reason not to write, nor the other way round
-        (0..OVERTAKEN_MAX).for_each(|_| health.overtaken(now));
+        (0..OVERTAKEN_MAX).for_each(|_| health.given_up(now, ms(9), false));
+        assert!(!health.avoid_for_reads(now));
+        (0..OVERTAKEN_MAX).for_each(|_| health.given_up(now, ms(9), true));
         assert!(health.avoid_for_reads(now) && !health.avoid_for_uploads(now));
         health.read(now, ms(1), 1);
         health.uploaded(now, false);
