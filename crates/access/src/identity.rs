@@ -6,7 +6,7 @@ use std::{fmt, str::FromStr};
 use zeroize::Zeroizing;
 
 /// Size of a signature.
-pub(crate) const SIGNATURE_BYTES: usize = 64;
+pub const SIGNATURE_BYTES: usize = 64;
 
 /// The half of a key pair that others know; shown as 64 hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,7 +42,8 @@ impl Identity {
         &self.seed
     }
 
-    pub(crate) fn sign(&self, message: &[u8]) -> [u8; SIGNATURE_BYTES] {
+    /// Signs a message.
+    pub fn sign(&self, message: &[u8]) -> [u8; SIGNATURE_BYTES] {
         self.pair.sign(message).as_ref().try_into().expect("ed25519 signatures have 64 bytes")
     }
 }

@@ -25,4 +25,4 @@ pub use capability::{
 };
 pub use credentials::Credentials;
 pub use gate::{CLOCK_SKEW, Denied, Gate, Owner, OwnerError, Pass};
-pub use identity::{Identity, PublicKey, SignatureError};
+pub use identity::{Identity, PublicKey, SIGNATURE_BYTES, SignatureError};

@@ -43,11 +43,11 @@ pub use faults::FaultReport;
 pub use groups::{Repair, Slot, SlotGroup};
 pub use ids::{Amount, Endpoint, Key};
 pub use lease::{Head, Lease};
-pub use market::{Market, RentedCell};
+pub use market::{CELL_BYTES_MAX, CellReport, Market, RentedCell};
 pub use mmr::Mmr;
 pub use nodes::{Node, NodeStatus};
 pub use params::{Params, ParamsError};
-pub use prunedb_placement::NodeId;
+pub use prunedb_placement::{DOMAIN_KINDS, NodeId};
 pub use reject::Reject;
 pub use state::{Genesis, SnapshotError, State};
 pub use tx::{

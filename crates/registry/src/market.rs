@@ -31,6 +31,15 @@ canonical_struct! {
         pub epochs_left: u32,
         /// epochs that proved
         pub epochs_proven: u32,
+        /// the epoch in which it was rented; the ones after it count, so that each had time for a check
+        pub since_epoch: u32,
+    }
+}
+
+impl RentedCell {
+    /// Whether a heavy node's report of an epoch is about it.
+    pub fn is_checked_by(&self, heavy: NodeId, epoch: u32) -> bool {
+        self.cell.holder_heavy == Some(heavy) && self.since_epoch < epoch
     }
 }
 
@@ -59,7 +68,7 @@ canonical_struct! {
 }
 
 /// Largest cell: 256 MB.
-const CELL_BYTES_MAX: u64 = 256 << 20;
+pub const CELL_BYTES_MAX: u64 = 256 << 20;
 /// Most cells at once.
 const CELLS_MAX: usize = 1_000_000;
 
@@ -113,6 +122,7 @@ impl State {
             held: rent,
             epochs_left: cell.epochs,
             epochs_proven: 0,
+            since_epoch: self.epoch.number,
         };
         self.market.cells.insert(number, rented);
         events.push(Event::CellRented(number));
@@ -155,7 +165,7 @@ impl State {
         if self.market.reports.get(&heavy).is_some_and(|r| r.epoch >= report.epoch) {
             return Err(Reject::Phase("the heavy node reported this epoch already"));
         }
-        let its = |c: &&RentedCell| c.cell.holder_heavy == Some(heavy);
+        let its = |c: &RentedCell| c.is_checked_by(heavy, report.epoch);
         let cells: Vec<u64> =
             self.market.cells.iter().filter(|(_, c)| its(c)).map(|(&number, _)| number).collect();
         expect_value("bytes of the report", proven.len() as u64, cells.len().div_ceil(8) as u64)?;

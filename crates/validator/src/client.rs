@@ -6,8 +6,8 @@ use crate::{
 };
 use prunedb_core::Digest;
 use prunedb_registry::{
-    Account, Batch, Body, Epoch, Key, NodeId, OwedSample, Params, RentedCell, Secret, SignedTx,
-    canonical::Canonical,
+    Account, Batch, Body, CellReport, Epoch, Key, NodeId, OwedSample, Params, RentedCell, Secret,
+    SignedTx, canonical::Canonical,
 };
 use std::{
     io,
@@ -376,6 +376,15 @@ impl Client {
         count: u32,
     ) -> Result<Vec<(u64, RentedCell)>, ClientError> {
         expect_answer!(self.ask(&Request::Cells { first, count }).await, Cells { cells } => cells)
+    }
+
+    /// The last report of each heavy node about the cells that it checks.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn cell_reports(&self) -> Result<Vec<(NodeId, CellReport)>, ClientError> {
+        let answer = self.ask(&Request::CellReports {}).await;
+        expect_answer!(answer, CellReports { reports } => reports)
     }
 
     /// Waits until a height is applied; the height that was reached.

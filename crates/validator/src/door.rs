@@ -170,6 +170,10 @@ async fn answer(shared: &Arc<Shared>, request: Request) -> Answer {
         Request::Cells { first, count } => {
             Answer::Cells { cells: shared.machine().cells(first, count) }
         }
+        Request::CellReports {} => {
+            let reports = shared.machine().state().market().reports.clone();
+            Answer::CellReports { reports: reports.into_iter().collect() }
+        }
         Request::Height { at_least, wait_ms } => {
             let reached = || Some(()).filter(|()| *shared.applied.borrow() >= at_least);
             wait_for(shared, wait_ms, reached).await;

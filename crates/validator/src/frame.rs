@@ -10,7 +10,14 @@ pub(crate) const REQUEST_BYTES_MAX: usize = TX_BYTES_MAX + 1024;
 /// Longest answer: all nodes and groups of a large registry.
 pub(crate) const ANSWER_BYTES_MAX: usize = 64 << 20;
 
-async fn read(from: &mut (impl AsyncRead + Unpin), most: usize) -> io::Result<Option<Vec<u8>>> {
+/// The next message of at most `most` bytes; `None`: the other side has gone.
+///
+/// # Errors
+/// Those of the network; [`ErrorKind::InvalidData`] for a longer one.
+pub async fn read_frame(
+    from: &mut (impl AsyncRead + Unpin),
+    most: usize,
+) -> io::Result<Option<Vec<u8>>> {
     let mut length = [0; 4];
     match from.read_exact(&mut length).await {
         Err(e) if e.kind() == ErrorKind::UnexpectedEof => return Ok(None),
@@ -30,7 +37,14 @@ async fn read(from: &mut (impl AsyncRead + Unpin), most: usize) -> io::Result<Op
     Ok(Some(bytes))
 }
 
-async fn write(to: &mut (impl AsyncWrite + Unpin), message: &impl Canonical) -> io::Result<()> {
+/// Sends a message.
+///
+/// # Errors
+/// Those of the network; [`ErrorKind::InvalidData`] for 4 GiB and more.
+pub async fn write_frame(
+    to: &mut (impl AsyncWrite + Unpin),
+    message: &impl Canonical,
+) -> io::Result<()> {
     let mut frame = vec![0; 4];
     message.put(&mut frame);
     let length = u32::try_from(frame.len() - 4)
@@ -44,7 +58,7 @@ async fn write(to: &mut (impl AsyncWrite + Unpin), message: &impl Canonical) -> 
 pub(crate) async fn read_request(
     from: &mut (impl AsyncRead + Unpin),
 ) -> io::Result<Option<Result<Request, Answer>>> {
-    let Some(bytes) = read(from, REQUEST_BYTES_MAX).await? else { return Ok(None) };
+    let Some(bytes) = read_frame(from, REQUEST_BYTES_MAX).await? else { return Ok(None) };
     let request = Request::from_bytes("request", &bytes);
     Ok(Some(request.map_err(|e| Answer::Refused { reason: e.to_string() })))
 }
@@ -53,18 +67,18 @@ pub(crate) async fn write_answer(
     to: &mut (impl AsyncWrite + Unpin),
     answer: &Answer,
 ) -> io::Result<()> {
-    write(to, answer).await
+    write_frame(to, answer).await
 }
 
 pub(crate) async fn write_request(
     to: &mut (impl AsyncWrite + Unpin),
     request: &Request,
 ) -> io::Result<()> {
-    write(to, request).await
+    write_frame(to, request).await
 }
 
 pub(crate) async fn read_answer(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Answer> {
-    let bytes = read(from, ANSWER_BYTES_MAX).await?.ok_or(ErrorKind::UnexpectedEof)?;
+    let bytes = read_frame(from, ANSWER_BYTES_MAX).await?.ok_or(ErrorKind::UnexpectedEof)?;
     Answer::from_bytes("answer", &bytes)
         .map_err(|e| io::Error::new(ErrorKind::InvalidData, e.to_string()))
 }

@@ -30,6 +30,7 @@ pub use client::{Client, ClientError, Included};
 pub use copies::{Copies, NoCopies, OwnCopy};
 pub use cosign::CosignError;
 pub use door::Door;
+pub use frame::{read_frame, write_frame};
 pub use history::{HISTORY_MAX, Happened};
 pub use key::ValidatorKey;
 pub use machine::tx_name;

@@ -5,8 +5,8 @@
 use crate::history::Happened;
 use prunedb_core::{Digest, LakeId};
 use prunedb_registry::{
-    Account, Amount, Batch, CloseBatch, Endpoint, Epoch, Head, Key, Lease, Node, NodeId,
-    OwedSample, Params, RentedCell, Repair, SlotGroup,
+    Account, Amount, Batch, CellReport, CloseBatch, Endpoint, Epoch, Head, Key, Lease, Node,
+    NodeId, OwedSample, Params, RentedCell, Repair, SlotGroup,
     canonical::{canonical_enum, canonical_struct},
 };
 
@@ -105,6 +105,8 @@ canonical_enum! {
             /// how long
             wait_ms: u32,
         },
+        /// The last report of each heavy node about the cells that it checks.
+        17 CellReports {},
     }
 }
 
@@ -203,6 +205,11 @@ canonical_enum! {
         17 Height {
             /// it
             height: u64,
+        },
+        /// The last report of each heavy node.
+        18 CellReports {
+            /// by the heavy node's number
+            reports: Vec<(NodeId, CellReport)>,
         },
     }
 }

@@ -42,6 +42,11 @@ fn a_cell_is_paid_for_each_proven_epoch_and_the_rest_goes_back() {
     rent(&mut world, cell()).unwrap();
     assert_eq!(world.state.bank().accounts[&TENANT].balance, Amount(2_000));
     world.check();
+    // the epoch in which it was rented does not count: there was no time for a check
+    next_epoch(&mut world);
+    assert!(matches!(report(&mut world, &[1]), Err(Reject::Value { expected: 0, .. })));
+    report(&mut world, &[]).unwrap();
+    assert_eq!(world.state.market().cells[&0].epochs_left, 3);
     for (proven, earned) in [([1], 1_000), ([0], 1_000), ([1], 2_000)] {
         next_epoch(&mut world);
         let events = report(&mut world, &proven).unwrap();

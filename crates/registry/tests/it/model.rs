@@ -153,7 +153,7 @@ fn run(world: &mut World, step: &Step) {
         Step::Report(n, bits) => {
             let heavy = node(n);
             let epoch = world.state.epoch().number.saturating_sub(1);
-            let of = |c: &&prunedb_registry::RentedCell| c.cell.holder_heavy == Some(heavy);
+            let of = |c: &&prunedb_registry::RentedCell| c.is_checked_by(heavy, epoch);
             let cells = world.state.market().cells.values().filter(of).count();
             let body = Body::ReportCells {
                 heavy,

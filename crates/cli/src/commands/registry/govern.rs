@@ -207,6 +207,7 @@ macro_rules! numbers {
     };
 }
 numbers!(
+    permissioned,
     margin,
     strict_limits,
     min_age_epochs,
@@ -252,7 +253,6 @@ pub(super) fn params(
         let authorities: Vec<String> = params.authorities.iter().map(ToString::to_string).collect();
         io.json(&json!({
             "rules": rules,
-            "permissioned": params.permissioned,
             "authorities": authorities,
             "authority_threshold": params.authority_threshold,
             "from_height": since,
