@@ -8,11 +8,13 @@
 //!   groups on every machine. The registry calls it at every closing of a batch.
 //! - [`durability`]: how likely a policy loses data with given nodes, and how fast they must be repaired. Figures for people,
 //!   in floating point; nothing that nodes must agree on.
+//! - [`economics`]: what a node earns, and what it has of cheating. Figures for people, too.
 //!
 //! Pure: no I/O.
 
 mod draw;
 pub mod durability;
+pub mod economics;
 mod elect;
 mod group;
 mod member;

@@ -1,10 +1,13 @@
 //! `prunedb plan`: what a lake survives, what its repair costs, and whether it can be kept. Formulas: `docs/durability.md`.
 
+mod economics;
+
 use crate::{
     io::{Exit, Io},
     text::{count, size},
 };
 use clap::Args;
+use economics::{Economics, Month};
 use prunedb_core::Policy;
 use prunedb_placement::durability::{Advice, Domains, Figures, Lake, advise};
 use serde_json::{Value, json};
@@ -13,7 +16,8 @@ use serde_json::{Value, json};
 #[derive(Args, Debug, Clone)]
 #[command(
     after_help = "Examples:\n  prunedb plan --nodes 24 --policy 16+4 --size-tb 2 --repair-mbps 100\n  \
-        prunedb plan --nodes 100 --policy 20+80 --size-tb 100 --repair-mbps 200 --lazy 40 --domains 10\n\n\
+        prunedb plan --nodes 100 --policy 20+80 --size-tb 100 --repair-mbps 200 --lazy 40 --domains 10\n  \
+        prunedb plan --nodes 100 --policy 20+80 --size-tb 1000 --repair-mbps 2000 --lazy 40 --economics --pay 4\n\n\
         Nodes live for --mttf-years on average, one independent of the other; --domains adds losses of many nodes at \
         once. TB are 10^12 bytes, MB 10^6. docs/durability.md has the formulas.\n\
         Exits with 1 if the plan cannot be kept, and says why."
@@ -55,6 +59,8 @@ pub(crate) struct Plan {
     /// Most chance to lose a container within a year
     #[arg(long, value_name = "CHANCE", default_value_t = 1e-6)]
     target: f64,
+    #[command(flatten)]
+    economics: Economics,
 }
 
 pub(crate) fn run(args: &Plan, io: &mut Io) -> anyhow::Result<Exit> {
@@ -73,11 +79,17 @@ pub(crate) fn run(args: &Plan, io: &mut Io) -> anyhow::Result<Exit> {
     };
     lake.check()?;
     let (figures, advice) = (lake.figures(), advise(&lake));
+    let month = args.economics.month(&lake, &figures)?;
     if io.json {
-        io.json(&plan_json(&lake, &figures, &advice))?;
+        let mut plan = plan_json(&lake, &figures, &advice);
+        plan["economics"] = month.as_ref().map(Month::to_json).into();
+        io.json(&plan)?;
     } else {
         write(&lake, &figures, io)?;
         write_advice(&lake, &figures, &advice, io)?;
+        if let Some(month) = month {
+            month.write(io)?;
+        }
     }
     Ok(Exit::of(figures.refusals.is_empty()))
 }

@@ -51,6 +51,30 @@ fn what_cannot_be_kept_is_refused_with_reasons_and_advice() {
 }
 
 #[test]
+fn economics_of_a_node_can_be_checked_by_hand() {
+    let args = "--nodes 100 --policy 20+80 --size-tb 1000 --repair-mbps 2000 --lazy 40";
+    assert_eq!(plan(args, 0)["economics"], Value::Null);
+    let asked = format!("{args} --economics --pay 4 --disk-cost 1.5 --traffic-cost 0 --stake 100");
+    let month = &plan(&asked, 0)["economics"];
+    // 50 TB on each node
+    assert_eq!((month["income"].as_f64(), month["disk"].as_f64()), (Some(200.0), Some(75.0)));
+    assert_eq!(month["margin"].as_f64(), Some(125.0));
+    let percent = &month["cheats"][1];
+    let caught = percent["caught_per_epoch"].as_f64().unwrap();
+    assert!((caught - (1.0 - 0.99f64.powi(50))).abs() < 1e-9, "{percent}");
+    let all = &month["cheats"][3];
+    // the pay of all epochs, and a fifth of the stake
+    assert!((all["lost"].as_f64().unwrap() - 220.0).abs() < 1e-6, "{all}");
+    let generous = format!("{args} --economics --pay 0.01 --disk-cost 100 --stake 0");
+    let mut command = clean_command();
+    let text = output(command.arg("plan").args(generous.split(' '))).exits(0).text();
+    assert!(text.contains("IT PAYS"), "{text}");
+    let mut command = clean_command();
+    let wrong = format!("{args} --economics --slash 2");
+    output(command.arg("plan").args(wrong.split(' '))).fails(&["that is slashed must be 0 to 1"]);
+}
+
+#[test]
 fn what_if_says_what_would_be_lost() {
     let folder = Folder::with_local_nodes("2+2", 5);
     folder.run(&["kv", "put", "--table", "t", "key", "value"]).exits(0);

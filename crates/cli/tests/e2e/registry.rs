@@ -52,7 +52,7 @@ fn batches_close_are_proven_and_only_then_may_be_evicted() {
     assert!(up.said.contains("registry at 127.0.0.1:"), "{}", up.said);
     let placed = until(&folder, "groups open", |s| s["groups"] == 8);
     assert_eq!((&placed["nodes"], &placed["batches"]), (&8.into(), &0.into()));
-    import(&folder, 0);
+    import_when_placed(&folder, 0);
     let kept = folder.run(&["evict"]);
     assert_eq!(kept.code, 1, "{}", kept.text());
     assert!(
@@ -138,7 +138,7 @@ fn four_validators_agree_by_votes() {
     assert_eq!(founded["validators"].as_array().unwrap().len(), 4);
     let mut up = folder.up();
     until(&folder, "groups open", |s| s["groups"] == 3);
-    import(&folder, 0);
+    import_when_placed(&folder, 0);
     import(&folder, 1);
     until(&folder, "both batches close", |s| s["batches"] == 2);
     until(&folder, "the first may go", |s| s["prunable_up_to"] == 1);
