@@ -91,6 +91,8 @@ fn run(args: Args) -> anyhow::Result<u8> {
         Command::Election(asked) => commands::registry::election(asked, &dir, &runtime()?, &mut io),
         Command::Proofs(asked) => commands::registry::proofs(asked, &dir, &runtime()?, &mut io),
         Command::Account(asked) => commands::registry::account(asked, &dir, &runtime()?, &mut io),
+        Command::Heavy(asked) => commands::market::heavy(asked, &dir, &runtime()?, &mut io),
+        Command::Light(asked) => commands::market::light(asked, &dir, &runtime()?, &mut io),
         Command::Node(args::Node::Leave(leave)) if RegistryFolder::find(&dir).is_some() => {
             commands::registry::leave(&leave.address, &dir, &runtime()?, &mut io)
         }

@@ -28,13 +28,17 @@ use prunedb_registry::{Endpoint, Key, NodeId};
 use prunedb_validator::ClientError;
 use serve::Deal;
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     io,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
-use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+    task::JoinSet,
+};
 
 /// Wishes that are remembered, so that none is looked for twice.
 const SEEN_MAX: usize = 8192;
@@ -42,6 +46,8 @@ const SEEN_MAX: usize = 8192;
 const FINDINGS_MAX: usize = 256;
 /// Epochs whose answers are kept.
 const CLOSED_MAX: usize = 2;
+/// Light nodes whose capacity is checked at once.
+const REGISTERING_MAX: usize = 8;
 /// Most neighbours.
 pub const NEIGHBOURS_MAX: usize = 16;
 
@@ -135,6 +141,10 @@ pub(crate) struct Inner {
     seen: Mutex<VecDeque<Digest>>,
     deals: Mutex<BTreeMap<Digest, Deal>>,
     closed: Mutex<VecDeque<Closed>>,
+    /// one for each capacity that may be checked now
+    registering: Semaphore,
+    /// which checks others had repeated here in an epoch: each once
+    repeated: Mutex<(u32, BTreeSet<(Key, u64)>)>,
     /// cells that it checks, as of the last look
     cells: watch::Sender<u32>,
     findings: Mutex<VecDeque<String>>,
@@ -236,6 +246,8 @@ impl Heavy {
             seen: Mutex::default(),
             deals: Mutex::default(),
             closed: Mutex::default(),
+            registering: Semaphore::new(REGISTERING_MAX),
+            repeated: Mutex::default(),
             cells: watch::channel(0).0,
             findings: Mutex::default(),
             started: Instant::now(),

@@ -13,6 +13,7 @@ pub(crate) use lake::*;
 pub(crate) use node::*;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
+use prunedb_core::units::ByteSize;
 use std::path::PathBuf;
 
 /// Takes a blockchain's history off its nodes: an append-only store over an erasure-coded, encrypted lake.
@@ -124,6 +125,12 @@ pub(crate) enum Command {
     /// Show and move money of the registry
     #[command(subcommand)]
     Account(crate::commands::registry::Account),
+    /// Run or ask a heavy node of the marketplace: it finds holders for owners, checks them, relays
+    #[command(subcommand)]
+    Heavy(crate::commands::market::Heavy),
+    /// Offer a disk in the marketplace, or rent cells on others' disks
+    #[command(subcommand)]
+    Light(crate::commands::market::Light),
     /// Measure this machine
     #[command(subcommand)]
     Bench(crate::commands::bench::Bench),
@@ -133,7 +140,7 @@ pub(crate) enum Command {
 /// a fourth one's disk, read everything back, heal, check every shard.
 #[derive(ClapArgs, Debug, Clone)]
 #[command(
-    after_help = "Examples:\n  prunedb demo\n  prunedb demo --from mainnet-00000-5ec1ffb8.era1 --json\n  \
+    after_help = "Examples:\n  prunedb demo\n  prunedb demo --from mainnet-00000-5ec1ffb8.era1 --json\n  prunedb demo --marketplace --cell 1MiB\n  \
     prunedb demo --dir ./demo && prunedb status --dir ./demo\n\n\
     With --dir (an empty or new folder) the database stays there, otherwise it is removed at the end.\n\
     Exits with 1 if a single byte differs."
@@ -142,6 +149,13 @@ pub(crate) struct Demo {
     /// Ethereum history to use (.era1 or RLP; file or folder) instead of the built-in Bitcoin block and made-up records
     #[arg(long, value_name = "PATH")]
     pub(crate) from: Option<PathBuf>,
+    /// The marketplace instead: 3 heavy and 12 light nodes rent, prove, pay; one loses its cell and is caught. Exits with 1 if
+    /// something does not hold
+    #[arg(long, conflicts_with = "from")]
+    pub(crate) marketplace: bool,
+    /// Size of the marketplace's cells
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", requires = "marketplace")]
+    pub(crate) cell: ByteSize,
 }
 
 #[cfg(test)]

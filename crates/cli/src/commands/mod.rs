@@ -20,6 +20,7 @@ pub(crate) mod init;
 mod join;
 mod kv;
 mod maintain;
+pub(crate) mod market;
 mod members;
 pub(crate) mod node;
 pub(crate) mod node_status;
@@ -84,6 +85,8 @@ pub(crate) fn run(command: &Command, session: &Session, io: &mut Io) -> anyhow::
         | Command::Election(_)
         | Command::Proofs(_)
         | Command::Account(_)
+        | Command::Heavy(_)
+        | Command::Light(_)
         | Command::Demo(_)
         | Command::Init(_)
         | Command::Up(_)

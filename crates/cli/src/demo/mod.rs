@@ -8,6 +8,7 @@
 
 mod bitcoin;
 mod ledger;
+mod market;
 mod report;
 
 use crate::{
@@ -62,6 +63,9 @@ pub(crate) fn run(
             "{} is not empty: the demo wants a new folder",
             dir.display()
         );
+    }
+    if args.marketplace {
+        return market::run(args.cell, dir, runtime, io);
     }
     let mut layers = Layers::default();
     layers.set("container_bytes", CONTAINER_BYTES.to_string(), Source::Flag)?;

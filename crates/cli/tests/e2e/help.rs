@@ -85,6 +85,17 @@ const COMMANDS: &[&str] = &[
     "account show",
     "account deposit",
     "account withdraw",
+    "heavy",
+    "heavy run",
+    "heavy status",
+    "light",
+    "light run",
+    "light key",
+    "light rent",
+    "light get",
+    "light cells",
+    "light end",
+    "light leave",
 ];
 
 #[test]

@@ -24,6 +24,7 @@ mod ethereum;
 mod full_disk;
 mod help;
 mod kv;
+mod market;
 mod nodes;
 mod plan;
 mod prove;

@@ -8,7 +8,7 @@
 
 use super::{CLOSED_MAX, Inner, lock, serve};
 use crate::{
-    checks::{Asked, CHECK_SAMPLES, CheckedCell, Checks, cell_seed, verify},
+    checks::{Asked, CHECK_SAMPLES, CheckedCell, Checks, Evidence, cell_seed, verify},
     children::Presence,
     judge::{Finding, Report, judge, repeats},
     keys::HeavyAddress,
@@ -55,6 +55,8 @@ struct Epochs {
     checks: Option<Checks>,
     repeats: Vec<Repeat>,
     repeated: BTreeSet<u64>,
+    /// the epoch before, to be reported
+    due: Option<(Checks, Presence)>,
     /// of the epoch before, to be looked at once its reports are there
     judged_later: Option<(Checks, Vec<Repeat>)>,
 }
@@ -64,7 +66,7 @@ type Answered = (u32, u64, Asked);
 pub(super) async fn run(inner: Arc<Inner>) {
     let mut epochs = Epochs::default();
     let mut asking: JoinSet<Answered> = JoinSet::new();
-    let mut repeating: JoinSet<(u32, Repeat)> = JoinSet::new();
+    let mut repeating: JoinSet<Option<(u32, Repeat)>> = JoinSet::new();
     let mut height = 0;
     loop {
         let stepped = async {
@@ -86,14 +88,16 @@ async fn step(
     inner: &Arc<Inner>,
     epochs: &mut Epochs,
     asking: &mut JoinSet<Answered>,
-    repeating: &mut JoinSet<(u32, Repeat)>,
+    repeating: &mut JoinSet<Option<(u32, Repeat)>>,
 ) -> Result<(), ClientError> {
-    while let Some(Ok((epoch, cell, asked))) = asking.try_join_next() {
+    while let Some(joined) = asking.try_join_next() {
+        let Ok((epoch, cell, asked)) = joined else { continue };
         if let Some(checks) = epochs.checks.as_mut().filter(|c| c.epoch() == epoch) {
             checks.answered(cell, asked);
         }
     }
-    while let Some(Ok((epoch, repeat))) = repeating.try_join_next() {
+    while let Some(joined) = repeating.try_join_next() {
+        let Ok(Some((epoch, repeat))) = joined else { continue };
         if epochs.checks.as_ref().is_some_and(|c| c.epoch() == epoch) {
             epochs.repeats.push(repeat);
         }
@@ -101,8 +105,17 @@ async fn step(
     let epoch = inner.chain.client.epoch().await?;
     if let Some(checks) = epochs.checks.take_if(|c| c.epoch() < epoch.number) {
         let presence = lock(&inner.children).end_epoch(inner.now_ms());
-        report(inner, &checks, &presence).await?;
-        epochs.judged_later = Some((checks, std::mem::take(&mut epochs.repeats)));
+        epochs.due = Some((checks, presence));
+    }
+    // where the registry does not answer it stays due
+    if let Some((checks, presence)) = &epochs.due {
+        if checks.epoch() + 1 == epoch.number {
+            report(inner, checks, presence).await?;
+        } else {
+            tracing::warn!(epoch = checks.epoch(), "too late for a report: nobody is paid");
+        }
+        let repeats = std::mem::take(&mut epochs.repeats);
+        epochs.judged_later = epochs.due.take().map(|(checks, _)| (checks, repeats));
         epochs.repeated.clear();
     }
     let Some(seed) = epoch.seed else { return Ok(()) };
@@ -198,7 +211,7 @@ async fn start_repeats(
     seed: &[u8; 32],
     others: &[&(u64, RentedCell)],
     repeated: &mut BTreeSet<u64>,
-    repeating: &mut JoinSet<(u32, Repeat)>,
+    repeating: &mut JoinSet<Option<(u32, Repeat)>>,
 ) -> Result<(), ClientError> {
     let is_drawn = |number: u64| repeats(seed, inner.node, number, inner.rules.repeat_ppm);
     let drawn: Vec<_> = others
@@ -217,10 +230,10 @@ async fn start_repeats(
         let (number, cell) = (*number, checked(rented));
         let (proven_before, epochs_left_before) = (rented.epochs_proven, rented.epochs_left);
         repeating.spawn(async move {
-            let has_shown = shows(&link, number, &cell).await;
+            let has_shown = shows(&link, number, &cell).await?;
             let repeat =
                 Repeat { number, cell, heavy, proven_before, epochs_left_before, has_shown };
-            (epoch, repeat)
+            Some((epoch, repeat))
         });
     }
     Ok(())
@@ -237,20 +250,18 @@ fn link_to(inner: &Inner, nodes: &[Node], heavy: NodeId) -> Option<Arc<Link>> {
     Some(Arc::new(Link::new(address, Arc::clone(&inner.keys))))
 }
 
-/// Whether the holder of a cell shows samples of a seed of our own.
-async fn shows(link: &Link, number: u64, cell: &CheckedCell) -> bool {
+/// Whether the holder of a cell shows samples of a seed of our own; `None`: it could not be asked.
+async fn shows(link: &Link, number: u64, cell: &CheckedCell) -> Option<bool> {
     let mut seed = [0; 32];
-    if serve::random(&mut seed).is_err() {
-        return false;
-    }
+    serve::random(&mut seed).ok()?;
     match link.ask(&Request::Recheck { cell: number, seed }, REPEAT_PATIENCE).await {
         Ok(Answer::Rechecked { samples: shown }) => {
-            verify(cell, &seed, CHECK_SAMPLES, &shown).is_ok()
+            Some(verify(cell, &seed, CHECK_SAMPLES, &shown).is_ok())
         }
-        Ok(_) => false,
-        Err(error) => {
-            tracing::debug!(%error, number, "a repeated check");
-            false
+        Err(LinkError::Refused(Refusal::Vanished { .. } | Refusal::Child { .. })) => Some(false),
+        other => {
+            tracing::debug!(?other, number, "a check was not repeated");
+            None
         }
     }
 }
@@ -270,9 +281,14 @@ async fn look_at(inner: &Inner, checks: &Checks, repeats: &[Repeat]) -> Result<(
         if now.epochs_left + 1 != repeat.epochs_left_before {
             continue;
         }
-        let evidence = match link_to(inner, &nodes, repeat.heavy) {
-            Some(link) => evidence_of(&link, checks.epoch(), repeat.number).await,
-            None => None,
+        let Some(link) = link_to(inner, &nodes, repeat.heavy) else { continue };
+        let evidence = match evidence_of(&link, checks.epoch(), repeat.number).await {
+            Ok(evidence) => evidence,
+            Err(error) => {
+                let Repeat { number, heavy, .. } = repeat;
+                inner.found(format!("heavy node {heavy}, cell {number}: cannot be asked: {error}"));
+                continue;
+            }
         };
         let report = Report {
             cell: &repeat.cell,
@@ -290,14 +306,12 @@ async fn look_at(inner: &Inner, checks: &Checks, repeats: &[Repeat]) -> Result<(
     Ok(())
 }
 
-async fn evidence_of(link: &Link, epoch: u32, cell: u64) -> Option<crate::checks::Evidence> {
+/// What a heavy node shows; `None`: it says that it has nothing to show.
+async fn evidence_of(link: &Link, epoch: u32, cell: u64) -> Result<Option<Evidence>, LinkError> {
     match link.ask(&Request::Evidence { epoch, cell }, REPEAT_PATIENCE).await {
-        Ok(Answer::Evidence { evidence }) => Some(evidence),
-        Ok(_) | Err(LinkError::Confused { .. }) => None,
-        Err(error) => {
-            tracing::debug!(%error, cell, epoch, "evidence");
-            None
-        }
+        Ok(Answer::Evidence { evidence }) => Ok(Some(evidence)),
+        Ok(_) | Err(LinkError::Refused(_)) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

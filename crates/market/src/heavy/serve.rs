@@ -19,8 +19,12 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 /// Children that are asked for one wish.
 const TRIES: usize = 4;
-/// How long a neighbour may take, for each hop that is left.
-const HOP_PATIENCE: Duration = Duration::from_secs(15);
+/// How long a child may take to make room.
+const GRANT_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a neighbour may take, for each hop that is left: all of its tries, and the registry.
+const HOP_PATIENCE: Duration = Duration::from_secs(50);
+/// Repeated checks of one epoch, of all heavy nodes together.
+const REPEATED_MAX: usize = 4096;
 /// Contracts on their way at once.
 const DEALS_MAX: usize = 2048;
 /// How long one may be on its way: a cell has to be written.
@@ -57,6 +61,8 @@ pub(super) async fn register(
         let reason = "it is no node of the registry, and sends no transaction to join".into();
         return Err(Refusal::Stranger { key: peer, reason });
     }
+    let busy = |_| Refusal::Busy { reason: "the heavy node stops".into() };
+    let _turn = inner.registering.acquire().await.map_err(busy)?;
     let way = terms.is_relayed.then(|| Way::Own(Arc::clone(&inner.relay)));
     let endpoint = terms.endpoint.as_str();
     let failed = |error: CellError| match error {
@@ -151,7 +157,7 @@ async fn among_children(
         let granted = async {
             can_pay(inner, wish, terms.price).await?;
             let job = Job::Grant { wish: wish.clone() };
-            Ok(inner.desk.ask(child, job, inner.rules.job_patience).await)
+            Ok(inner.desk.ask(child, job, GRANT_PATIENCE).await)
         };
         match granted.await {
             Ok(Some(Outcome::Granted { capability }))
@@ -326,10 +332,20 @@ pub(super) async fn recheck(
     number: u64,
     seed: [u8; 32],
 ) -> Result<Answer, Refusal> {
-    let neighbours = lock(&inner.neighbours).clone();
-    if !neighbours.iter().any(|link| link.address().key == peer) {
-        let reason = "only neighbours repeat checks".into();
+    if inner.chain.node_of(peer).await.map_err(registry)?.is_none() {
+        let reason = "only nodes of the registry repeat checks".into();
         return Err(Refusal::Stranger { key: peer, reason });
+    }
+    let epoch = inner.chain.client.epoch().await.map_err(registry)?.number;
+    {
+        let mut repeated = lock(&inner.repeated);
+        if repeated.0 != epoch {
+            *repeated = (epoch, BTreeSet::new());
+        }
+        if repeated.1.len() >= REPEATED_MAX || !repeated.1.insert((peer, number)) {
+            let reason = format!("a check of cell {number} was repeated in this epoch already");
+            return Err(Refusal::Busy { reason });
+        }
     }
     let absent = || Refusal::Absent { what: format!("cell {number} of a child") };
     let cells = inner.chain.client.cells(number, 1).await.map_err(registry)?;

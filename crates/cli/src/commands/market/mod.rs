@@ -1,0 +1,106 @@
+//! `prunedb heavy` and `prunedb light`: the marketplace.
+
+mod heavy;
+mod light;
+mod tenant;
+
+use crate::io::{Exit, Io};
+use clap::{Args, Subcommand};
+use prunedb_market::HeavyAddress;
+use std::path::Path;
+use tokio::runtime::Runtime;
+
+/// The participant's key, in its folder.
+const KEY_FILE: &str = "node.key";
+
+/// The registry that a participant asks.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct AskedRegistry {
+    /// The registry's validators
+    #[arg(long, value_name = "HOST:PORT,...", value_delimiter = ',', required = true)]
+    registry: Vec<String>,
+}
+
+/// An owner, or a light node, and whom it asks.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct Asked {
+    /// The heavy node to ask, as `prunedb heavy run` shows it
+    #[arg(long, value_name = "tls://HOST:PORT/KEY")]
+    heavy: HeavyAddress,
+    #[command(flatten)]
+    registry: AskedRegistry,
+}
+
+/// A heavy node.
+#[derive(Subcommand, Debug, Clone)]
+pub(crate) enum Heavy {
+    /// Find holders, check them in every epoch, relay, until Ctrl-C
+    #[command(
+        after_help = "Example:\n  prunedb heavy run --dir /srv/heavy --listen 0.0.0.0:7800 --endpoint heavy.example:7800 \\\n    \
+        --registry 10.0.0.1:7700 --neighbour tls://other.example:7800/KEY\n\n\
+        The key is DIR/node.key, made at the first start; its account needs a deposit before it can join the registry."
+    )]
+    Run(heavy::Run),
+    /// Ask a heavy node how it is: children, cells, what it found wrong with others' checks
+    Status(heavy::Status),
+}
+
+/// A light node, and what an owner of cells does.
+#[derive(Subcommand, Debug, Clone)]
+pub(crate) enum Light {
+    /// Offer this disk for cells until Ctrl-C
+    #[command(
+        after_help = "Example:\n  prunedb light run --dir /disk1/light --listen 0.0.0.0:9900 --endpoint light.example:9900 \\\n    \
+        --capacity 4TB --price 120 --heavy tls://heavy.example:7800/KEY --registry 10.0.0.1:7700\n\n\
+        The key is DIR/node.key, made at the first start; its account needs a deposit before it can join the registry. \
+        --relayed is for disks behind a router: owners come through the heavy node, which sees none of the bytes."
+    )]
+    Run(light::Run),
+    /// Show the public key of this folder, made where there is none: for a deposit
+    Key,
+    /// Rent a cell and store a file in it, up to 256 MiB
+    #[command(
+        after_help = "Example:\n  prunedb light rent shard-3.bin --dir ./owner --price-max 150 --epochs 180 --heavy tls://heavy.example:7800/KEY \\\n    \
+        --registry 10.0.0.1:7700\n\n\
+        The rent for all epochs is set aside at once; an epoch that the holder does not prove comes back at the end. The contract is \
+        kept in DIR/cells/. What is stored is not encrypted here: store sealed shards."
+    )]
+    Rent(tenant::RentArgs),
+    /// Read a cell back into a file, checked
+    Get(tenant::Get),
+    /// Show the cells of this owner: holder, epochs proven, epochs left
+    Cells(tenant::Cells),
+    /// End a contract: what is left of the rent comes back
+    End(tenant::End),
+    /// Leave the registry: the light node owes its cells until they end
+    Leave(light::Leave),
+}
+
+pub(crate) fn heavy(
+    asked: &Heavy,
+    dir: &Path,
+    runtime: &Runtime,
+    io: &mut Io,
+) -> anyhow::Result<Exit> {
+    match asked {
+        Heavy::Run(args) => heavy::run(args, dir, runtime, io),
+        Heavy::Status(args) => heavy::status(args, runtime, io),
+    }
+}
+
+pub(crate) fn light(
+    asked: &Light,
+    dir: &Path,
+    runtime: &Runtime,
+    io: &mut Io,
+) -> anyhow::Result<Exit> {
+    match asked {
+        Light::Run(args) => light::run(args, dir, runtime, io),
+        Light::Key => light::key(dir, io),
+        Light::Rent(args) => tenant::rent(args, dir, runtime, io),
+        Light::Get(args) => tenant::get(args, dir, runtime, io),
+        Light::Cells(args) => tenant::cells(args, dir, runtime, io),
+        Light::End(args) => tenant::end(args, dir, runtime, io),
+        Light::Leave(args) => light::leave(args, dir, runtime, io),
+    }
+}
