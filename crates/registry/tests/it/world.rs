@@ -280,6 +280,15 @@ impl World {
         assert!(state.nodes().len() <= limits.nodes_max as usize);
         assert!(bank.accounts.len() <= limits.accounts_max as usize);
         assert!(state.groups().len() <= limits.groups_max as usize);
+        // nothing grows but what is counted here: what waits, is reported or repaired has its place in it
+        let most = 16_384
+            + 1_024 * state.nodes().len()
+            + 512 * state.groups().len()
+            + 256 * bank.accounts.len()
+            + 512 * state.market().cells.len()
+            + 128 * state.batches().count() as usize;
+        let bytes = state.snapshot().len();
+        assert!(bytes <= most, "{bytes} bytes of state, {most} at most");
     }
 
     /// Whether the same blocks give the same root, and a snapshot comes back as the same state.
