@@ -131,12 +131,18 @@ impl Holder {
     ) -> Result<bool, HolderError> {
         let (index, policy) = (ShardIndex(slot.slot), slot.policy);
         let id = ShardId { lake: duty.lake, container: ContainerId::data(number), index };
-        let mut found = self.shards.stat(id);
+        let held = || {
+            self.shards.stat(id).unwrap_or_else(|error| {
+                tracing::warn!(batch = number, %index, error, "cannot tell whether a shard is here");
+                None
+            })
+        };
+        let mut found = held();
         if found.is_none()
             && let Some(own) = &self.own
         {
             match own.make(number, policy, index) {
-                Ok(_) => found = self.shards.stat(id),
+                Ok(_) => found = held(),
                 Err(error) => {
                     tracing::warn!(batch = number, %index, error, "the own shard was not made")
                 }

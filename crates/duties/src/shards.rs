@@ -7,7 +7,10 @@ use prunedb_proof::{SampleError, SampleProof};
 /// The shards of a storage node.
 pub trait HeldShards: Send + Sync {
     /// Name and length of a shard; `None` where it is not there.
-    fn stat(&self, id: ShardId) -> Option<(Digest, u64)>;
+    ///
+    /// # Errors
+    /// Why that cannot be told, in words.
+    fn stat(&self, id: ShardId) -> Result<Option<(Digest, u64)>, String>;
 
     /// Samples of a shard, in this order.
     ///
@@ -17,8 +20,9 @@ pub trait HeldShards: Send + Sync {
 }
 
 impl HeldShards for Node {
-    fn stat(&self, id: ShardId) -> Option<(Digest, u64)> {
-        Self::stat(self, id).map(|info| (info.name, info.bytes))
+    fn stat(&self, id: ShardId) -> Result<Option<(Digest, u64)>, String> {
+        let found = Self::stat(self, id).map_err(|e| e.to_string())?;
+        Ok(found.map(|info| (info.name, info.bytes)))
     }
 
     fn show(&self, id: ShardId, samples: &[u64]) -> Result<Vec<SampleProof>, String> {

@@ -329,7 +329,7 @@ fn an_elected_validator_makes_its_shard_from_its_own_copy_and_refuses_a_master_t
         index: prunedb_core::ShardIndex(1),
     };
     let server = world.servers[usize::from(node)].as_ref().unwrap();
-    let before = server.node().stat(id).unwrap();
+    let before = server.node().stat(id).unwrap().unwrap();
     assert!(server.node().delete(id, before.term).unwrap());
     // nobody else is there to give anything
     for other in (0..NODES).filter(|n| *n != node) {
@@ -351,7 +351,7 @@ fn an_elected_validator_makes_its_shard_from_its_own_copy_and_refuses_a_master_t
         assert!(begun.elapsed() < Duration::from_secs(60));
         std::thread::sleep(Duration::from_millis(20));
     }
-    assert_eq!(mine.stat(id).unwrap().name, before.name);
+    assert_eq!(mine.stat(id).unwrap().unwrap().name, before.name);
     drop(holding);
     drop(writing);
     drop(mine);

@@ -152,7 +152,10 @@ impl Light {
     }
 
     /// Cells that it holds, with their sizes: by the shards that are there.
-    pub fn cells(&self) -> Vec<(prunedb_core::Digest, u64)> {
+    ///
+    /// # Errors
+    /// Those of the node's disk.
+    pub fn cells(&self) -> Result<Vec<(prunedb_core::Digest, u64)>, prunedb_node::NodeError> {
         self.inner.cells.held()
     }
 

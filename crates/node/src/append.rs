@@ -47,17 +47,18 @@ impl Inner {
         }
         let placed = self.append_header(id, term, shard_bytes);
         if placed.is_err() {
-            self.release(shard_bytes);
-            lock(&self.state).used_bytes -= extent;
+            let mut state = lock(&self.state);
+            state.release(shard_bytes);
+            state.used_bytes -= extent;
         }
         placed
     }
 
     /// An upload has ended.
-    pub(crate) fn release(&self, shard_bytes: u64) {
+    pub(crate) fn release(&self, segment: &Segment, shard_bytes: u64) {
         let mut state = lock(&self.state);
-        state.uploads -= 1;
-        state.pending_bytes -= extent_bytes(shard_bytes);
+        state.settle(segment.number);
+        state.release(shard_bytes);
     }
 
     fn append_header(
@@ -68,7 +69,7 @@ impl Inner {
     ) -> Result<(Arc<Segment>, Place), NodeError> {
         let mut appender = lock(&self.appender);
         let (segment, offset) = self.active(&mut appender, extent_bytes(shard_bytes))?;
-        self.changing(&segment)?;
+        let changing = self.changing(&segment)?;
         let place = Place { id, offset, shard_bytes };
         let durable_through = lock(&self.state).durable_through();
         let mark = segment.mark;
@@ -79,6 +80,7 @@ impl Inner {
             .map_err(|e| NodeError::disk("write a record's header", e))?;
         lock(&self.state).add_record(segment.number, shard_bytes);
         appender.active = Some((Arc::clone(&segment), header.end()));
+        changing.until_release();
         Ok((segment, place))
     }
 
@@ -101,18 +103,22 @@ impl Inner {
         let segment = Arc::new(segment);
         let mut state = lock(&self.state);
         let held = SegmentUse {
-            segment: Arc::clone(&segment),
+            mark: segment.mark,
+            open: None,
             records: 0,
             used_bytes: PAGE_BYTES,
+            since: state.generation,
+            in_flux: 0,
             damaged: false,
         };
         state.segments.insert(number, held);
+        let _closed = state.keep_open(Arc::clone(&segment));
         state.used_bytes += PAGE_BYTES;
-        let closed = appender.active.replace((Arc::clone(&segment), PAGE_BYTES));
-        let closed = closed.and_then(|(closed, _)| state.take_empty(closed.number));
+        let before = appender.active.replace((Arc::clone(&segment), PAGE_BYTES));
+        let emptied = before.filter(|(before, _)| state.take_empty(before.number));
         drop(state);
-        if let Some(closed) = closed {
-            self.remove(&closed.path);
+        if let Some((emptied, _)) = emptied {
+            self.remove(&emptied.path);
         }
         Ok((segment, PAGE_BYTES))
     }
@@ -130,10 +136,10 @@ impl Inner {
         let is_active = appender.active.as_ref().is_some_and(|(a, _)| a.number == segment.number);
         let mut state = lock(&self.state);
         state.drop_record(segment.number, place.shard_bytes);
-        let emptied = if is_active { None } else { state.take_empty(segment.number) };
+        let emptied = !is_active && state.take_empty(segment.number);
         drop(state);
-        if let Some(emptied) = emptied {
-            self.remove(&emptied.path);
+        if emptied {
+            self.remove(&segment.path);
         }
     }
 

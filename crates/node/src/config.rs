@@ -26,6 +26,8 @@ pub struct NodeConfig {
     pub disk_operations_max: usize,
     /// memory for ranges on their way to readers; more readers wait
     pub read_bytes_max: u32,
+    /// shards that may change before the index is written; it takes about 200 bytes of memory for each
+    pub changes_max: usize,
     /// lakes that may leave a fence or a head
     pub lakes_max: usize,
     /// a connection without a request for so long is closed
@@ -66,6 +68,7 @@ impl NodeConfig {
             uploads_max: 64,
             disk_operations_max: 16,
             read_bytes_max: 32 << 20,
+            changes_max: 1 << 18,
             lakes_max: 4096,
             idle_timeout: Duration::from_secs(300),
             stall_timeout: Duration::from_secs(30),

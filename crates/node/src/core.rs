@@ -1,20 +1,20 @@
 //! The node without a network: opening a folder, reading, deleting, fences and heads. Putting is in `upload`,
 //! where records go in `append`.
 //!
-//! Locks, always taken in this order: a lake's fence (read), the appender, the changes, the state. Disk I/O happens under the
-//! fence and the appender, never under the state. A shard that a commit or a delete works on is *busy*: others wait
-//! for it, so that what the disk holds and what the index says cannot drift apart.
+//! Locks, always taken in this order: a lake's fence (read), the snapshot that is being taken, the appender, the changes, the
+//! state. Disk I/O happens under the others, never under the state. A shard that a commit or a delete works on is *busy*: others
+//! wait for it, so that what the disk holds and what the index says cannot drift apart.
 
 use crate::{
     Head, NodeConfig, NodeError, OpenError, OpenReport,
     append::Appender,
     block::{BATCH_BLOCKS, BadBlock, Place},
+    changes::Changes,
     lakes::Lakes,
     layout::BLOCK_BYTES,
     load,
     scrub::Scrub,
     segment::Segment,
-    snapshot::Changes,
     state::{Entry, State, lock},
     zdb::Store,
 };
@@ -23,17 +23,19 @@ use prunedb_core::{Digest, LakeId, ShardId, Term};
 use prunedb_disk::{Disk, Lock, create_dir_durable};
 use prunedb_proof::{Audit, GROUP_BYTES, Prover, SampleError, SampleProof};
 use std::{
-    ops::Bound,
+    io,
     path::PathBuf,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, PoisonError, atomic::AtomicBool},
 };
 
 // a batch of blocks is what a prover takes at once
 const _: () = assert!(BATCH_BLOCKS * BLOCK_BYTES == GROUP_BYTES);
 
-/// A new snapshot is taken when more segments have changed than this and this share of all.
+/// A new snapshot is taken when more segments have changed than this and this share of all, or so large a share of the
+/// shards that may.
 const CHANGED_MIN: usize = 64;
-const CHANGED_SHARE: usize = 16;
+const CHANGED_SHARE: usize = 64;
+const CHANGES_SHARE: usize = 4;
 
 /// A node on its folder. Cheap to clone; the folder is released when the last clone and upload are gone.
 #[derive(Clone, Debug)]
@@ -70,11 +72,16 @@ pub(crate) struct Inner {
     pub(crate) config: NodeConfig,
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) segments_dir: PathBuf,
+    pub(crate) index_dir: PathBuf,
     pub(crate) mark_seed: [u8; 32],
     pub(crate) lakes: Lakes,
     pub(crate) appender: Mutex<Appender>,
     pub(crate) changes: Mutex<Changes>,
     pub(crate) state: Mutex<State>,
+    /// one snapshot at a time
+    pub(crate) taking: Mutex<()>,
+    /// a run is damaged: no snapshot until the node is started anew
+    pub(crate) index_damaged: AtomicBool,
     pub(crate) zdb: Arc<Store>,
     pub(crate) scrub: Mutex<Scrub>,
     /// a shard is not busy any more
@@ -94,12 +101,14 @@ impl Node {
             let dir = dir.clone();
             move |source| OpenError::Disk { doing, dir, source }
         };
-        let (segments_dir, lakes_dir) = (dir.join("segments"), dir.join("lakes"));
+        let [segments_dir, lakes_dir, index_dir] =
+            ["segments", "lakes", "index"].map(|name| dir.join(name));
         create_dir_durable(&*disk, &dir).map_err(failed("create folders"))?;
         let held = disk.lock(&dir.join("lock")).map_err(failed("lock the folder"))?;
         let held = held.ok_or(OpenError::InUse { dir: dir.clone() })?;
-        disk.create_dir_all(&segments_dir).map_err(failed("create folders"))?;
-        disk.create_dir_all(&lakes_dir).map_err(failed("create folders"))?;
+        for folder in [&segments_dir, &lakes_dir, &index_dir] {
+            disk.create_dir_all(folder).map_err(failed("create folders"))?;
+        }
         disk.sync_dir(&dir).map_err(failed("sync the folder"))?;
         if let Some(above) = dir.parent().filter(|above| !above.as_os_str().is_empty()) {
             disk.sync_dir(above).map_err(failed("sync the folder above"))?;
@@ -131,16 +140,20 @@ impl Node {
             zdb,
             scrub: Mutex::default(),
             segments_dir,
+            index_dir,
             mark_seed,
             lakes,
             appender: Mutex::default(),
             changes: Mutex::default(),
             state: Mutex::default(),
+            taking: Mutex::default(),
+            index_damaged: AtomicBool::new(false),
             freed: Condvar::new(),
             report: OpenReport::default(),
             _lock: held,
         };
-        inner.load(&mut report).map_err(failed("read the segments"))?;
+        let loaded = inner.load(&mut report).map_err(io::Error::other);
+        loaded.map_err(failed("read the segments"))?;
         inner.report = report;
         inner.scrub = Mutex::new(Scrub::load(&inner));
         Ok(Self { inner: Arc::new(inner) })
@@ -159,18 +172,16 @@ impl Node {
         let durable_through = lock(&self.inner.state).durable_through();
         load::write_checkpoint(&*self.inner.disk, &self.inner.config.dir, durable_through)
             .map_err(|e| NodeError::disk("write a checkpoint", e))?;
-        let (disk, dir) = (&*self.inner.disk, &self.inner.config.dir);
-        match lock(&self.inner.changes).take(disk, dir, &self.inner.state) {
-            Ok(_) => Ok(()),
-            Err(e) => Err(NodeError::disk("write a snapshot", e)),
-        }
+        self.inner.take_snapshot()
     }
 
     /// Whether a start after a crash would have much to look at.
     pub(crate) fn has_changed_much(&self) -> bool {
         let changed = lock(&self.inner.changes).count();
-        let segments = lock(&self.inner.state).segments.len();
+        let state = lock(&self.inner.state);
+        let segments = state.segments.len();
         changed.unwrap_or(segments) > CHANGED_MIN + segments / CHANGED_SHARE
+            || state.shards.changes() > self.inner.config.changes_max / CHANGES_SHARE
     }
 
     /// What was found when the folder was opened.
@@ -189,7 +200,7 @@ impl Node {
     /// [`NodeError::Absent`], [`NodeError::Range`], [`NodeError::Damaged`].
     pub fn get(&self, id: ShardId, offset: u64, bytes: u32) -> Result<Bytes, NodeError> {
         loop {
-            let found = lock(&self.inner.state).find(id);
+            let found = self.inner.find(id)?;
             let (entry, segment) = found.ok_or(NodeError::Absent { id })?;
             let (bytes, shard_bytes) = (u64::from(bytes), entry.shard_bytes());
             if bytes == 0 || offset.checked_add(bytes).is_none_or(|end| end > shard_bytes) {
@@ -221,7 +232,7 @@ impl Node {
         choose: impl Fn(u64) -> Result<Vec<u64>, SampleError>,
     ) -> Result<Vec<SampleProof>, NodeError> {
         loop {
-            let found = lock(&self.inner.state).find(id);
+            let found = self.inner.find(id)?;
             let (entry, segment) = found.ok_or(NodeError::Absent { id })?;
             let indices = choose(entry.shard_bytes());
             let prover = indices.and_then(|indices| Prover::new(entry.shard_bytes(), indices));
@@ -244,9 +255,9 @@ impl Node {
     ) -> Option<Result<T, NodeError>> {
         match read(entry.place(id)) {
             Ok(read) => Some(Ok(read)),
-            Err(_) if !lock(&self.inner.state).is_still(id, entry) => None,
+            Err(_) if !self.inner.is_still(id, entry) => None,
             Err(bad) => {
-                lock(&self.inner.state).note_damage(id, entry);
+                self.inner.note_damage(id, entry);
                 let (segment, source) = (segment.number, bad.source);
                 tracing::warn!(%id, segment, offset = bad.offset, ?source, "damaged block");
                 Some(Err(NodeError::Damaged { id, offset: bad.offset }))
@@ -255,26 +266,26 @@ impl Node {
     }
 
     /// What is known of a shard.
-    pub fn stat(&self, id: ShardId) -> Option<ShardInfo> {
-        lock(&self.inner.state).shards.get(&id).map(|entry| info(id, entry))
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn stat(&self, id: ShardId) -> Result<Option<ShardInfo>, NodeError> {
+        Ok(self.inner.entry(id)?.map(|entry| info(id, &entry)))
     }
 
     /// Up to `count` shards of a lake behind `after`, in order.
-    pub fn list(&self, lake: LakeId, after: Option<ShardId>, count: u32) -> Vec<ShardInfo> {
-        let mut first = [0; ShardId::BYTES];
-        first[..16].copy_from_slice(&lake.0);
-        let first = ShardId::from_bytes(&first).expect("zeros are an id");
-        let from = match after {
-            Some(after) if after >= first => Bound::Excluded(after),
-            _ => Bound::Included(first),
-        };
-        let state = lock(&self.inner.state);
-        let behind = state.shards.range((from, Bound::Unbounded));
-        behind
-            .take_while(|(id, _)| id.lake == lake)
-            .take(usize::try_from(count).unwrap_or(usize::MAX))
-            .map(|(id, entry)| info(*id, entry))
-            .collect()
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn list(
+        &self,
+        lake: LakeId,
+        after: Option<ShardId>,
+        count: u32,
+    ) -> Result<Vec<ShardInfo>, NodeError> {
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        let some = self.inner.of_lake(lake, after, count)?;
+        Ok(some.iter().map(|(id, entry)| info(*id, entry)).collect())
     }
 
     /// Deletes a shard durably, and gives its space back; whether there was one.
@@ -282,21 +293,21 @@ impl Node {
     /// # Errors
     /// [`NodeError::Fenced`], [`NodeError::Poisoned`] and those of the disk; the shard is still there then.
     pub fn delete(&self, id: ShardId, term: Term) -> Result<bool, NodeError> {
+        self.inner.make_room()?;
         let _fence = self.inner.lakes.enter(id.lake, term)?;
-        let (_busy, state) = self.inner.busy(id);
-        if let Some(&segment) = state.stale.get(&id) {
+        let _busy = self.inner.busy(id);
+        if let Some(&segment) = lock(&self.inner.state).stale.get(&id) {
             return Err(NodeError::Poisoned { segment });
         }
-        let Some((_, segment)) = state.find(id) else { return Ok(false) };
-        drop(state);
-        self.inner.changing(&segment)?;
+        let Some((entry, segment)) = self.inner.find(id)? else { return Ok(false) };
+        let _changing = self.inner.changing(&segment)?;
         // it is there still: it is busy
-        let Some(entry) = lock(&self.inner.state).shards.remove(&id) else { return Ok(false) };
+        lock(&self.inner.state).shards.remove(id);
         let place = entry.place(id);
         match segment.mark_dropped(place).and_then(|()| segment.sync()) {
             Ok(()) => self.inner.dropped(&segment, place),
             Err(e) => {
-                lock(&self.inner.state).shards.insert(id, entry);
+                lock(&self.inner.state).shards.insert(id, entry, false);
                 return Err(e);
             }
         }
@@ -337,7 +348,7 @@ impl Node {
         let state = lock(&self.inner.state);
         let used_bytes = state.used_bytes + used_heads + self.inner.zdb.budget.bytes();
         let capacity_bytes = self.inner.config.capacity_bytes.min(used_bytes + disk_free);
-        Ok(Space { capacity_bytes, used_bytes, shards: state.shards.len() as u64 })
+        Ok(Space { capacity_bytes, used_bytes, shards: state.shards.count() })
     }
 }
 
@@ -358,16 +369,35 @@ impl Drop for Busy<'_> {
     }
 }
 
+/// Keeps a segment out of the snapshots that are begun meanwhile.
+pub(crate) struct Changing<'a> {
+    inner: &'a Inner,
+    segment: u32,
+}
+
+impl Changing<'_> {
+    /// Goes on until the upload that has begun is released.
+    pub(crate) fn until_release(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Changing<'_> {
+    fn drop(&mut self) {
+        lock(&self.inner.state).settle(self.segment);
+    }
+}
+
 impl Inner {
-    /// Waits until nobody works on a shard, and keeps others away. The state comes second, so that it is unlocked
-    /// first: the guard locks it once more.
-    pub(crate) fn busy(&self, id: ShardId) -> (Busy<'_>, MutexGuard<'_, State>) {
+    /// Waits until nobody works on a shard, and keeps others away.
+    pub(crate) fn busy(&self, id: ShardId) -> Busy<'_> {
         let mut state = lock(&self.state);
         while state.busy.contains(&id) {
             state = self.freed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.busy.insert(id);
-        (Busy { inner: self, id }, state)
+        drop(state);
+        Busy { inner: self, id }
     }
 
     /// A number that tells this run of the node from others.
@@ -391,10 +421,22 @@ impl Inner {
         Ok(free.saturating_sub(self.config.reserve_bytes))
     }
 
-    /// To be called before anything in a segment is changed.
-    pub(crate) fn changing(&self, segment: &Segment) -> Result<(), NodeError> {
+    /// To be called before anything in a segment is changed, and held until that is done.
+    pub(crate) fn changing(&self, segment: &Segment) -> Result<Changing<'_>, NodeError> {
+        // first: a snapshot that begins in between sees it in flux, or has it noted
+        lock(&self.state).unsettle(segment.number);
+        let changing = Changing { inner: self, segment: segment.number };
         lock(&self.changes)
             .note(segment.number)
-            .map_err(|e| NodeError::disk("list a segment as changed", e))
+            .map_err(|e| NodeError::disk("list a segment as changed", e))?;
+        Ok(changing)
+    }
+
+    /// Sees to it that memory has room for changes of the index: whoever makes too many waits for a snapshot.
+    pub(crate) fn make_room(&self) -> Result<(), NodeError> {
+        if lock(&self.state).shards.changes() < self.config.changes_max {
+            return Ok(());
+        }
+        self.take_snapshot()
     }
 }

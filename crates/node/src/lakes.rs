@@ -124,13 +124,17 @@ impl Lakes {
         }
     }
 
-    /// Shards of these terms are there: the fences were not below them.
-    pub(crate) fn note(&self, shards: impl Iterator<Item = (LakeId, Term)>) {
+    /// Lakes of which the fence is damaged.
+    pub(crate) fn damaged(&self) -> Vec<LakeId> {
+        let fences = self.fences.read().unwrap_or_else(PoisonError::into_inner);
+        fences.iter().filter(|(_, fence)| fence.damaged).map(|(lake, _)| *lake).collect()
+    }
+
+    /// Shards of these terms are there: the fence was not below them.
+    pub(crate) fn note(&self, lake: LakeId, terms: impl Iterator<Item = Term>) {
         let mut fences = self.fences.write().unwrap_or_else(PoisonError::into_inner);
-        for (lake, term) in shards {
-            if let Some(fence) = fences.get_mut(&lake) {
-                fence.seen = fence.seen.max(term);
-            }
+        if let Some(fence) = fences.get_mut(&lake) {
+            fence.seen = terms.fold(fence.seen, Term::max);
         }
     }
 

@@ -1,47 +1,73 @@
-//! Builds the index from what the walks found, and brings the segments in order: drops what does not count, cuts
-//! torn tails.
+//! Learns from walked segments, one after the other, where their shards are, and brings them in order: drops what does
+//! not count, cuts torn tails.
 //!
 //! A trailer is synced together with the bytes before it, so after a crash the trailers of the last commits may be
 //! there without all of their bytes. Each record tells up to which commit all were durable when it was written; a
 //! checkpoint file tells it at a clean stop. Only commits behind that are in doubt: they are read whole, and written
-//! once more, since a disk that failed a sync may show bytes that it never kept.
+//! once more, since a disk that failed a sync may show bytes that it never kept. The newest segment comes first: it
+//! tells most.
 
 use crate::{
     Damage, NodeError, OpenReport,
     block::Place,
-    layout::{PAGE_BYTES, crc32c, extent_bytes},
+    core::Inner,
+    layout::{PAGE_BYTES, RecordTrailer, TRAILER_BYTES, crc32c, extent_bytes},
     recover::{Fate, Found, Walk, name_of},
     segment::Segment,
-    state::{Entry, SegmentUse},
+    state::{Entry, SegmentUse, lock},
 };
 use prunedb_core::{Digest, ShardId};
 use prunedb_disk::{Disk, File, read_all, write_atomic};
-use std::{
-    collections::{BTreeMap, HashMap},
-    io,
-    path::Path,
-    sync::Arc,
-};
+use std::{collections::HashMap, io, path::Path, sync::Arc};
 
-/// Builds the index from what the walks found.
-#[derive(Default)]
-pub(crate) struct Loader {
-    /// the newest copy of each shard
-    pub(crate) shards: BTreeMap<ShardId, Entry>,
-    /// sequence numbers of their commits; those of a snapshot are not known, and not asked for
-    pub(crate) sequences: HashMap<ShardId, u64>,
-    pub(crate) segments: BTreeMap<u32, SegmentUse>,
-    /// shards with an older copy that cannot be dropped, and its segment
-    pub(crate) stale: BTreeMap<ShardId, u32>,
-    /// the last commit
-    pub(crate) sequence: u64,
+/// What is learned while segments are walked. The rest of it is in the node's state already.
+pub(crate) struct Loader<'a> {
+    node: &'a Inner,
     /// commits up to here were durable: the others are read whole before they count
-    pub(crate) durable_through: u64,
+    durable_through: u64,
+    /// what runs said so far of segments that are walked does not count
+    since: u64,
+    /// sequence numbers of commits that were walked, as far as the index has them in memory
+    sequences: HashMap<ShardId, u64>,
 }
 
-impl Loader {
-    /// Learns from a segment which commits were durable.
-    pub(crate) fn note(&mut self, walk: &Walk) {
+impl<'a> Loader<'a> {
+    pub(crate) fn new(node: &'a Inner, durable_through: u64) -> Self {
+        let since = lock(&node.state).generation;
+        Self { node, durable_through, since, sequences: HashMap::new() }
+    }
+
+    /// Takes a segment in, and says where its next record goes.
+    ///
+    /// # Errors
+    /// Those of the index; what a segment holds is none.
+    pub(crate) fn take(
+        &mut self,
+        segment: &Arc<Segment>,
+        walk: &mut Walk,
+        report: &mut OpenReport,
+    ) -> Result<u64, NodeError> {
+        self.note(walk);
+        let held = SegmentUse {
+            mark: segment.mark,
+            open: None,
+            records: 0,
+            used_bytes: 0,
+            since: self.since,
+            in_flux: 0,
+            damaged: true,
+        };
+        lock(&self.node.state).segments.insert(segment.number, held);
+        self.judge(segment, walk, report)?;
+        let tail = self.settle(segment, walk, report)?;
+        if self.node.spill(self.since)? {
+            self.sequences.clear();
+        }
+        Ok(tail)
+    }
+
+    /// Learns which commits were durable.
+    fn note(&mut self, walk: &Walk) {
         for found in &walk.records {
             let mut durable = found.header.durable_through;
             if let Fate::Committed(trailer) = found.fate {
@@ -49,22 +75,27 @@ impl Loader {
             }
             self.durable_through = self.durable_through.max(durable);
         }
-        self.sequence = self.sequence.max(self.durable_through);
+        self.saw(self.durable_through);
     }
 
-    /// Decides about records that the walk alone cannot decide about, and finds the newest copy of each shard.
-    pub(crate) fn judge(
+    fn saw(&self, sequence: u64) {
+        let mut state = lock(&self.node.state);
+        state.sequence = state.sequence.max(sequence);
+    }
+
+    /// Decides about records that the walk alone cannot decide about, and keeps the newest copy of each shard.
+    fn judge(
         &mut self,
         segment: &Arc<Segment>,
         walk: &mut Walk,
         report: &mut OpenReport,
-    ) {
+    ) -> Result<(), NodeError> {
         for found in &walk.records {
             let place = found.place;
             let (sequence, term, name, damaged) = match found.fate {
                 Fate::Open | Fate::Dropped(_) => continue,
                 Fate::Committed(trailer) => {
-                    self.sequence = self.sequence.max(trailer.sequence);
+                    self.saw(trailer.sequence);
                     let doubtful = trailer.sequence > self.durable_through;
                     let damaged = doubtful
                         && (walk.unreadable || !renew(segment, place, trailer.name, report));
@@ -83,60 +114,107 @@ impl Loader {
                     (0, found.header.term, name, false)
                 }
             };
+            let known = self.node.entry(place.id)?;
+            // a copy that never became whole must not cost the one that it was to replace
+            if let Some(known) = known
+                && (!known.damaged, self.sequence_of(place.id, &known)) >= (!damaged, sequence)
+            {
+                continue;
+            }
             let mut entry = Entry::new(segment.number, place, term, name);
             entry.damaged = damaged;
-            let best = self.sequences.get(&place.id);
-            if best.is_none_or(|best| sequence > *best) {
-                self.sequences.insert(place.id, sequence);
-                self.shards.insert(place.id, entry);
+            lock(&self.node.state).shards.insert(place.id, entry, known.is_some());
+            self.sequences.insert(place.id, sequence);
+            // an older copy in this segment is dropped with all else in it
+            if let Some(older) = known.filter(|older| older.segment != segment.number) {
+                self.drop_copy(place.id, &older);
             }
+        }
+        Ok(())
+    }
+
+    /// The sequence number of a copy that counts so far; zero where its trailer does not tell.
+    fn sequence_of(&self, id: ShardId, entry: &Entry) -> u64 {
+        let told = || {
+            let segment = self.node.open_segment(entry.segment).ok()??;
+            let place = entry.place(id);
+            let end = place.offset + extent_bytes(place.shard_bytes);
+            let mut trailer = [0; TRAILER_BYTES];
+            segment.file.read_exact_at(&mut trailer, end - TRAILER_BYTES as u64).ok()?;
+            let trailer = RecordTrailer::from_bytes(&trailer)?;
+            (trailer.record.id == id).then_some(trailer.sequence)
+        };
+        self.sequences.get(&id).copied().or_else(told).unwrap_or_default()
+    }
+
+    /// Drops a copy in a segment that is in order already. Were it left, it would come back once the newer one is deleted.
+    fn drop_copy(&self, id: ShardId, older: &Entry) {
+        let place = older.place(id);
+        let dropped = || {
+            let failed = |e| NodeError::disk("drop an older copy", e);
+            lock(&self.node.changes).note(older.segment).map_err(failed)?;
+            let Some(segment) = self.node.open_segment(older.segment).map_err(failed)? else {
+                return Ok(());
+            };
+            segment.mark_dropped(place)?;
+            segment.sync()?;
+            segment.punch(place);
+            lock(&self.node.state).drop_record(older.segment, place.shard_bytes);
+            Ok::<_, NodeError>(())
+        };
+        if let Err(e) = dropped() {
+            tracing::warn!(%id, segment = older.segment, error = %e, "cannot drop an older copy");
+            lock(&self.node.state).stale.insert(id, older.segment);
         }
     }
 
     /// Drops what does not count, cuts the tail, and counts the rest; where the next record goes.
-    pub(crate) fn settle(
-        &mut self,
+    fn settle(
+        &self,
         segment: &Arc<Segment>,
         walk: &Walk,
         report: &mut OpenReport,
-    ) -> u64 {
-        let counts = |place: Place| {
-            let best = self.shards.get(&place.id);
-            best.is_some_and(|b| {
-                b.segment == segment.number && b.place(place.id).offset == place.offset
-            })
-        };
-        let is_dead = |found: &&Found| match found.fate {
+    ) -> Result<u64, NodeError> {
+        let mut counted = Vec::with_capacity(walk.records.len());
+        for Found { place, fate, .. } in &walk.records {
+            let counts = match fate {
+                Fate::Open | Fate::Dropped(_) => false,
+                Fate::Committed(_) | Fate::Unsure => {
+                    let best = self.node.entry(place.id)?;
+                    best.is_some_and(|best| {
+                        best.segment == segment.number
+                            && best.place(place.id).offset == place.offset
+                    })
+                }
+            };
+            counted.push(counts);
+        }
+        let is_dead = |nth: usize| match walk.records[nth].fate {
             _ if walk.unreadable => false,
             Fate::Open | Fate::Dropped(_) => true,
-            Fate::Committed(_) => !counts(found.place),
+            Fate::Committed(_) => !counted[nth],
             Fate::Unsure => false,
         };
-        let kept = walk.records.len() - walk.records.iter().rev().take_while(is_dead).count();
+        let dead_behind = (0..walk.records.len()).rev().take_while(|&nth| is_dead(nth)).count();
+        let kept = walk.records.len() - dead_behind;
         let tail = match kept.checked_sub(1) {
             None => PAGE_BYTES,
             Some(last) => walk.records[last].header.end(),
         };
-        let mut held = SegmentUse {
-            segment: Arc::clone(segment),
-            records: 0,
-            used_bytes: PAGE_BYTES + walk.gap_bytes,
-            damaged: !walk.healthy,
-        };
+        let (mut records, mut used_bytes) = (0, PAGE_BYTES + walk.gap_bytes);
         let (mut swept, mut losers) = (false, Vec::new());
         for (nth, found) in walk.records.iter().enumerate() {
-            let counts = counts(found.place);
-            if matches!(found.fate, Fate::Committed(_)) && !counts {
+            if matches!(found.fate, Fate::Committed(_)) && !counted[nth] {
                 losers.push(found.place.id);
             }
-            if !is_dead(&found) {
-                held.used_bytes += extent_bytes(found.place.shard_bytes);
-                held.records += u64::from(counts);
+            if !is_dead(nth) {
+                used_bytes += extent_bytes(found.place.shard_bytes);
+                records += u64::from(counted[nth]);
                 continue;
             }
             report.uploads_dropped += u64::from(matches!(found.fate, Fate::Open));
             if nth < kept {
-                held.used_bytes += PAGE_BYTES;
+                used_bytes += PAGE_BYTES;
                 if !matches!(found.fate, Fate::Dropped(false)) {
                     swept |= segment.mark_dropped(found.place).is_ok();
                     segment.punch(found.place);
@@ -158,14 +236,19 @@ impl Loader {
         if let Err(e) = &synced {
             tracing::warn!(segment = segment.number, error = %e, "cannot sync drop marks");
         }
+        let mut state = lock(&self.node.state);
         if walk.unreadable || synced.is_err() {
-            self.stale.extend(losers.into_iter().map(|id| (id, segment.number)));
+            state.stale.extend(losers.into_iter().map(|id| (id, segment.number)));
         }
-        self.segments.insert(segment.number, held);
-        tail
+        let held = state.segments.get_mut(&segment.number).expect("it was just put there");
+        (held.records, held.used_bytes, held.damaged) = (records, used_bytes, !walk.healthy);
+        state.used_bytes += used_bytes;
+        // the file that is too many is closed when the lock is free
+        let _kept = state.keep_open(Arc::clone(segment));
+        drop(state);
+        Ok(tail)
     }
 }
-
 /// Reads one of the last commits whole and writes it again, durably; whether all of it is good.
 fn renew(segment: &Segment, place: Place, name: Digest, report: &mut OpenReport) -> bool {
     match name_of(&*segment.file, place) {

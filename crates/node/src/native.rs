@@ -87,12 +87,14 @@ impl Connection {
                 drop(permit);
             }
             Command::Stat { id } => {
-                let info = node.stat(id).map(stat);
-                self.answer(&answer::stat(info));
+                let done = shared.disk(move || node.stat(id)).await?;
+                self.answer_or(done, |info| answer::stat(info.map(stat)));
             }
             Command::List { lake, after, count } => {
-                let list: Vec<_> = node.list(lake, after, count).into_iter().map(stat).collect();
-                self.answer(&answer::list(&list));
+                let done = shared.disk(move || node.list(lake, after, count)).await?;
+                self.answer_or(done, |list| {
+                    answer::list(&list.into_iter().map(stat).collect::<Vec<_>>())
+                });
             }
             Command::Delete { id, term } => {
                 let done = shared.disk(move || node.delete(id, term)).await?;

@@ -6,7 +6,7 @@
 //! damaged, so that a put replaces it, logged, and counted.
 
 use crate::{
-    Node,
+    Node, NodeError,
     block::{BadBlock, Place},
     layout::{
         HEADER_BYTES, Mark, RecordHeader, RecordTrailer, TRAILER_BYTES, crc32c, extent_bytes,
@@ -71,33 +71,43 @@ impl Node {
     }
 
     /// Checks the next shard; its bytes, or `None` where a round has ended. `now` is in seconds since 1970.
-    pub fn scrub_step(&self, now: u64) -> Option<u64> {
+    ///
+    /// # Errors
+    /// Those of the disk, where it cannot be told which shard is next.
+    pub fn scrub_step(&self, now: u64) -> Result<Option<u64>, NodeError> {
         let after = lock(&self.inner.scrub).after;
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let next = {
-            let state = lock(&self.inner.state);
-            let next = state.shards.range((from, Bound::Unbounded)).next();
-            next.map(|(&id, entry)| (id, *entry))
+        let mut from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let next = loop {
+            let (next, more) = self.inner.scan(from, 1)?;
+            match more {
+                Some(last) if next.is_empty() => from = Bound::Excluded(last),
+                _ => break next.into_iter().next(),
+            }
         };
         let Some((id, entry)) = next else {
             if after.is_some() {
                 self.end_round(now);
             }
-            return None;
+            return Ok(None);
         };
-        let found = lock(&self.inner.state).find(id).filter(|(now, _)| *now == entry);
-        let checked = found.map_or(Ok(()), |(entry, segment)| {
-            let place = entry.place(id);
-            check_frame(&*segment.file, &segment.mark, place)?;
-            place.read_all(&*segment.file, |_| {})
-        });
+        let checked = match self.inner.find(id) {
+            Ok(Some((now, segment))) if now == entry => {
+                let place = entry.place(id);
+                let frame = check_frame(&*segment.file, &segment.mark, place);
+                frame.and_then(|()| place.read_all(&*segment.file, |_| {}))
+            }
+            // it was deleted or replaced
+            Ok(_) => Ok(()),
+            Err(NodeError::Damaged { offset, .. }) => Err(BadBlock { offset, source: None }),
+            Err(e) => return Err(e),
+        };
         let damaged = match checked {
             Ok(()) => false,
             // deleted or replaced while it was read
-            Err(_) if !lock(&self.inner.state).is_still(id, &entry) => false,
+            Err(_) if !self.inner.is_still(id, &entry) => false,
             Err(BadBlock { offset, source }) => {
                 tracing::warn!(%id, offset, ?source, "scrubbing found a damaged block");
-                lock(&self.inner.state).note_damage(id, &entry);
+                self.inner.note_damage(id, &entry);
                 true
             }
         };
@@ -118,7 +128,7 @@ impl Node {
         if scrub.unnoted >= NOTE_BYTES {
             self.note_scrub(&mut scrub);
         }
-        Some(entry.shard_bytes())
+        Ok(Some(entry.shard_bytes()))
     }
 
     fn end_round(&self, now: u64) {

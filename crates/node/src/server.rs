@@ -307,8 +307,14 @@ async fn compact(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
 async fn scrub(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
     loop {
         let node = shared.node.clone();
-        let Ok(checked) = shared.disk(move || node.scrub_step(unix_time().as_secs())).await else {
-            return;
+        let step = shared.disk(move || node.scrub_step(unix_time().as_secs())).await;
+        let checked = match step {
+            Ok(Ok(checked)) => checked,
+            Ok(Err(e)) => {
+                tracing::warn!(error = %e, "scrubbing rests");
+                None
+            }
+            Err(_) => return,
         };
         let pause = checked.map_or(SCRUB_PAUSE, |bytes| shared.node.scrub_pause(bytes));
         tokio::select! {

@@ -1,17 +1,22 @@
-//! What the node knows in memory: where each shard is, and what the segments hold. No I/O happens under its lock.
+//! What the node knows in memory: what the segments hold, and of the index what has changed. No I/O happens under its
+//! lock.
 //!
-//! Cost: about 100 bytes per shard.
+//! Cost: about 100 bytes per segment, and what the index costs.
 
 use crate::{
     block::Place,
-    layout::{PAGE_BYTES, extent_bytes},
+    index::{Found, Shards, Since},
+    layout::{Mark, PAGE_BYTES, extent_bytes},
     segment::Segment,
 };
 use prunedb_core::{Digest, ShardId, Term};
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
+
+/// Segments that are kept open beside those in use.
+const OPEN_MAX: usize = 256;
 
 /// Locks, whatever happened to others that held the lock: every change under it is complete before it can panic.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -42,6 +47,11 @@ impl Entry {
         u64::from(self.shard_bytes)
     }
 
+    /// Whether the other one is of the same record.
+    pub(crate) fn is_at(&self, other: &Self) -> bool {
+        (self.segment, self.page) == (other.segment, other.page)
+    }
+
     pub(crate) fn place(&self, id: ShardId) -> Place {
         let offset = u64::from(self.page) * PAGE_BYTES;
         Place { id, offset, shard_bytes: self.shard_bytes() }
@@ -51,20 +61,38 @@ impl Entry {
 /// What a segment holds.
 #[derive(Debug)]
 pub(crate) struct SegmentUse {
-    pub(crate) segment: Arc<Segment>,
+    pub(crate) mark: Mark,
+    /// its file, while it is open
+    pub(crate) open: Option<Arc<Segment>>,
     /// committed shards and running uploads in it
     pub(crate) records: u64,
     /// space that it takes: extents of these, one page for each dropped record, gaps
     pub(crate) used_bytes: u64,
+    /// what runs of earlier generations say of it does not count
+    pub(crate) since: u64,
+    /// uploads, deletes and replacements that are changing it
+    pub(crate) in_flux: u32,
     /// it may hold more than we can tell: never removed
     pub(crate) damaged: bool,
+}
+
+impl SegmentUse {
+    /// Whether it may be believed to hold what a snapshot says.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let poisoned = self.open.as_ref().is_some_and(|segment| segment.is_poisoned());
+        self.in_flux == 0 && !self.damaged && !poisoned
+    }
 }
 
 /// Everything in memory.
 #[derive(Debug, Default)]
 pub(crate) struct State {
-    pub(crate) shards: BTreeMap<ShardId, Entry>,
+    pub(crate) shards: Shards,
     pub(crate) segments: BTreeMap<u32, SegmentUse>,
+    /// numbers of open segments, the one that was opened last at the end
+    opened: VecDeque<u32>,
+    /// of the next snapshot
+    pub(crate) generation: u64,
     /// segments that hold a copy which could not be dropped, or not be kept: after a delete it might come back
     pub(crate) stale: BTreeMap<ShardId, u32>,
     /// shards that a commit or a delete works on; others wait
@@ -81,29 +109,75 @@ pub(crate) struct State {
 }
 
 impl State {
+    /// Nothing is there. `generation` is that of the next snapshot, `sequence` that of the last commit.
+    pub(crate) fn new(generation: u64, sequence: u64) -> Self {
+        Self { generation, sequence, ..Self::default() }
+    }
+
     /// All commits up to this sequence number are durable.
     pub(crate) fn durable_through(&self) -> u64 {
         self.syncing.first().map_or(self.sequence, |first| first - 1)
     }
 
-    /// Whether a shard is still where it was.
-    pub(crate) fn is_still(&self, id: ShardId, seen: &Entry) -> bool {
-        let now = self.shards.get(&id);
-        now.is_some_and(|now| (now.segment, now.page) == (seen.segment, seen.page))
+    /// From which generation on runs count, by segment.
+    pub(crate) fn since(&self) -> Since {
+        self.segments.iter().map(|(&number, held)| (number, held.since)).collect()
     }
 
-    /// Remembers that a shard's bytes are bad.
-    pub(crate) fn note_damage(&mut self, id: ShardId, seen: &Entry) {
-        if let Some(entry) = self.shards.get_mut(&id).filter(|entry| *entry == seen) {
-            entry.damaged = true;
+    /// What a run says, if it counts: its segment may have been walked, or removed, since.
+    pub(crate) fn counts(&self, found: &Found) -> Option<Entry> {
+        let entry = found.change?;
+        let held = self.segments.get(&entry.segment)?;
+        found.generation.is_none_or(|it| it >= held.since).then_some(entry)
+    }
+
+    /// Keeps a segment's file open, or gives back the one that is, and says which one is to be closed instead; `None`
+    /// where the segment was removed.
+    pub(crate) fn keep_open(
+        &mut self,
+        segment: Arc<Segment>,
+    ) -> Option<(Arc<Segment>, Option<Arc<Segment>>)> {
+        let held = self.segments.get_mut(&segment.number)?;
+        if let Some(open) = &held.open {
+            return Some((Arc::clone(open), Some(segment)));
         }
+        held.open = Some(Arc::clone(&segment));
+        self.opened.push_back(segment.number);
+        Some((segment, self.close_one()))
     }
 
-    /// Where a shard is, and the segment to read it from.
-    pub(crate) fn find(&self, id: ShardId) -> Option<(Entry, Arc<Segment>)> {
-        let entry = self.shards.get(&id)?;
-        let held = self.segments.get(&entry.segment).expect("a shard's segment stays open");
-        Some((*entry, Arc::clone(&held.segment)))
+    /// Takes an open file out, where there are too many.
+    fn close_one(&mut self) -> Option<Arc<Segment>> {
+        // those that are in use, or poisoned, stay: a second handle would not know
+        for _ in 0..self.opened.len().saturating_sub(OPEN_MAX).min(8) {
+            let number = self.opened.pop_front()?;
+            let Some(held) = self.segments.get_mut(&number) else { continue };
+            match held.open.take_if(|it| Arc::strong_count(it) == 1 && !it.is_poisoned()) {
+                Some(closed) => return Some(closed),
+                None if held.open.is_some() => self.opened.push_back(number),
+                None => {}
+            }
+        }
+        None
+    }
+
+    /// An upload's room is given back.
+    pub(crate) fn release(&mut self, shard_bytes: u64) {
+        self.uploads -= 1;
+        self.pending_bytes -= extent_bytes(shard_bytes);
+    }
+
+    /// Something begins to change a segment.
+    pub(crate) fn unsettle(&mut self, segment: u32) {
+        let held = self.segments.get_mut(&segment);
+        held.expect("what is changed is not removed").in_flux += 1;
+    }
+
+    /// It has ended; the segment may be gone by now.
+    pub(crate) fn settle(&mut self, segment: u32) {
+        if let Some(held) = self.segments.get_mut(&segment) {
+            held.in_flux -= 1;
+        }
     }
 
     /// Counts a new record in; its space was taken when it was reserved.
@@ -123,13 +197,12 @@ impl State {
     }
 
     /// Takes a segment out if nothing in it counts any more.
-    pub(crate) fn take_empty(&mut self, segment: u32) -> Option<Arc<Segment>> {
-        let held = self.segments.get(&segment)?;
-        if held.records > 0 || held.damaged {
-            return None;
+    pub(crate) fn take_empty(&mut self, segment: u32) -> bool {
+        let empty =
+            self.segments.get(&segment).is_some_and(|held| held.records == 0 && !held.damaged);
+        if empty && let Some(held) = self.segments.remove(&segment) {
+            self.used_bytes -= held.used_bytes;
         }
-        let held = self.segments.remove(&segment)?;
-        self.used_bytes -= held.used_bytes;
-        Some(held.segment)
+        empty
     }
 }

@@ -68,7 +68,8 @@ impl Node {
             });
         }
         self.inner.lakes.check(id.lake, term)?;
-        let stored = lock(&self.inner.state).shards.get(&id).copied();
+        self.inner.make_room()?;
+        let stored = self.inner.entry(id)?;
         if stored.is_some_and(|entry| entry.shard_bytes() != shard_bytes) {
             return Err(NodeError::Conflict { id });
         }
@@ -148,7 +149,7 @@ impl Upload {
         let id = self.id;
         let Ok(writing) = &mut self.writing else {
             let _fence = node.lakes.enter(id.lake, term)?;
-            return match lock(&node.state).shards.get(&id) {
+            return match node.entry(id)? {
                 Some(entry) if entry.name == name => Ok(()),
                 Some(_) => Err(NodeError::Conflict { id }),
                 None => Err(NodeError::Absent { id }),
@@ -168,20 +169,25 @@ impl Upload {
         writing.flush()?;
 
         let _fence = node.lakes.enter(id.lake, term)?;
-        let (_busy, mut state) = node.busy(id);
-        let stored = state.find(id);
-        match &stored {
-            Some((entry, _)) if entry.name != name => {
-                drop(state);
+        let _busy = node.busy(id);
+        let stored = node.entry(id)?;
+        let mut replaced = None;
+        if let Some(entry) = stored {
+            if entry.name != name {
                 return Err(NodeError::Conflict { id });
             }
-            // another upload was faster: this copy is dropped with `self`
-            Some((entry, _)) if self.mode == PutMode::IfAbsent && !entry.damaged => {
-                drop(state);
+            if self.mode == PutMode::IfAbsent && !entry.damaged {
+                // another upload was faster: this copy is dropped with `self`
                 return Ok(());
             }
-            _ => {}
+            // a copy whose segment cannot be opened stays where it is
+            if let Ok(Some((_, segment))) = node.find(id) {
+                // a snapshot must not find the old copy in a quiet segment once the new one counts
+                let changing = node.changing(&segment)?;
+                replaced = Some((entry, segment, changing));
+            }
         }
+        let mut state = lock(&node.state);
         let durable_through = state.durable_through();
         state.sequence += 1;
         let sequence = state.sequence;
@@ -213,15 +219,17 @@ impl Upload {
         let entry = Entry::new(writing.segment.number, writing.place, term, name);
         let mut state = lock(&node.state);
         state.syncing.remove(&sequence);
-        state.shards.insert(id, entry);
+        state.shards.insert(id, entry, stored.is_some());
+        if let (Some(old), None) = (stored, &replaced) {
+            state.stale.insert(id, old.segment);
+        }
         drop(state);
         writing.settled = true;
-        node.release(self.shard_bytes);
-        if let Some((old, segment)) = stored {
+        node.release(&writing.segment, self.shard_bytes);
+        if let Some((old, segment, _changing)) = replaced {
             let place = old.place(id);
             // were the mark lost, the old copy would come back once the new one is deleted
-            let marked = node.changing(&segment).and_then(|()| segment.mark_dropped(place));
-            match marked.and_then(|()| segment.sync()) {
+            match segment.mark_dropped(place).and_then(|()| segment.sync()) {
                 Ok(()) => node.dropped(&segment, place),
                 Err(e) => {
                     tracing::warn!(%id, error = %e, "cannot drop a replaced copy");
@@ -273,6 +281,6 @@ impl Drop for Upload {
             tracing::warn!(id = %self.id, error = %e, "cannot mark an upload as dropped");
         }
         self.node.dropped(&writing.segment, writing.place);
-        self.node.release(self.shard_bytes);
+        self.node.release(&writing.segment, self.shard_bytes);
     }
 }

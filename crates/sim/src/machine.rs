@@ -162,11 +162,13 @@ impl Machine {
             Command::Get { id, offset, bytes } => {
                 node.get(id, offset, bytes).map_or_else(|e| refused(&e), Reply::Bulk)
             }
-            Command::Stat { id } => answer::stat(node.stat(id).map(stat)),
-            Command::List { lake, after, count } => {
-                let list: Vec<_> = node.list(lake, after, count).into_iter().map(stat).collect();
-                answer::list(&list)
+            Command::Stat { id } => {
+                node.stat(id).map_or_else(|e| refused(&e), |info| answer::stat(info.map(stat)))
             }
+            Command::List { lake, after, count } => node.list(lake, after, count).map_or_else(
+                |e| refused(&e),
+                |list| answer::list(&list.into_iter().map(stat).collect::<Vec<_>>()),
+            ),
             Command::Prove(audit) => {
                 node.prove(&audit).map_or_else(|e| refused(&e), |shown| answer::prove(&shown))
             }

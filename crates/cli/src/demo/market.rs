@@ -259,7 +259,7 @@ impl Stage {
     fn lose(&self, contract: &Contract) -> anyhow::Result<NodeId> {
         let holder = self.lights.iter().flatten().find(|(_, node)| *node == contract.offer.holder);
         let (light, node) = holder.context("the holder is one of the light nodes")?;
-        let shards = light.storage().list(cells_lake(light.key()), None, 1000);
+        let shards = light.storage().list(cells_lake(light.key()), None, 1000)?;
         let shard = shards.iter().find(|shard| shard.name == contract.root);
         let shard = shard.context("the holder has the cell")?;
         light.storage().delete(shard.id, CELL_TERM)?;

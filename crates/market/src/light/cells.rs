@@ -73,29 +73,31 @@ impl Cells {
         ShardId { lake, container: ContainerId::data(number), index: ShardIndex(0) }
     }
 
-    fn all(&self) -> Vec<ShardInfo> {
+    fn all(&self) -> Result<Vec<ShardInfo>, NodeError> {
         let lake = cells_lake(self.keys.key());
         let mut all: Vec<ShardInfo> = Vec::new();
         loop {
-            let page = self.node.list(lake, all.last().map(|last| last.id), PAGE);
+            let page = self.node.list(lake, all.last().map(|last| last.id), PAGE)?;
             let is_last = page.len() < PAGE as usize;
             all.extend(page);
             if is_last {
                 all.retain(|shard| shard.id.container.number != PROBE_NUMBER);
-                return all;
+                return Ok(all);
             }
         }
     }
 
-    pub(super) fn held(&self) -> Vec<(Digest, u64)> {
-        self.all().into_iter().map(|shard| (shard.name, shard.bytes)).collect()
+    pub(super) fn held(&self) -> Result<Vec<(Digest, u64)>, NodeError> {
+        Ok(self.all()?.into_iter().map(|shard| (shard.name, shard.bytes)).collect())
     }
 
     /// What is free, less what owners are on their way with.
     pub(super) fn free_bytes(&self) -> u64 {
         let free = self.node.space().map_or(0, |s| s.capacity_bytes.saturating_sub(s.used_bytes));
         let state = self.lock();
-        let coming = state.agreed.values().filter(|a| self.node.stat(self.id(a.number)).is_none());
+        // what cannot be told is not free
+        let is_coming = |a: &&Agreed| !matches!(self.node.stat(self.id(a.number)), Ok(Some(_)));
+        let coming = state.agreed.values().filter(is_coming);
         free.saturating_sub(coming.map(|a| a.bytes).sum())
     }
 
@@ -138,7 +140,8 @@ impl Cells {
         if self.free_bytes() < wish.bytes {
             return Err(format!("{} bytes are free", self.free_bytes()));
         }
-        let taken: BTreeSet<u32> = self.all().iter().map(|s| s.id.container.number).collect();
+        let all = self.all().map_err(|e| e.to_string())?;
+        let taken: BTreeSet<u32> = all.iter().map(|s| s.id.container.number).collect();
         let mut state = self.lock();
         state.agreed.retain(|_, agreed| agreed.since.elapsed() < AGREED);
         if state.agreed.len() >= AGREED_MAX {
@@ -168,7 +171,8 @@ impl Cells {
         if let Some((what, _)) = fits.iter().find(|(_, fits)| !fits) {
             return Err(format!("the contract has another {what} than was agreed on"));
         }
-        let held = self.node.stat(self.id(agreed.number)).ok_or("the cell was not written")?;
+        let held = self.node.stat(self.id(agreed.number)).map_err(|e| e.to_string())?;
+        let held = held.ok_or("the cell was not written")?;
         if (held.name, held.bytes) != (cell.root, cell.bytes) {
             return Err(format!(
                 "the cell here has root {} and {} bytes, the contract {} and {}",
@@ -186,7 +190,8 @@ impl Cells {
         seed: &[u8; 32],
         samples: u16,
     ) -> Result<Vec<Shown>, String> {
-        let found = self.all().into_iter().find(|s| s.name == *root && s.bytes == bytes);
+        let all = self.all().map_err(|e| e.to_string())?;
+        let found = all.into_iter().find(|s| s.name == *root && s.bytes == bytes);
         let found = found.ok_or_else(|| format!("there is no cell with root {root} here"))?;
         let choose = |shard_bytes| match shard_bytes == bytes {
             true => Ok(places(seed, bytes, samples)),
@@ -199,7 +204,13 @@ impl Cells {
     /// Deletes cells that are in no contract, and that nobody is on his way with. `contracts`: all those of this holder.
     pub(super) fn tidy(&self, contracts: &[RentedCell]) {
         let rented: BTreeSet<Digest> = contracts.iter().map(|c| c.cell.root).collect();
-        let held = self.all();
+        let held = match self.all() {
+            Ok(held) => held,
+            Err(error) => {
+                tracing::warn!(%error, "cells are not looked through");
+                return;
+            }
+        };
         let mut state = self.lock();
         state.agreed.retain(|_, agreed| agreed.since.elapsed() < AGREED);
         let coming: BTreeSet<u32> = state

@@ -22,7 +22,7 @@ async fn who_loses_or_vanishes_is_not_paid_and_a_forged_report_is_found() {
     assert_eq!(gone.offer.holder, vanished_node);
     world.reported(&lost, 1).await;
 
-    let shard = loses.storage().list(cells_lake(loses.key()), None, 10)[0];
+    let shard = loses.storage().list(cells_lake(loses.key()), None, 10).unwrap()[0];
     assert_eq!(shard.name, lost.root);
     assert!(loses.storage().delete(shard.id, CELL_TERM).unwrap());
     let vanished_key = vanishes.key();

@@ -20,7 +20,7 @@ fn a_failed_sync_poisons_the_segment_and_nothing_else() {
     assert!(matches!(failed, Err(NodeError::Poisoned { segment: 0 })), "{failed:?}");
     assert!(matches!(node.delete(id(0), Term(1)), Err(NodeError::Poisoned { .. })));
     assert_eq!(get(&node, id(0)).unwrap(), shard, "readable, and not deleted");
-    assert!(node.stat(id(1)).is_none() && node.stat(id(2)).is_none());
+    assert!(node.stat(id(1)).unwrap().is_none() && node.stat(id(2)).unwrap().is_none());
     put(&node, id(2), 1, &shard).unwrap();
     assert!(disk.has("/node/segments/00000001.seg"));
     for seed in 0..20 {
@@ -49,7 +49,7 @@ fn a_full_disk_is_an_answer_whenever_it_comes() {
         }
         let used = node.space().unwrap().used_bytes;
         assert_eq!(get(&node, id(0)).unwrap(), shard);
-        assert!(node.stat(id(1)).is_none());
+        assert!(node.stat(id(1)).unwrap().is_none());
         disk.set_faults(|faults| faults.writes_left = u64::MAX);
         put(&node, id(1), 1, &shard).unwrap();
         assert!(node.space().unwrap().used_bytes > used);

@@ -29,6 +29,8 @@ enum Step {
     Head {
         number: u64,
     },
+    /// a snapshot, with uploads under way
+    Snapshot,
     Reopen,
     Kill,
     Crash {
@@ -56,6 +58,7 @@ fn steps() -> impl Strategy<Value = Step> {
         3 => numbers().prop_map(|number| Step::Delete { number }),
         1 => (0_u64..2).prop_map(|up| Step::Fence { up }),
         1 => (0_u64..5).prop_map(|number| Step::Head { number }),
+        2 => Just(Step::Snapshot),
         1 => Just(Step::Reopen),
         1 => Just(Step::Kill),
         2 => any::<u64>().prop_map(|seed| Step::Crash { seed }),
@@ -89,6 +92,8 @@ struct Model {
 fn small() -> prunedb_node::NodeConfig {
     let mut config = config();
     config.segment_bytes = 200_000;
+    // so that the index is merged all the time
+    config.changes_max = 3;
     config
 }
 
@@ -97,7 +102,8 @@ impl Running {
         let node = open_with(small(), &disk);
         for (number, seed) in std::mem::take(&mut model.maybe) {
             let shard = shard(number, seed);
-            let there = node.stat(id(number)).is_some_and(|info| info.name == name(&shard));
+            let there =
+                node.stat(id(number)).unwrap().is_some_and(|info| info.name == name(&shard));
             if there && !model.shards.contains_key(&number) {
                 // whole and durable, or known to be bad and as good as none
                 if get(&node, id(number)).is_err() {
@@ -180,6 +186,7 @@ fn run(steps: Vec<Step>) {
                 it.node.put_head(LAKE, &head).unwrap();
                 model.head = model.head.max(Some((model.term, number)));
             }
+            Step::Snapshot => it.node.checkpoint().unwrap(),
             Step::Reopen => {
                 let Running { disk, node, uploads } = it;
                 drop(uploads);

@@ -21,7 +21,7 @@ fn scrubbing_finds_damage_that_nobody_read() {
     // in the data of the third shard: each takes 13 pages, behind the segment's first
     disk.flip(FIRST, 4096 + 2 * 13 * 4096 + 20_000, 1);
     let mut checked = 0;
-    while let Some(shard_bytes) = node.scrub_step(NOW) {
+    while let Some(shard_bytes) = node.scrub_step(NOW).unwrap() {
         checked += shard_bytes;
     }
     assert_eq!(checked, 500_000);
@@ -32,7 +32,7 @@ fn scrubbing_finds_damage_that_nobody_read() {
     assert!(matches!(get(&node, id(2)), Err(NodeError::Damaged { .. })));
     // and a put mends it
     put_as(&node, id(2), 1, &bytes(2, 50_000), PutMode::IfAbsent).unwrap();
-    while node.scrub_step(NOW).is_some() {}
+    while node.scrub_step(NOW).unwrap().is_some() {}
     assert_eq!(node.scrub_status().damaged_count, 1);
 }
 
@@ -44,7 +44,7 @@ fn a_round_goes_on_after_a_restart() {
         put(&node, id(number), 1, &bytes(1, 1000)).unwrap();
     }
     for _ in 0..4 {
-        node.scrub_step(NOW).unwrap();
+        node.scrub_step(NOW).unwrap().unwrap();
     }
     node.checkpoint().unwrap();
     drop(node);
@@ -52,15 +52,15 @@ fn a_round_goes_on_after_a_restart() {
     let status = node.scrub_status();
     assert_eq!((status.began, status.shards, status.bytes), (NOW, 4, 4000));
     for _ in 4..10 {
-        assert!(node.scrub_step(NOW).is_some());
+        assert!(node.scrub_step(NOW).unwrap().is_some());
     }
-    assert_eq!((node.scrub_step(NOW), node.scrub_status().rounds), (None, 1));
+    assert_eq!((node.scrub_step(NOW).unwrap(), node.scrub_status().rounds), (None, 1));
     drop(node);
     disk.flip("/node/scrub", 10, 1);
     // a damaged note costs a round
     let node = open(&disk);
     assert_eq!((node.report().damage_count, node.scrub_status().rounds), (0, 0));
-    assert!(node.scrub_step(NOW).is_some());
+    assert!(node.scrub_step(NOW).unwrap().is_some());
 }
 
 #[tokio::test]

@@ -3,10 +3,11 @@
 use crate::support::*;
 use prunedb_core::Term;
 use prunedb_disk::Disk;
-use prunedb_node::{Node, NodeConfig, PutMode};
+use prunedb_node::{Damage, Node, NodeConfig, NodeError, PutMode};
 
 const SNAPSHOT: &str = "/node/snapshot";
-const CHANGED: &str = "/node/changed";
+const CHANGED: &str = "/node/changed-00000001";
+const RUN: &str = "/node/index/00000001.run";
 
 fn small() -> NodeConfig {
     let mut config = config();
@@ -38,7 +39,7 @@ fn stopped() -> FaultyDisk {
 fn check(node: &Node) {
     for number in 0..20 {
         match number {
-            3 | 4 => assert!(node.stat(id(number)).is_none(), "shard {number} is back"),
+            3 | 4 => assert!(node.stat(id(number)).unwrap().is_none(), "shard {number} is back"),
             _ => assert_eq!(get(node, id(number)).unwrap(), bytes(number.into(), 40_000)),
         }
     }
@@ -72,21 +73,20 @@ fn after_a_crash_only_what_has_changed_is_walked() {
     // of the delete, of the copy that was replaced, and those at the end
     assert!((3..=5).contains(&report.segments_walked), "{report:?}");
     assert_eq!((report.shards, report.damage_count), (18, 0));
-    assert!(node.stat(id(8)).is_none());
+    assert!(node.stat(id(8)).unwrap().is_none());
     for number in [0, 12, 20] {
         assert_eq!(get(&node, id(number)).unwrap(), bytes(number.into(), 40_000));
     }
     // and again, from the same snapshot
     drop(node);
     let node = open_with(small(), &disk.crashed(Unsynced::Lost));
-    assert!(node.stat(id(8)).is_none() && get(&node, id(12)).is_ok());
+    assert!(node.stat(id(8)).unwrap().is_none() && get(&node, id(12)).is_ok());
 }
 
 #[test]
-fn a_replaced_copy_in_a_quiet_segment_makes_the_start_walk_everything() {
+fn a_replacement_that_dies_anywhere_leaves_one_good_copy() {
     let disk = stopped();
     let node = open_with(small(), &disk);
-    // the new copy is there, the crash comes before the old one is dropped: that takes listing its segment first
     let before = disk.operations();
     put_as(&node, id(12), 1, &bytes(12, 40_000), PutMode::Replace).unwrap();
     let took = disk.operations() - before;
@@ -103,16 +103,21 @@ fn a_replaced_copy_in_a_quiet_segment_makes_the_start_walk_everything() {
             assert!(node.delete(id(12), Term(1)).unwrap());
             drop(node);
             let node = open_with(small(), &disk.crashed(Unsynced::Lost));
-            assert!(node.stat(id(12)).is_none(), "a second copy is back after operation {count}");
+            assert!(
+                node.stat(id(12)).unwrap().is_none(),
+                "a second copy is back after operation {count}"
+            );
         }
     }
 }
 
 #[test]
 fn a_snapshot_that_is_damaged_or_does_not_fit_costs_a_walk_and_nothing_else() {
-    let length = stopped().file(SNAPSHOT).len();
-    let flips =
-        (0..length).step_by(37).map(|at| (SNAPSHOT, at)).chain((0..16).map(|at| (CHANGED, at)));
+    let length = |path| stopped().file(path).len();
+    assert_eq!(length(RUN), 3 * PAGE, "a header, items, and first ids");
+    let of_snapshot = (0..length(SNAPSHOT)).step_by(37).map(|at| (SNAPSHOT, at));
+    let of_run = (0..PAGE).step_by(41).flat_map(|at| [(RUN, at), (RUN, 2 * PAGE + at)]);
+    let flips = of_snapshot.chain(of_run).chain((0..16).map(|at| (CHANGED, at)));
     for (path, at) in flips {
         let disk = stopped();
         disk.flip(path, at, 1);
@@ -121,23 +126,25 @@ fn a_snapshot_that_is_damaged_or_does_not_fit_costs_a_walk_and_nothing_else() {
         assert_eq!(node.report().damage, []);
         check(&node);
     }
+    // a run that is gone, or cut
+    let disk = stopped();
+    disk.remove(RUN.as_ref()).unwrap();
+    assert_eq!(open_with(small(), &disk).report().segments_walked, 10);
+    let disk = stopped();
+    disk.put_file(RUN, disk.file(RUN)[..2 * PAGE].to_vec());
+    assert_eq!(open_with(small(), &disk).report().segments_walked, 10);
     // a segment that is gone takes its shards with it, and no more
     let disk = stopped();
     disk.remove(segment(5).as_ref()).unwrap();
     let node = open_with(small(), &disk);
-    assert_eq!((node.report().segments_walked, node.report().shards), (9, 16));
-    // so does one of another length, or with another header
-    let disk = stopped();
-    let mut longer = disk.file(segment(5));
-    longer.extend([0; 4096]);
-    disk.put_file(segment(5), longer);
-    let node = open_with(small(), &disk);
-    assert_eq!(node.report().segments_walked, 10);
-    check(&node);
+    assert_eq!((node.report().segments_walked, node.report().shards), (1, 16));
+    assert_eq!(node.report().damage, [Damage::Unreadable { segment: 5 }]);
+    assert!(node.stat(id(10)).unwrap().is_none() && node.stat(id(12)).unwrap().is_some());
+    // its header is not needed while the snapshot has what it says
     let disk = stopped();
     disk.flip(segment(5), 0, 1);
     let node = open_with(small(), &disk);
-    assert_eq!((node.report().segments_walked, node.report().damage_count), (10, 1));
+    assert_eq!((node.report().segments_walked, node.report().damage_count), (1, 0));
     check(&node);
     // a list without a snapshot, and a snapshot without a list
     for path in [SNAPSHOT, CHANGED] {
@@ -175,9 +182,9 @@ fn a_stop_that_dies_anywhere_leaves_everything() {
             let disk = disk.crashed(Unsynced::Torn(count));
             let node = open_with(small(), &disk);
             let context = format!("operation {count}, {fails}, {done:?}");
-            assert!(node.stat(id(8)).is_none(), "{context}");
+            assert!(node.stat(id(8)).unwrap().is_none(), "{context}");
             if deleted {
-                assert!(node.stat(id(9)).is_none(), "{context}");
+                assert!(node.stat(id(9)).unwrap().is_none(), "{context}");
             }
             for number in [0, 1, 2, 5, 6, 7, 10, 15, 19] {
                 let found = get(&node, id(number)).unwrap();
@@ -188,16 +195,103 @@ fn a_stop_that_dies_anywhere_leaves_everything() {
 }
 
 #[test]
-fn nothing_is_taken_while_an_upload_runs() {
+fn a_snapshot_is_taken_while_uploads_run() {
     let disk = stopped();
     let node = open_with(small(), &disk);
-    let upload = node.put(id(30), Term(1), 1000, PutMode::IfAbsent).unwrap();
-    let generation = disk.file(CHANGED)[..16].to_vec();
+    let shard = bytes(30, 40_000);
+    let mut upload = node.put(id(30), Term(1), 40_000, PutMode::IfAbsent).unwrap();
+    upload.write(0, &shard[..20_000]).unwrap();
+    // behind it in other segments, so that the upload's own is not the last one
+    for number in 31..35 {
+        put(&node, id(number), 1, &bytes(number.into(), 40_000)).unwrap();
+    }
     node.checkpoint().unwrap();
-    assert_eq!(disk.file(CHANGED)[..16], generation[..]);
-    drop(upload);
-    node.checkpoint().unwrap();
-    assert_ne!(disk.file(CHANGED)[..16], generation[..]);
+    upload.write(20_000, &shard[20_000..]).unwrap();
+    upload.commit(name(&shard), Term(1)).unwrap();
+    for disk in [disk.killed(), disk.crashed(Unsynced::Lost), disk.crashed(Unsynced::Torn(4))] {
+        let node = open_with(small(), &disk);
+        let report = node.report();
+        assert_eq!((report.shards, report.damage_count), (18 + 5, 0));
+        assert!(report.segments_walked <= 3, "{report:?}");
+        for number in 30..35 {
+            assert_eq!(get(&node, id(number)).unwrap(), bytes(number.into(), 40_000));
+        }
+    }
+}
+
+#[test]
+fn a_damaged_page_is_noticed_and_the_next_start_makes_the_index_anew() {
+    let disk = stopped();
+    let node = open_with(small(), &disk);
+    assert_eq!(node.report().segments_walked, 1);
+    disk.flip(RUN, PAGE + 500, 1);
+    let refused = node.stat(id(0));
+    assert!(matches!(refused, Err(NodeError::Disk { .. })), "{refused:?}");
+    assert!(node.list(LAKE, None, 5).is_err() && node.scrub_step(1).is_err());
+    assert!(node.checkpoint().is_err(), "what is damaged is not written on");
     drop(node);
-    check(&open_with(small(), &disk));
+    let node = open_with(small(), &disk);
+    assert_eq!(node.report().segments_walked, 10);
+    check(&node);
+}
+
+#[test]
+fn memory_holds_few_changes_and_a_start_without_a_snapshot_too() {
+    let mut config = small();
+    config.changes_max = 4;
+    let disk = FaultyDisk::default();
+    let node = open_with(config.clone(), &disk);
+    for number in 0..40 {
+        put(&node, id(number), 1, &bytes(number.into(), 1000)).unwrap();
+    }
+    for number in (0..40).step_by(3) {
+        assert!(node.delete(id(number), Term(1)).unwrap());
+    }
+    let there: Vec<u32> = (0..40).filter(|number| number % 3 != 0).collect();
+    let listed = |node: &Node| -> Vec<u32> {
+        let some = node.list(LAKE, None, 100).unwrap();
+        some.iter().map(|info| info.id.container.number).collect()
+    };
+    assert!(disk.has(SNAPSHOT), "what does not fit is written");
+    assert_eq!(listed(&node), there);
+    drop(node);
+    // from the snapshot, and without it
+    for path in ["", SNAPSHOT] {
+        if !path.is_empty() {
+            disk.remove(path.as_ref()).unwrap();
+        }
+        let node = open_with(config.clone(), &disk);
+        assert_eq!(listed(&node), there);
+        assert_eq!(node.space().unwrap().shards, there.len() as u64);
+        for &number in &there {
+            assert_eq!(get(&node, id(number)).unwrap(), bytes(number.into(), 1000));
+        }
+        let mut after = None;
+        for number in &there {
+            let next = node.list(LAKE, after, 1).unwrap();
+            assert_eq!(next[0].id.container.number, *number, "one by one");
+            after = Some(next[0].id);
+        }
+        drop(node);
+    }
+}
+
+#[test]
+fn more_segments_than_may_be_open_are_read_and_deleted_from() {
+    let mut config = small();
+    config.segment_bytes = 5_000;
+    let disk = FaultyDisk::default();
+    let node = open_with(config.clone(), &disk);
+    for number in 0..600 {
+        put(&node, id(number), 1, &bytes(number.into(), 10)).unwrap();
+    }
+    node.checkpoint().unwrap();
+    drop(node);
+    let node = open_with(config, &disk);
+    assert_eq!((node.report().segments, node.report().segments_walked), (600, 1));
+    for number in 0..600 {
+        assert_eq!(get(&node, id(number)).unwrap(), bytes(number.into(), 10));
+        assert!(node.delete(id(number), Term(1)).unwrap());
+    }
+    assert_eq!(node.space().unwrap().shards, 0);
 }

@@ -57,7 +57,7 @@ pub(crate) fn put_as(
 }
 
 pub(crate) fn get(node: &Node, id: ShardId) -> Result<Vec<u8>, NodeError> {
-    let info = node.stat(id).ok_or(NodeError::Absent { id })?;
+    let info = node.stat(id).unwrap().ok_or(NodeError::Absent { id })?;
     let read = node.get(id, 0, u32::try_from(info.bytes).unwrap())?;
     assert_eq!(name(&read), info.name, "{id}: a range that is not the shard's");
     Ok(read.into())

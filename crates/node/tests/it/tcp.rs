@@ -307,7 +307,7 @@ async fn an_upload_belongs_to_its_connection_and_ends_with_it() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert!(used() < 1_000_000, "closing gives the room back");
-    assert!(server.node().list(LAKE, None, 10).is_empty());
+    assert!(server.node().list(LAKE, None, 10).unwrap().is_empty());
     server.shutdown().await;
 }
 

@@ -36,11 +36,11 @@ fn readers_never_see_what_writers_are_doing() {
             });
         }
     });
-    let (list, used) = (node.list(LAKE, None, 10), node.space().unwrap().used_bytes);
+    let (list, used) = (node.list(LAKE, None, 10).unwrap(), node.space().unwrap().used_bytes);
     drop(node);
     let node = open_with(config, &disk);
     assert_eq!(node.report().damage, []);
-    assert_eq!(node.list(LAKE, None, 10), list);
+    assert_eq!(node.list(LAKE, None, 10).unwrap(), list);
     // dropped records at the end of a segment are cut off at the start
     assert!(node.space().unwrap().used_bytes <= used);
     for info in list {
@@ -70,13 +70,13 @@ fn nothing_appears_behind_a_fence() {
             }
             let node = &node;
             scope.spawn(move || {
-                while node.list(lake, None, 20).len() < 10 {
+                while node.list(lake, None, 20).unwrap().len() < 10 {
                     thread::yield_now();
                 }
                 node.fence(lake, Term(2)).unwrap();
-                let there = node.list(lake, None, 1000).len();
+                let there = node.list(lake, None, 1000).unwrap().len();
                 thread::sleep(std::time::Duration::from_millis(5));
-                assert_eq!(node.list(lake, None, 1000).len(), there);
+                assert_eq!(node.list(lake, None, 1000).unwrap().len(), there);
             });
         });
     }

@@ -97,7 +97,7 @@ pub(super) fn run(args: &Run, dir: &Path, runtime: &Runtime, io: &mut Io) -> any
         }
     });
     if let Some(node) = registered {
-        let cells = light.cells();
+        let cells = light.cells()?;
         let held: u64 = cells.iter().map(|(_, bytes)| bytes).sum();
         let address = light.local_addr().to_string();
         if io.json {
