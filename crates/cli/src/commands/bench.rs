@@ -3,6 +3,7 @@
 mod codec;
 mod engine;
 mod node;
+mod node_start;
 mod rpc;
 mod scale;
 
@@ -46,6 +47,14 @@ pub(crate) enum Bench {
         Values of 4 KiB by two pipelining connections, SET with and without syncs; GET of 1 MiB. Figures are by wall\n\
         clock, and by CPU second of the node's process alone.")]
     Node(node::BenchNode),
+    /// How fast a storage node with 1e8 shards starts, its memory, and what finding a shard costs
+    #[command(
+        after_help = "Example:\n  prunedb bench node-start --shards 1e8 --dir /data --json\n\n\
+        The index is a real one, of shards of 5 MB that are not there: 1e8 of them are 500 TB. The node\n\
+        runs in a process of its own and is asked over loopback. Not cached: the index was taken out of\n\
+        the file cache before (posix_fadvise). All files are removed at the end."
+    )]
+    NodeStart(node_start::BenchNodeStart),
     /// eth_getBlockByNumber over HTTP, at an address such as that of `prunedb serve ethereum-rpc`
     #[command(
         after_help = "Examples:\n  prunedb bench rpc --to 8191\n  prunedb evict && prunedb serve ethereum-rpc --upstream URL &\n  \
@@ -62,6 +71,7 @@ pub(crate) fn run(args: &Bench, io: &mut Io) -> anyhow::Result<Exit> {
         Bench::Engine(args) => engine::run(args, io),
         Bench::Scale(args) => scale::run(args, io),
         Bench::Node(args) => node::run(args, io),
+        Bench::NodeStart(args) => node_start::run(args, io),
         Bench::Rpc(args) => rpc::run(args, io),
     }
 }

@@ -62,6 +62,7 @@ const COMMANDS: &[&str] = &[
     "bench engine",
     "bench scale",
     "bench node",
+    "bench node-start",
     "bench rpc",
     "plan",
     "what-if",

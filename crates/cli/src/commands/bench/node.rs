@@ -116,9 +116,9 @@ pub(super) fn run(args: &BenchNode, io: &mut Io) -> anyhow::Result<Exit> {
 }
 
 /// A node's process; ended with it.
-struct Node {
+pub(super) struct Node {
     process: Child,
-    address: String,
+    pub(super) address: String,
 }
 
 impl Drop for Node {
@@ -129,7 +129,7 @@ impl Drop for Node {
 }
 
 impl Node {
-    fn start(dir: &Path, sync: bool) -> anyhow::Result<Self> {
+    pub(super) fn start(dir: &Path, sync: bool) -> anyhow::Result<Self> {
         let this = std::env::current_exe().context("cannot find this program")?;
         let mut command = Command::new(this);
         command.args(["node", "run", "--json", "--listen", "127.0.0.1:0", "--capacity", "1TB"]);
@@ -175,6 +175,14 @@ impl Node {
             fields.skip(11).take(2).filter_map(|field| field.parse().ok()).collect();
         ensure!(ticks.len() == 2, "the system does not say how much CPU the node took");
         Ok((ticks[0] + ticks[1]) / 100.0)
+    }
+
+    /// Memory that the node's process had at most.
+    pub(super) fn peak_bytes(&self) -> anyhow::Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+        Ok(kib.context("the system does not say how much memory the node has")? * 1024)
     }
 
     fn set(&self, thread: u32, keys: std::ops::Range<u32>, bytes: usize) -> anyhow::Result<()> {

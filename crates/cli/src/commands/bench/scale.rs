@@ -13,7 +13,7 @@ use tokio::runtime::Builder;
 #[derive(Args, Debug, Clone)]
 pub(crate) struct BenchScale {
     /// Numbers of keys, with commas between; 1,000 keys are a container of 100 MB
-    #[arg(long, value_delimiter = ',', default_value = "1e6,1e7,1e8", value_parser = keys)]
+    #[arg(long, value_delimiter = ',', default_value = "1e6,1e7,1e8", value_parser = count)]
     keys: Vec<u64>,
     /// Folder on the disk to be measured; 1e9 keys take 38 GB there [default: the system's for temporary files]
     #[arg(long, value_name = "DIR")]
@@ -21,13 +21,13 @@ pub(crate) struct BenchScale {
 }
 
 /// A number such as 1000000 or 1e6.
-fn keys(text: &str) -> anyhow::Result<u64> {
+pub(super) fn count(text: &str) -> anyhow::Result<u64> {
     let (digits, zeros) = text.split_once('e').unwrap_or((text, "0"));
     let ten = 10u64.checked_pow(zeros.parse().context("write 1000000 or 1e6")?);
-    let keys = ten.and_then(|ten| digits.parse::<u64>().ok()?.checked_mul(ten));
-    let keys = keys.context("write 1000000 or 1e6")?;
-    ensure!(keys >= 1000, "at least 1000 keys");
-    Ok(keys)
+    let count = ten.and_then(|ten| digits.parse::<u64>().ok()?.checked_mul(ten));
+    let count = count.context("write 1000000 or 1e6")?;
+    ensure!(count >= 1000, "at least 1000");
+    Ok(count)
 }
 
 pub(super) fn run(args: &BenchScale, io: &mut Io) -> anyhow::Result<Exit> {
@@ -101,10 +101,10 @@ mod tests {
     #[test]
     fn numbers_of_keys() {
         for (text, expected) in [("1e6", 1_000_000), ("1000", 1000), ("25e2", 2500)] {
-            assert_eq!(keys(text).unwrap(), expected, "{text}");
+            assert_eq!(count(text).unwrap(), expected, "{text}");
         }
         for text in ["", "e6", "1e", "999", "-1e6", "1e99", "1.5e6", "1e6e6"] {
-            assert!(keys(text).is_err(), "{text}");
+            assert!(count(text).is_err(), "{text}");
         }
     }
 }
