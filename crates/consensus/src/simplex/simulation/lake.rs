@@ -65,6 +65,8 @@ pub(super) struct Honesty {
     pub(super) lost_ppm: u64,
     /// it answers no challenge
     pub(super) is_silent: bool,
+    /// it keeps nothing, and fetches what it is asked for from others: heights that each time takes; 0: it has its shards
+    pub(super) fetch_heights: u64,
     /// which ones: another choice in each life
     pub(super) choice: u64,
 }

@@ -12,7 +12,7 @@ use prunedb_registry::{
 use std::collections::BTreeSet;
 
 pub(super) const GROUPS: u32 = 2;
-pub(super) const HOLDERS: u32 = 8;
+pub(super) const HOLDERS: u32 = 9;
 
 /// One epoch of a holder that threw something away.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -166,6 +166,13 @@ impl Town {
                 continue;
             }
             let Some(shown) = lake::answer(state, node, honesty) else { continue };
+            // who has to fetch: all at once, or one after another where each sample names the next
+            let params = state.params();
+            let fetches = if params.sequential { params.samples.into() } else { 1 };
+            let asked = state.epoch().started + params.seed_heights;
+            if state.height() < asked + fetches * honesty.fetch_heights {
+                continue;
+            }
             let epoch = state.epoch().number;
             let is_first = self.answered.insert((epoch, number));
             if is_first && honesty.lost_ppm > 0 {
