@@ -84,6 +84,9 @@ fn run(args: Args) -> anyhow::Result<u8> {
         Command::Node(args::Node::Status(ask)) => {
             commands::node_status::run(ask, &dir, &args.set, &runtime()?, &mut io)
         }
+        Command::Node(args::Node::Audit(audit)) => {
+            commands::node_audit::run(audit, &dir, &args.set, &runtime()?, &mut io)
+        }
         Command::Registry(asked) => {
             commands::registry::run(asked, &dir, &args.set, &runtime()?, &mut io)
         }

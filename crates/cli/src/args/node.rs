@@ -2,8 +2,9 @@
 
 use clap::{Args, Subcommand};
 use prunedb_access::{Operations, Owner, PublicKey};
-use prunedb_core::{ContainerId, ShardIndex, units::ByteSize};
+use prunedb_core::{ContainerId, Digest, LakeId, ShardIndex, units::ByteSize};
 use prunedb_node::{AdminPassword, Mode};
+use prunedb_proof::AUDIT_SAMPLES_MAX;
 use std::{net::SocketAddr, path::PathBuf};
 
 #[derive(Subcommand, Debug, Clone)]
@@ -24,6 +25,15 @@ pub(crate) enum Node {
         within 30 days."
     )]
     Status(NodeAsk),
+    /// Have one storage node show that it holds what it says: random samples of shards, each with its proof
+    #[command(after_help = "Examples:\n  prunedb node audit 10.0.0.25:9900\n  \
+        prunedb node audit tls://10.0.0.25:9900/KEY --key auditor.key --capability CAPABILITY\n  \
+        prunedb node audit 10.0.0.25:9900 --lake LAKE --shard d12/3 --name HASH\n\n\
+        Who audits needs no secret: a closed node answers the lake's owner (--dir is the database) and holders of a capability to read. \
+        A sample is 1 KiB of a shard with its path to the shard's name, the BLAKE3 hash of all of it; which ones are asked for \
+        nobody knew before. Without --name a node is held to the names that it tells itself: `prunedb verify --samples` holds all \
+        nodes to those of the manifest. Exits with 1 where something was not shown, or nothing is there.")]
+    Audit(NodeAudit),
     /// Take a storage node into the lake: a spare one, and a holder of a new placement group
     #[command(after_help = "Examples:\n  prunedb node add 10.0.0.25:9900\n  \
         prunedb node add tls://10.0.0.25:9900/KEY\n  \
@@ -52,6 +62,27 @@ pub(crate) struct NodeAsk {
     /// The capability: hex digits, as `prunedb access grant` shows them
     #[arg(long, value_name = "CAPABILITY", requires = "key")]
     pub(crate) capability: Option<String>,
+}
+
+#[derive(Args, Debug, Clone)]
+pub(crate) struct NodeAudit {
+    #[command(flatten)]
+    pub(crate) ask: NodeAsk,
+    /// Which lake's shards [default: the capability's, or that of the database in --dir]
+    #[arg(long, value_name = "LAKE")]
+    pub(crate) lake: Option<LakeId>,
+    /// This shard only, such as d12/3
+    #[arg(long, value_name = "CONTAINER/SHARD", value_parser = shard)]
+    pub(crate) shard: Option<(ContainerId, ShardIndex)>,
+    /// The shard's right name, as who keeps the lake knows it
+    #[arg(long, value_name = "HASH", requires = "shard")]
+    pub(crate) name: Option<Digest>,
+    /// How many shards, drawn among all that the node lists
+    #[arg(long, default_value_t = 100, conflicts_with = "shard", value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub(crate) shards: u16,
+    /// Samples of each
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=i64::from(AUDIT_SAMPLES_MAX)))]
+    pub(crate) samples: u16,
 }
 
 #[derive(Args, Debug, Clone)]

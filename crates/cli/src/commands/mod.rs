@@ -23,6 +23,7 @@ mod maintain;
 pub(crate) mod market;
 mod members;
 pub(crate) mod node;
+pub(crate) mod node_audit;
 pub(crate) mod node_status;
 pub(crate) mod plan;
 mod policy;
@@ -91,7 +92,7 @@ pub(crate) fn run(command: &Command, session: &Session, io: &mut Io) -> anyhow::
         | Command::Init(_)
         | Command::Up(_)
         | Command::Serve(_)
-        | Command::Node(Node::Run(_) | Node::Status(_))
+        | Command::Node(Node::Run(_) | Node::Status(_) | Node::Audit(_))
         | Command::Recover(_)
         | Command::Check(_)
         | Command::Config

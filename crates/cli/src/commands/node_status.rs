@@ -85,7 +85,7 @@ pub(crate) fn run(
 }
 
 /// What is shown to the node: a capability, or that of the owner whose database is in the folder.
-fn credentials(
+pub(super) fn credentials(
     args: &NodeAsk,
     dir: &Path,
     flags: &[String],

@@ -57,8 +57,44 @@ fn closed_nodes_serve_their_owner_and_nobody_else() {
     let ask = ["node", "status", &addresses[0], "--key", "auditor.key", "--capability"];
     nodes.run(&[&ask[..], &[capability.trim()]].concat()).exits(0);
 
+    // who may read has the node show what it holds, without the lake's secret
+    let ask = ["node", "audit", &addresses[0], "--key", "auditor.key", "--capability"];
+    let ask = [&ask[..], &[capability.trim()]].concat();
+    let shown = nodes.json(&ask);
+    assert_eq!(shown["lake"], folder.status()["lake"]);
+    assert!(shown["shards"].as_u64() > Some(0) && shown["shards"] == shown["audited"], "{shown}");
+    assert_eq!(shown["failed"], serde_json::json!([]));
+    let one = ["--shard", "d0/200", "--samples", "3"];
+    nodes.run(&[&ask[..], &one].concat()).exits(1);
+    nodes.run(&["node", "audit", &addresses[0]]).fails(&["--lake"]);
+    let name = "00".repeat(32);
+    let held = (0..3)
+        .map(|shard| format!("d0/{shard}"))
+        .find(|shard| nodes.run(&[&ask[..], &["--shard", shard]].concat()).code == 0);
+    let misnamed = ["--shard", &held.expect("a shard of the container"), "--name", &name];
+    nodes.run(&[&ask[..], &misnamed].concat()).exits(1);
+    spoil(&nodes.path("node-0"));
+    let failed = nodes.run(&[&ask[..], &["--json"]].concat()).exits(1).json();
+    assert!(!failed["failed"].as_array().expect("a list").is_empty(), "{failed}");
+
     other.run(&["kv", "put", "--table", "t", "key", "value"]).exits(0);
     other.run(&["evict"]).fails(&["denied: foreign"]);
+}
+
+/// Flips bits all over a node's segments.
+fn spoil(node: &std::path::Path) {
+    let mut folders = vec![node.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|end| end == "seg") {
+                let mut bytes = std::fs::read(&path).unwrap();
+                bytes.iter_mut().skip(8192).step_by(1024).for_each(|byte| *byte ^= 1);
+                std::fs::write(&path, bytes).unwrap();
+            }
+        }
+    }
 }
 
 #[test]

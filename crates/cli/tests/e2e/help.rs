@@ -17,6 +17,7 @@ const COMMANDS: &[&str] = &[
     "serve ethereum-rpc",
     "node run",
     "node status",
+    "node audit",
     "access",
     "access owner",
     "access key",
