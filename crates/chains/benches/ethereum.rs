@@ -1,12 +1,14 @@
 //! Speed of verifying, importing and exporting Ethereum history: `cargo bench -p prunedb-chains`.
 //!
-//! Made-up full blocks, and with `PRUNEDB_CORPUS` real ones. MB are of decoded RLP; the store is in memory.
+//! Made-up full blocks, and with `PRUNEDB_CORPUS` real ones. MB are of decoded RLP; the store is in memory. At the end comes the most memory that the
+//! process ever had, with the store in it.
 
 use prunedb_chains::{
     archive::MemoryArchive,
     ethereum::{
         BlockId, EthereumError, History, ImportOptions, ImportReport, Network, import_era1,
-        import_rlp, synthetic::SyntheticChain, verify_era1, write_era1,
+        import_ere, import_rlp, synthetic::SyntheticChain, verify_era1, verify_ere, write_era1,
+        write_ere,
     },
 };
 use std::{io::Cursor, num::NonZeroUsize, path::PathBuf, time::Instant};
@@ -70,6 +72,47 @@ fn era1(label: &str, name: &str, bytes: &[u8]) -> Result<(), EthereumError> {
         let (bytes, blocks) = (report.decoded_bytes, report.blocks);
         row(&format!("{label}: export"), threads.get(), bytes, blocks, time);
     }
+    ere(label, &archive, &report.network, epoch)
+}
+
+/// The same blocks as `.ere`, of an epoch that is whole.
+fn ere(
+    label: &str,
+    archive: &MemoryArchive,
+    network: &Network,
+    epoch: u64,
+) -> Result<(), EthereumError> {
+    let mut silent = |_: &_| ();
+    let mut bytes = Vec::new();
+    let made = write_ere(archive, network, epoch, &mut bytes, NonZeroUsize::MIN, &mut silent);
+    let name = match made {
+        Ok(report) => report.file,
+        Err(EthereumError::NotStored { .. }) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for threads in [1, 2] {
+        let options = options(threads);
+        let mut report: Option<ImportReport> = None;
+        let verify = seconds(|| {
+            let verified = verify_ere(Cursor::new(&bytes), &name, &options, &mut silent);
+            report = Some(verified.expect("a sound file"));
+        });
+        let import = seconds(|| {
+            let mut archive = MemoryArchive::default();
+            let input = Cursor::new(&bytes);
+            import_ere(&mut archive, input, &name, &options, &mut silent).expect("a sound file");
+        });
+        let export = seconds(|| {
+            let (mut out, threads) = (std::io::sink(), options.threads);
+            write_ere(archive, network, epoch, &mut out, threads, &mut silent)
+                .expect("what was imported");
+        });
+        let report = report.expect("verified");
+        for (what, time) in [("verify", verify), ("import", import), ("export", export)] {
+            let what = format!("{label} as .ere: {what}");
+            row(&what, threads, report.decoded_bytes, report.blocks, time);
+        }
+    }
     Ok(())
 }
 
@@ -112,5 +155,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let name = "mainnet-00000-5ec1ffb8.era1";
     era1("mainnet epoch 0", name, &std::fs::read(corpus.join("era1").join(name))?)?;
     plain("50 real full blocks", &std::fs::read(corpus.join("rlp/mainnet-blocks.rlp"))?)?;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    println!("memory: {} at most", peak.map_or("unknown", str::trim));
     Ok(())
 }

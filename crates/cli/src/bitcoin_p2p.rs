@@ -89,8 +89,15 @@ impl Shared {
                 match accepted {
                     Ok((socket, peer)) if self.keep(number, &socket) => {
                         scope.spawn(move || {
-                            if let Err(end) = self.serve(socket) {
-                                tracing::debug!(%peer, %end, "a Bitcoin node is gone");
+                            match self.serve(socket) {
+                                // the protocol has no word for it: `notfound` would say that there is none
+                                Err(End::Peer(PeerError::Archive(error))) => tracing::warn!(
+                                    %peer, %error, "cut off: an archived block cannot be read"
+                                ),
+                                Err(end) => {
+                                    tracing::debug!(%peer, %end, "a Bitcoin node is gone");
+                                }
+                                Ok(()) => {}
                             }
                             self.sockets().remove(&number);
                         });

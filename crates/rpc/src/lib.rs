@@ -22,6 +22,7 @@ mod http;
 mod message;
 mod patient;
 mod proxy;
+mod tls;
 mod upstream;
 
 pub use caller::{CallError, Caller};

@@ -1,6 +1,6 @@
 //! The client: requests to a node, over connections that are kept.
 
-use crate::{http::json_type, message::Authorization};
+use crate::{http::json_type, message::Authorization, tls};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
@@ -9,10 +9,12 @@ use hyper::{
     header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue},
     http::request::Builder,
 };
+use hyper_rustls::HttpsConnector;
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
+use rustls::RootCertStore;
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, time::timeout};
 
@@ -27,10 +29,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Connections that nobody uses are closed after this.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// A node that is asked by JSON-RPC over HTTP. Clones share its connections.
+/// A node that is asked by JSON-RPC over HTTP, or HTTPS. Clones share its connections.
 #[derive(Clone)]
 pub struct Upstream {
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     uri: Uri,
     authorization: Option<HeaderValue>,
     patience: Duration,
@@ -56,13 +58,19 @@ pub enum UrlError {
         /// what was given, without a password
         url: String,
     },
-    /// It wants more than HTTP.
-    #[error(
-        "`{scheme}://` is not spoken here: give an http:// URL, of the node itself or of a TLS proxy before it"
-    )]
+    /// It wants something else than HTTP.
+    #[error("`{scheme}://` is not spoken here: give an http:// or https:// URL")]
     Scheme {
         /// what it wants
         scheme: String,
+    },
+    /// There is nobody whose word counts for a certificate.
+    #[error(
+        "this system has no certificates of authorities ({reason}): install them (Debian: ca-certificates), or name a file in SSL_CERT_FILE"
+    )]
+    NoAuthorities {
+        /// what was looked for
+        reason: String,
     },
     /// A name or password that cannot be sent.
     #[error("the name or the password has characters that cannot be sent")]
@@ -112,34 +120,48 @@ pub enum UpstreamError {
 }
 
 impl Upstream {
-    /// The node at `http://[USER:PASSWORD@]HOST[:PORT][/PATH]`. Nothing is sent yet.
+    /// The node at `http[s]://[USER:PASSWORD@]HOST[:PORT][/PATH]`. Nothing is sent yet. An `https` node must show a certificate for its name by an
+    /// authority that this system trusts, or that `SSL_CERT_FILE` names.
     ///
     /// # Errors
-    /// When it is not such a URL.
+    /// When it is not such a URL, or it is an `https` one and this system trusts nobody.
     pub fn new(url: &str) -> Result<Self, UrlError> {
+        Self::trusting(url, tls::authorities_of_the_system)
+    }
+
+    /// As [`Self::new`], where the authorities are those that are given; they are asked for with an `https` URL only.
+    ///
+    /// # Errors
+    /// When it is not such a URL, or there are no authorities.
+    pub fn trusting(
+        url: &str,
+        authorities: impl FnOnce() -> Result<RootCertStore, UrlError>,
+    ) -> Result<Self, UrlError> {
         let malformed = || UrlError::Malformed { url: without_credentials(url) };
         let given: Uri = url.parse().map_err(|_| malformed())?;
         let authority = given.authority().ok_or_else(malformed)?;
-        match given.scheme_str() {
-            Some("http") => {}
+        let (scheme, authorities) = match given.scheme_str() {
+            Some("http") => ("http", RootCertStore::empty()),
+            Some("https") => ("https", authorities()?),
             Some(scheme) => return Err(UrlError::Scheme { scheme: scheme.into() }),
             None => return Err(malformed()),
-        }
+        };
         let (credentials, host) = match authority.as_str().rsplit_once('@') {
             Some((credentials, host)) => (Some(credentials), host),
             None => (None, authority.as_str()),
         };
         let path = given.path_and_query().map_or("/", |path| path.as_str());
-        let uri = Uri::builder().scheme("http").authority(host).path_and_query(path).build();
+        let uri = Uri::builder().scheme(scheme).authority(host).path_and_query(path).build();
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(CONNECT_MAX));
         connector.set_nodelay(true);
+        connector.enforce_http(false);
         let upstream = Self {
             client: Client::builder(TokioExecutor::new())
                 .pool_timer(TokioTimer::new())
                 .pool_idle_timeout(IDLE)
                 .pool_max_idle_per_host(REQUESTS_MAX)
-                .build(connector),
+                .build(tls::connector(connector, authorities)),
             uri: uri.map_err(|_| malformed())?,
             authorization: None,
             patience: PATIENCE,
@@ -261,7 +283,8 @@ impl Upstream {
 impl fmt::Display for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // a path may be a key to the node
-        write!(f, "http://{}", self.uri.authority().map_or("", |authority| authority.as_str()))
+        let scheme = self.uri.scheme_str().unwrap_or_default();
+        write!(f, "{scheme}://{}", self.uri.authority().map_or("", |authority| authority.as_str()))
     }
 }
 
@@ -321,7 +344,9 @@ mod tests {
         assert_eq!(upstream.authorization.unwrap(), "Basic YWxpY2U6cEBzcw==");
         assert!(Upstream::new("http://[::1]:8545").is_ok());
         let refused = |url| Upstream::new(url).unwrap_err().to_string();
-        assert!(refused("https://eth.example").contains("`https://` is not spoken here"));
+        let trusting = |url| Upstream::trusting(url, || Ok(RootCertStore::empty())).unwrap();
+        assert_eq!(trusting("https://eth.example/KEY").to_string(), "https://eth.example");
+        assert!(refused("wss://eth.example").contains("`wss://` is not spoken here"));
         for url in ["", "node:8545", "127.0.0.1:8545", "/path", "http://", "http://a b"] {
             assert!(refused(url).contains("is not a URL"), "{url}");
         }

@@ -93,6 +93,22 @@ fn every_truncation_is_refused() {
     }
 }
 
+/// Both pages with the map's size say less than the file has: liblmdb would read behind its map.
+#[test]
+fn a_map_that_is_smaller_than_the_file_is_refused() {
+    let used = FILE.len() as u64;
+    for map_bytes in [0, 1, 8192, used - 4096, used - 1, used, 1 << 40, u64::MAX] {
+        let mut bytes = FILE.clone();
+        for page in [0, 4096] {
+            bytes[page + 32..page + 40].copy_from_slice(&map_bytes.to_le_bytes());
+        }
+        match Lmdb::new(bytes) {
+            Ok(file) => assert!(map_bytes >= used && file.map_bytes() == map_bytes),
+            Err(error) => assert!(map_bytes < used, "{map_bytes}: {error}"),
+        }
+    }
+}
+
 /// A page that leads back to one above it, as its own child.
 #[test]
 fn loops_end() {

@@ -268,6 +268,26 @@ fn what_is_sound_by_its_checksums_and_wrong_is_refused() {
     bytes[root] ^= 1;
     refused(&bytes, &name, Part::Accumulator, &|fault| matches!(fault, Fault::Accumulator { .. }));
 
+    // a type that no specification has, of the first record of each section and of the accumulator
+    let (name, bytes) = file(NO_PROOFS, u64::MAX);
+    let mut kinds = Vec::new();
+    let mut at = 8;
+    while at < bytes.len() {
+        if !kinds.contains(&bytes[at]) {
+            kinds.push(bytes[at]);
+            for kind in [0x05u16, 0x0c, 0x00, 0x8001] {
+                let mut other = bytes.clone();
+                other[at..at + 2].copy_from_slice(&kind.to_le_bytes());
+                let error = import_file(&mut MemoryArchive::default(), &name, &other);
+                let error = error.unwrap_err().to_string();
+                let index = error.contains("no block index at its end");
+                assert!(error.contains("record type 0x") || index, "{error}");
+            }
+        }
+        at += 8 + u32::from_le_bytes(bytes[at + 2..at + 6].try_into().unwrap()) as usize;
+    }
+    assert_eq!(kinds, [3, 4, 0x0a, 6, 7, 0x67]);
+
     // proofs of another chain's headers
     let (name, bytes) = file(FULL, u64::MAX);
     let (_, other) = SyntheticChain::new(&devnet(), 0, 2, 13).ere(&devnet(), 6, FULL);

@@ -249,3 +249,74 @@ fn another_chain_and_a_deep_reorganisation_change_nothing() {
     let error = Follower::new(&nobody, &devnet(), options).unwrap_err();
     assert!(error.is_passing(), "{error}");
 }
+
+/// What a lake has of a history: only these heights, and no memory of the file.
+fn only(imported: &MemoryArchive, keep: impl Fn(u64) -> bool) -> MemoryArchive {
+    let mut some = MemoryArchive::default();
+    for (table, key, value) in imported.records().filter(|(table, ..)| !table.contains("era1")) {
+        let height = if table.ends_with("-hash") { &value[..8] } else { key };
+        if keep(u64::from_be_bytes(height.try_into().unwrap())) {
+            let record = prunedb_chains::archive::Record::keyed(table, key, value);
+            prunedb_chains::archive::Archive::put(&mut some, &[record]).unwrap();
+        }
+    }
+    some
+}
+
+#[test]
+fn gaps_are_filled_from_the_top_down() {
+    let imported = history(5, 80);
+    let whole = only(&imported, |_| true);
+    let stage = Stage::new(&imported, 80, |_, _| ());
+    let options = FollowOptions { from: None, confirmations: 3 };
+    let network = devnet();
+    let follower = Follower::new(&stage.node, &network, options).unwrap();
+    for present in [vec![79], vec![10, 11, 40, 79], (0..80).collect(), vec![5, 79]] {
+        let mut archive = only(&imported, |height| present.contains(&height));
+        let mut seen = 0;
+        let report = follower.fill(&mut archive, &[(0, 9), (12, 78)], &mut |_| seen += 1).unwrap();
+        let missing =
+            (0..80).filter(|height| !present.contains(height) && ![10, 11].contains(height));
+        // 10 and 11 are in no range: without them, nothing above (0, 9) is stored
+        let below = !present.contains(&10);
+        let expected = missing.filter(|height| !below || *height > 11).count() as u64;
+        assert_eq!(report.blocks, expected, "{present:?}");
+        assert!(seen > 0 || expected == 0);
+        if !below {
+            assert!(same_records(&archive, &whole), "{present:?}");
+        }
+    }
+    // in two goes
+    let mut archive = only(&imported, |height| height >= 60);
+    assert_eq!(follower.fill(&mut archive, &[(30, 59)], &mut |_| ()).unwrap().blocks, 30);
+    assert_eq!(follower.fill(&mut archive, &[(0, 59)], &mut |_| ()).unwrap().blocks, 30);
+    assert!(same_records(&archive, &whole));
+    // nothing above it
+    assert_eq!(follower.fill(&mut archive, &[(100, 200)], &mut |_| ()).unwrap().blocks, 0);
+}
+
+#[test]
+fn a_gap_takes_no_block_of_another_chain() {
+    let (imported, other) = (history(5, 60), history(6, 60));
+    let stage = Stage::new(&other, 60, |_, _| ());
+    let options = FollowOptions { from: None, confirmations: 3 };
+    let network = devnet();
+    let follower = Follower::new(&stage.node, &network, options).unwrap();
+    let mut archive = only(&imported, |height| height >= 40);
+    let before = archive.clone();
+    let error = follower.fill(&mut archive, &[(0, 39)], &mut |_| ()).unwrap_err();
+    assert!(matches!(error, FollowError::NotBelow { height: 39, .. }), "{error}");
+    assert!(same_records(&archive, &before));
+
+    // what is stored below the gap is of another chain than what is above
+    let mut archive = only(&other, |height| height < 20);
+    for (table, key, value) in only(&imported, |height| height >= 40).records() {
+        let record = prunedb_chains::archive::Record::keyed(table, key, value);
+        prunedb_chains::archive::Archive::put(&mut archive, &[record]).unwrap();
+    }
+    let stage = Stage::new(&imported, 60, |_, _| ());
+    let network = devnet();
+    let follower = Follower::new(&stage.node, &network, options).unwrap();
+    let error = follower.fill(&mut archive, &[(20, 39)], &mut |_| ()).unwrap_err();
+    assert!(matches!(error, FollowError::Reorganised { height: 20, .. }), "{error}");
+}

@@ -71,7 +71,8 @@ pub(crate) struct ImportEthereum {
 pub(crate) enum Follow {
     /// An Ethereum node, by its JSON-RPC; goes on where it stopped
     #[command(after_help = "Examples:\n  prunedb follow ethereum --rpc http://127.0.0.1:8545\n  \
-        prunedb follow ethereum --rpc http://127.0.0.1:8545 --from 22000000 --once\n\n\
+        prunedb follow ethereum --rpc http://127.0.0.1:8545 --from 22000000 --once\n  \
+        prunedb follow ethereum --rpc https://node.example/KEY --fill --once\n\n\
         Blocks and receipts are rebuilt from the JSON as they were hashed. Before a block is stored its hash, its parent and the roots \
         of its transactions, withdrawals, ommers and receipts are checked; what does not fit is refused, and nothing that is stored \
         ever changes. Runs until Ctrl-C: every block that was archived stays, and the same command goes on after it. A node that is \

@@ -1,23 +1,20 @@
 //! `prunedb coverage [CHAIN]`: which heights are here, which are missing, at risk, or may go elsewhere.
 
 use super::{
-    history::{Heights, History, Safety, heights, histories},
+    history::{History, Safety, StoredRun, histories, stored_runs},
     maintain::depth,
 };
 use crate::{
-    archive::known,
     io::{Exit, Io},
     session::Session,
     text::count,
 };
 use clap::Args;
-use prunedb_engine::{ContainerPlace, Db};
+use prunedb_engine::Db;
 use serde_json::{Value, json};
 
 /// Characters of the bar.
 const BAR: u64 = 60;
-/// Records read at a time, where a container has gaps.
-const PAGE: usize = 256;
 
 /// Which chains.
 #[derive(Args, Debug, Clone)]
@@ -125,48 +122,15 @@ fn ranges(history: &History, safety: &Safety, db: &Db) -> anyhow::Result<Vec<Ran
 
 /// The heights of one table.
 fn table_ranges(table: &str, safety: &Safety, db: &Db) -> anyhow::Result<Vec<Range>> {
-    let mut stored: Vec<Range> = Vec::new();
-    for (position, container) in safety.containers.iter().enumerate() {
-        let Some(heights) = heights(container, table) else { continue };
-        let state = match () {
-            () if safety.faults(position) > 0 => State::Degraded,
-            () if safety.reasons(position).is_empty() => State::Prunable,
-            () => State::Present,
-        };
-        if heights.is_gapless() {
-            stored.push(Range { first: heights.first, last: heights.last, state });
-        } else {
-            for height in each_height(table, heights, db)? {
-                stored.push(Range { first: height, last: height, state });
-            }
-        }
-    }
-    // of the open container there is no summary: what it has is found by looking behind the others
-    let last = stored.iter().map(|range| range.last).max();
-    let open = safety.containers.iter().any(|c| c.place == ContainerPlace::Active && c.records > 0);
-    if open {
-        let first = last.map_or(0, |last| last.saturating_add(1));
-        let rest = Heights { first, last: u64::MAX, blocks: 0 };
-        for height in each_height(table, rest, db)? {
-            stored.push(Range { first: height, last: height, state: State::Present });
-        }
-    }
-    stored.sort_by_key(|range| (range.first, range.last));
-    Ok(joined(stored))
-}
-
-/// The heights of a table between two, one by one.
-fn each_height(table: &str, heights: Heights, db: &Db) -> anyhow::Result<Vec<u64>> {
-    let Some(table) = known(db, table)? else { return Ok(Vec::new()) };
-    let (mut found, mut from) = (Vec::new(), Some(heights.first));
-    while let Some(start) = from {
-        let page = db.range(&table, start, PAGE)?;
-        let before = found.len();
-        found.extend(page.iter().map(|&(height, _)| height).filter(|&at| at <= heights.last));
-        let whole = page.len() == PAGE && found.len() - before == PAGE;
-        from = found.last().filter(|_| whole).and_then(|last| last.checked_add(1));
-    }
-    Ok(found)
+    let runs = stored_runs(table, &safety.containers, db)?;
+    let state = |container: Option<usize>| match container {
+        Some(position) if safety.faults(position) > 0 => State::Degraded,
+        Some(position) if safety.reasons(position).is_empty() => State::Prunable,
+        _ => State::Present,
+    };
+    let range =
+        |run: StoredRun| Range { first: run.first, last: run.last, state: state(run.container) };
+    Ok(joined(runs.into_iter().map(range).collect()))
 }
 
 /// Ranges of blocks, where another part of each has these ranges: the worse of both, and partial where the other part is missing.

@@ -1,7 +1,10 @@
 //! What is stored of every chain, container by container, and what stands against the chain's node deleting it.
 
-use crate::{io::Io, session::Session, text::count};
+use crate::{archive::known, io::Io, session::Session, text::count};
 use prunedb_engine::{ContainerPlace, ContainerStatus, Db, Depth, Governance, Verified};
+
+/// Records read at a time, where a container has gaps.
+const PAGE: usize = 256;
 
 /// Each chain, the table that has a record of every block, and those that have one of every block that is there whole.
 const CHAINS: [(&str, &str, &[&str]); 3] = [
@@ -64,6 +67,70 @@ pub(super) fn heights(container: &ContainerStatus, table: &str) -> Option<Height
     let height = |key: &[u8]| key.try_into().ok().map(u64::from_be_bytes);
     let (first, last) = (height(&summary.first_key)?, height(&summary.last_key)?);
     (first <= last).then_some(Heights { first, last, blocks: summary.records.into() })
+}
+
+/// A run of heights that a table has, and the container that they lie in; `None`: the open one.
+pub(super) struct StoredRun {
+    pub(super) first: u64,
+    pub(super) last: u64,
+    pub(super) container: Option<usize>,
+}
+
+/// Which heights a table has, by height; runs may overlap where a block is there twice.
+pub(super) fn stored_runs(
+    table: &str,
+    containers: &[ContainerStatus],
+    db: &Db,
+) -> anyhow::Result<Vec<StoredRun>> {
+    let mut runs: Vec<StoredRun> = Vec::new();
+    for (position, container) in containers.iter().enumerate() {
+        let Some(heights) = heights(container, table) else { continue };
+        let container = Some(position);
+        if heights.is_gapless() {
+            runs.push(StoredRun { first: heights.first, last: heights.last, container });
+        } else {
+            let each = each_height(table, heights, db)?.into_iter();
+            runs.extend(each.map(|height| StoredRun { first: height, last: height, container }));
+        }
+    }
+    // of the open container there is no summary: what it has is found by looking behind the others
+    let last = runs.iter().map(|run| run.last).max();
+    let open = containers.iter().any(|c| c.place == ContainerPlace::Active && c.records > 0);
+    if open {
+        let first = last.map_or(0, |last| last.saturating_add(1));
+        let rest = Heights { first, last: u64::MAX, blocks: 0 };
+        let each = each_height(table, rest, db)?.into_iter();
+        runs.extend(each.map(|height| StoredRun { first: height, last: height, container: None }));
+    }
+    runs.sort_by_key(|run| (run.first, run.last));
+    Ok(runs)
+}
+
+/// The heights of a table between two, one by one.
+fn each_height(table: &str, heights: Heights, db: &Db) -> anyhow::Result<Vec<u64>> {
+    let Some(table) = known(db, table)? else { return Ok(Vec::new()) };
+    let (mut found, mut from) = (Vec::new(), Some(heights.first));
+    while let Some(start) = from {
+        let page = db.range(&table, start, PAGE)?;
+        let before = found.len();
+        found.extend(page.iter().map(|&(height, _)| height).filter(|&at| at <= heights.last));
+        let whole = page.len() == PAGE && found.len() - before == PAGE;
+        from = found.last().filter(|_| whole).and_then(|last| last.checked_add(1));
+    }
+    Ok(found)
+}
+
+/// Runs of heights from `from` up to the highest stored one that a table lacks, by height; in the open container there may be some of them.
+pub(super) fn missing(table: &str, from: u64, db: &Db) -> anyhow::Result<Vec<(u64, u64)>> {
+    let (mut missing, mut next) = (Vec::new(), Some(from));
+    for run in stored_runs(table, &db.containers()?, db)? {
+        let Some(expected) = next else { break };
+        if run.first > expected {
+            missing.push((expected, run.first - 1));
+        }
+        next = run.last.checked_add(1).map(|after| after.max(expected));
+    }
+    Ok(missing)
 }
 
 /// What stands against deleting what the containers hold elsewhere.

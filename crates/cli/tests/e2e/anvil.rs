@@ -287,3 +287,22 @@ fn a_node_that_reorganises_below_the_confirmations_is_refused() {
     let named = ["--network", "mainnet"];
     folder.run(&[&follow[..], &named].concat()).fails(&["chain id 31337, mainnet has 1"]);
 }
+
+#[test]
+fn gaps_below_are_filled_from_the_node() {
+    let Some(anvil) = Anvil::start("gaps_below_are_filled_from_the_node") else { return };
+    anvil.call("anvil_mine", json!(["0xb"]));
+    let (folder, url) = (Folder::with_local_nodes("2+1", 3), anvil.url());
+    let follow = ["follow", "ethereum", "--rpc", &url, "--confirmations", "3", "--once"];
+    assert_eq!(folder.json(&[&follow[..], &["--from", "5"]].concat())["first_height"], 5);
+    assert_eq!(folder.run(&["coverage", "ethereum"]).exits(0).text().matches("5-8").count(), 1);
+    let fill = [&follow[..], &["--fill"]].concat();
+    assert_eq!(folder.json(&[&fill[..], &["--from", "3"]].concat())["blocks_filled"], 2);
+    assert_eq!(folder.json(&fill)["blocks_filled"], 3);
+    let filled = folder.json(&fill);
+    assert_eq!((&filled["blocks_filled"], &filled["blocks"]), (&0.into(), &0.into()));
+    let ranges = folder.json(&["coverage", "ethereum"]);
+    let ranges = ranges["histories"][0]["ranges"].as_array().unwrap().clone();
+    assert_eq!((&ranges[0]["first"], &ranges[ranges.len() - 1]["last"]), (&0.into(), &8.into()));
+    assert!(ranges.iter().all(|range| range["state"] != "missing"), "{ranges:?}");
+}

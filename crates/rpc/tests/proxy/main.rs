@@ -6,3 +6,4 @@ mod clients;
 mod common;
 mod dialects;
 mod nodes;
+mod tls;

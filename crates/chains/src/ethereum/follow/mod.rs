@@ -10,6 +10,7 @@
 //! Nothing that the node says is believed: a field too few or wrong gives another hash. What is stored never changes: a node that
 //! reorganises deeper than the confirmations, or is of another chain, is refused.
 
+mod fill;
 mod hex;
 mod rebuild;
 
@@ -128,6 +129,20 @@ pub enum FollowError {
         /// the node's
         found: Hash32,
     },
+    /// Another block than the one that the stored block above it lies on.
+    #[error(
+        "{node}: block {height} is {found}, the archived block above it lies on {expected}: the node is of another chain; nothing was changed"
+    )]
+    NotBelow {
+        /// the node
+        node: String,
+        /// the block
+        height: u64,
+        /// by the block above
+        expected: Hash32,
+        /// the node's
+        found: Hash32,
+    },
     /// The node is of another network than was asked for.
     #[error("{node} has chain id {found}, {network} has {expected}")]
     OtherNetwork {
@@ -237,15 +252,7 @@ impl<'a> Follower<'a> {
         let mut below = self.link_below(archive, next)?;
         while next <= target {
             let last = target.min(next.saturating_add(batch_blocks - 1));
-            let blocks = match self.fetch(next, last) {
-                Err(FollowError::Node(CallError::Upstream(UpstreamError::TooLong { .. })))
-                    if batch_blocks > 1 =>
-                {
-                    batch_blocks /= 2;
-                    continue;
-                }
-                fetched => fetched?,
-            };
+            let Some(blocks) = self.fetch_or_less(next, last, &mut batch_blocks)? else { continue };
             for (height, rebuilt) in (next..).zip(&blocks) {
                 let put = self.take(archive, height, rebuilt, below)?;
                 below = Some(put.link);
@@ -263,6 +270,24 @@ impl<'a> Follower<'a> {
             self.compare(archive, stored)?;
         }
         Ok(report)
+    }
+
+    /// As [`Self::fetch`]; `None` where the answer is too long: fewer blocks are to be asked for.
+    fn fetch_or_less(
+        &self,
+        first: u64,
+        last: u64,
+        batch_blocks: &mut u64,
+    ) -> Result<Option<Vec<Rebuilt>>, FollowError> {
+        match self.fetch(first, last) {
+            Err(FollowError::Node(CallError::Upstream(UpstreamError::TooLong { .. })))
+                if *batch_blocks > 1 =>
+            {
+                *batch_blocks /= 2;
+                Ok(None)
+            }
+            fetched => fetched.map(Some),
+        }
     }
 
     /// Asks for blocks and their receipts, in one request; and for ommers, where there are any.
@@ -310,16 +335,13 @@ impl<'a> Follower<'a> {
         rebuild(block, receipts, &uncles).map_err(malformed)
     }
 
-    /// Verifies a block and puts it, if it is not there.
-    fn take<A: Archive + ?Sized>(
+    /// Verifies a block by itself.
+    fn check<'r>(
         &self,
-        archive: &mut A,
         height: u64,
-        rebuilt: &Rebuilt,
-        below: Option<Link>,
-    ) -> Result<Put, FollowError> {
-        let node = || self.node.upstream().to_string();
-        let bad = |fault| FollowError::Block { node: node(), height, fault: Box::new(fault) };
+        rebuilt: &'r Rebuilt,
+    ) -> Result<(Block<'r>, CheckedBlock), FollowError> {
+        let bad = |fault| self.bad(height, fault);
         let block = Block::from_rlp(&rebuilt.block).map_err(bad)?;
         let header = block.header();
         if header.hash != rebuilt.hash {
@@ -338,12 +360,29 @@ impl<'a> Follower<'a> {
             let (network, found) = (self.network.name().into(), checked.hash);
             return Err(bad(Fault::Genesis { network, expected, found }));
         }
+        Ok((block, checked))
+    }
+
+    fn bad(&self, height: u64, fault: Fault) -> FollowError {
+        let node = self.node.upstream().to_string();
+        FollowError::Block { node, height, fault: Box::new(fault) }
+    }
+
+    /// Verifies a block and puts it.
+    fn take<A: Archive + ?Sized>(
+        &self,
+        archive: &mut A,
+        height: u64,
+        rebuilt: &Rebuilt,
+        below: Option<Link>,
+    ) -> Result<Put, FollowError> {
+        let (block, checked) = self.check(height, rebuilt)?;
         if let Some(stored) = below.map(|below| below.hash)
             && stored != checked.parent_hash
         {
             let (found, confirmations) = (checked.parent_hash, self.options.confirmations);
             return Err(FollowError::Reorganised {
-                node: node(),
+                node: self.node.upstream().to_string(),
                 height,
                 stored,
                 found,
@@ -357,10 +396,22 @@ impl<'a> Follower<'a> {
             };
             before.and_then(|before| before.checked_add(checked.difficulty)) == Some(total)
         });
-        let new = NewBlock::of(&block, Some(rebuilt.receipts.clone()), total).map_err(bad)?;
-        let bytes = new.put(archive, &self.tables, StoredParts::default())?;
+        let bytes = self.put(archive, &block, rebuilt, total)?;
         let link = Link { hash: checked.hash, total };
         Ok(Put { link, transactions: checked.transactions, bytes })
+    }
+
+    /// Puts a verified block that is not stored; gives the bytes put.
+    fn put<A: Archive + ?Sized>(
+        &self,
+        archive: &mut A,
+        block: &Block<'_>,
+        rebuilt: &Rebuilt,
+        total: Option<U256>,
+    ) -> Result<u64, FollowError> {
+        let new = NewBlock::of(block, Some(rebuilt.receipts.clone()), total)
+            .map_err(|fault| self.bad(block.header().number, fault))?;
+        Ok(new.put(archive, &self.tables, StoredParts::default())?)
     }
 
     /// What is stored right below a height.

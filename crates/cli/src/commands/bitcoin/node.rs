@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Where the node is.
 #[derive(Args, Debug, Clone)]
 pub(crate) struct NodeAddress {
-    /// The node's JSON-RPC: http://[USER:PASSWORD@]HOST:PORT
+    /// The node's JSON-RPC: http(s)://[USER:PASSWORD@]HOST:PORT
     #[arg(long = "rpc", value_name = "URL", default_value = "http://127.0.0.1:8332")]
     url: String,
     /// The node's cookie file, instead of a user and a password: .cookie in its folder

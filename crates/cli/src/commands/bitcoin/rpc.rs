@@ -35,7 +35,7 @@ const NOT_FOUND: i64 = -5;
 /// Which node stands behind.
 #[derive(Args, Debug, Clone)]
 pub(crate) struct ServeBitcoinRpc {
-    /// The node's JSON-RPC, as http://[USER:PASSWORD@]HOST:PORT; without a password here it is asked with the client's own
+    /// The node's JSON-RPC, as http(s)://[USER:PASSWORD@]HOST:PORT; without a password here it is asked with the client's own
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8332")]
     upstream: String,
     /// Address to listen on; port 0 takes a free one

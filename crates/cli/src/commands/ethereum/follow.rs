@@ -2,6 +2,7 @@
 
 use crate::{
     archive::DbArchive,
+    commands::history::missing,
     io::{Exit, Io, Step},
     session::Session,
     text::{count, size},
@@ -9,8 +10,9 @@ use crate::{
 use anyhow::{Context, ensure};
 use clap::Args;
 use prunedb_chains::ethereum::{
-    FollowError, FollowOptions, FollowReport, Follower, Network, network_of,
+    FollowError, FollowOptions, FollowReport, Follower, Network, Tables, network_of,
 };
+use prunedb_engine::Db;
 use prunedb_rpc::{Caller, Upstream};
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
@@ -19,15 +21,18 @@ use tokio::runtime::Builder;
 /// Which node is followed, and how closely.
 #[derive(Args, Debug, Clone)]
 pub(crate) struct FollowEthereum {
-    /// The node's JSON-RPC, as http://[USER:PASSWORD@]HOST:PORT
+    /// The node's JSON-RPC, as http(s)://[USER:PASSWORD@]HOST:PORT
     #[arg(long, value_name = "URL")]
     rpc: String,
     /// What the network is called here [default: by the node's chain id]
     #[arg(long, value_name = "NAME")]
     network: Option<Network>,
-    /// The first block, where nothing of the network is stored [default: 0]
+    /// The first block, where nothing of the network is stored; with --fill the lowest that is looked for [default: 0]
     #[arg(long, value_name = "HEIGHT")]
     from: Option<u64>,
+    /// First fetch what is missing below the highest stored block, from the top down, each block checked against the one above it
+    #[arg(long)]
+    fill: bool,
     /// Blocks that must lie over a block before it is archived
     #[arg(long, value_name = "BLOCKS", default_value = "64")]
     confirmations: u64,
@@ -58,7 +63,22 @@ pub(crate) fn run(args: &FollowEthereum, session: &Session, io: &mut Io) -> anyh
     let db = session.offloading();
     let mut archive = DbArchive::new(db.clone(), Arc::clone(&io.cancelled));
     let mut sum = FollowReport::default();
+    let mut filled = FollowReport::default();
+    let mut fill = args.fill;
     loop {
+        if fill {
+            match fill_gaps(args, &follower, &network, &db, &mut archive, io) {
+                Ok(report) => (filled, fill) = (report, false),
+                // what was filled stays: the gaps are looked for again
+                Err(Stopped::Node(error)) if error.is_passing() && !args.once => {
+                    io.note(format!("{error}; trying again in {} s", args.interval));
+                    io.wait(Duration::from_secs(args.interval))?;
+                    continue;
+                }
+                Err(Stopped::Node(error)) => return Err(explained(error)),
+                Err(Stopped::Here(error)) => return Err(error),
+            }
+        }
         let done = follower.round(&mut archive, &mut |report| {
             let above = report.heights.map_or(0, |(_, last)| report.target.unwrap_or(0) - last);
             let (done, total) = (report.blocks, report.blocks + above);
@@ -91,7 +111,40 @@ pub(crate) fn run(args: &FollowEthereum, session: &Session, io: &mut Io) -> anyh
     db.flush(&mut |p| io.progress(p)).context(
         "everything was archived and is safe here, but not all of it is in the lake yet; the next command that writes goes on with that",
     )?;
-    report(&network, &sum, io)
+    report(&network, &sum, &filled, io)
+}
+
+/// Why gaps stay.
+enum Stopped {
+    Node(FollowError),
+    Here(anyhow::Error),
+}
+
+/// Fetches what is missing below the highest stored block.
+fn fill_gaps(
+    args: &FollowEthereum,
+    follower: &Follower<'_>,
+    network: &Network,
+    db: &Db,
+    archive: &mut DbArchive,
+    io: &mut Io,
+) -> Result<FollowReport, Stopped> {
+    let table = Tables::of(network).block;
+    let missing = missing(&table, args.from.unwrap_or(0), db).map_err(Stopped::Here)?;
+    let total: u64 = missing.iter().map(|(first, last)| last - first + 1).sum();
+    let report = follower.fill(archive, &missing, &mut |report| {
+        io.sink.step(Step::counted(&format!("fill {network}"), report.blocks, total));
+    });
+    let report = report.map_err(Stopped::Node)?;
+    io.note(match report.heights {
+        None => format!("{network}: nothing is missing below the highest stored block"),
+        Some((first, last)) => format!(
+            "{network}: filled {} between {first} and {last} ({})",
+            count(report.blocks, "block"),
+            size(report.bytes)
+        ),
+    });
+    Ok(report)
 }
 
 fn add(sum: &mut FollowReport, round: &FollowReport) {
@@ -105,15 +158,21 @@ fn add(sum: &mut FollowReport, round: &FollowReport) {
 }
 
 /// Until the next round, or the caller has gone.
-fn report(network: &Network, sum: &FollowReport, io: &mut Io) -> anyhow::Result<Exit> {
+fn report(
+    network: &Network,
+    sum: &FollowReport,
+    filled: &FollowReport,
+    io: &mut Io,
+) -> anyhow::Result<Exit> {
     if io.json {
         io.json(&json!({
             "network": network.name(),
             "first_height": sum.heights.map(|(first, _)| first),
             "last_height": sum.heights.map(|(_, last)| last),
             "blocks": sum.blocks,
+            "blocks_filled": filled.blocks,
             "transactions": sum.transactions,
-            "bytes_stored": sum.bytes,
+            "bytes_stored": sum.bytes + filled.bytes,
             "head": sum.head,
             "target": sum.target,
         }))?;
@@ -145,7 +204,9 @@ fn explained(error: FollowError) -> anyhow::Error {
         FollowError::Block { .. } | FollowError::Malformed { .. } => {
             "what was archived before stays; ask another node, and compare"
         }
-        FollowError::Reorganised { .. } | FollowError::Contradicts { .. } => {
+        FollowError::Reorganised { .. }
+        | FollowError::Contradicts { .. }
+        | FollowError::NotBelow { .. } => {
             "compare both with another node; the wrong one's history belongs under another --network or in another folder"
         }
         FollowError::Node(_) => "what was archived stays; repeat the command when the node answers",

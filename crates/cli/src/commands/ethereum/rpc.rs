@@ -5,7 +5,7 @@ use crate::{archive::DbArchive, session::Session};
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 use prunedb_chains::ethereum::{BlockId, EthereumRpc, Hash32, History, Network, Tables};
-use prunedb_engine::Db;
+use prunedb_engine::{Db, Table};
 use prunedb_rpc::{Answer, Call, CallError, Caller, Chain, HttpServer, Proxy, Upstream};
 use serde::Deserialize;
 use std::{
@@ -18,7 +18,7 @@ use tokio::runtime::Runtime;
 /// Which node stands behind.
 #[derive(Args, Debug, Clone)]
 pub(crate) struct ServeEthereumRpc {
-    /// The node's JSON-RPC, as http://[USER:PASSWORD@]HOST:PORT: what is not archived is asked there
+    /// The node's JSON-RPC, as http(s)://[USER:PASSWORD@]HOST:PORT: what is not archived is asked there
     #[arg(long, value_name = "URL")]
     upstream: String,
     /// Address to listen on; port 0 takes a free one
@@ -74,10 +74,18 @@ fn same_chain(db: &Db, network: &Network, node: &Caller) -> anyhow::Result<()> {
             "no history of {network} is stored: `prunedb import ethereum` or `prunedb follow ethereum` takes it in"
         )
     };
-    let Some((height, _)) = db.range(&table, 0, 1)?.pop() else { return Ok(()) };
-    let stored = History::new(&archive, network).block(BlockId::Height(height));
-    let stored = stored.map_err(super::explained)?.context("the block is there")?;
-    let expected = stored.block().header().hash;
+    let (height, expected) = match lowest(db, &table, &archive, network) {
+        Ok(Some(lowest)) => lowest,
+        Ok(None) => return Ok(()),
+        Err(error) => {
+            // too few storage nodes now: what can be read is served all the same
+            tracing::warn!(
+                error = format!("{error:#}"),
+                "the node's chain is not compared with what is archived"
+            );
+            return Ok(());
+        }
+    };
     let answer = match node.call("eth_getBlockByNumber", (format!("{height:#x}"), false)) {
         Ok(answer) => answer,
         Err(error @ CallError::Refused { .. }) => bail!("--upstream: {error}"),
@@ -97,4 +105,17 @@ fn same_chain(db: &Db, network: &Network, node: &Caller) -> anyhow::Result<()> {
         named.hash
     );
     Ok(())
+}
+
+/// The lowest archived block: its height and its hash.
+fn lowest(
+    db: &Db,
+    table: &Table,
+    archive: &DbArchive,
+    network: &Network,
+) -> anyhow::Result<Option<(u64, Hash32)>> {
+    let Some((height, _)) = db.range(table, 0, 1)?.pop() else { return Ok(None) };
+    let stored = History::new(archive, network).block(BlockId::Height(height));
+    let stored = stored.map_err(super::explained)?.context("the block is there")?;
+    Ok(Some((height, stored.block().header().hash)))
 }
