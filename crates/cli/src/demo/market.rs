@@ -18,6 +18,7 @@ use prunedb_market::{
     cells_lake,
 };
 use prunedb_registry::{Amount, Key, NodeId, RentedCell};
+use prunedb_validator::Client;
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
@@ -38,6 +39,8 @@ const EPOCH_HEIGHTS: u64 = 150;
 const BYTES_PER_HEIGHT: u64 = 320 << 10;
 /// Epochs that are looked at after a cell was lost.
 const EPOCHS: u32 = 2;
+/// Epochs after which something is wrong that has not come by then.
+const PATIENCE_EPOCHS: u64 = 30;
 /// For how long cells are rented.
 const RENTED_EPOCHS: u32 = 100;
 /// Light nodes of each heavy node.
@@ -279,9 +282,9 @@ impl Stage {
         let lost_in = client.epoch().await?.number;
         let mut looks: Vec<(Option<RentedCell>, Option<RentedCell>)> =
             rented.iter().map(|_| (None, None)).collect();
-        let mut height = 0;
+        let mut blocks = self.blocks().await?;
         while looks.iter().any(|(_, after)| after.is_none()) {
-            height = client.height(height + 1, 10_000).await?;
+            blocks.next().await?;
             for ((contract, _), (before, after)) in rented.iter().zip(&mut looks) {
                 let cell = self.cell(contract.number).await?;
                 let last_reported = cell.since_epoch + RENTED_EPOCHS - cell.epochs_left;
@@ -309,11 +312,19 @@ impl Stage {
         let (light, node) = &self.lights[heavy][light];
         light.leave().await?;
         let client = self.market.client();
-        let mut height = 0;
+        let mut blocks = self.blocks().await?;
         while client.duty(light.key()).await?.is_some() {
-            height = client.height(height + 1, 10_000).await?;
+            blocks.next().await?;
         }
         Ok(*node)
+    }
+
+    /// One block after another, for a while.
+    async fn blocks(&self) -> anyhow::Result<Blocks<'_>> {
+        let client = self.market.client();
+        let height = client.height(0, 0).await?;
+        let last = height + PATIENCE_EPOCHS * client.params().await?.epoch_heights;
+        Ok(Blocks { client, height, last })
     }
 
     async fn stop(self) {
@@ -324,6 +335,20 @@ impl Stage {
             heavy.stop().await;
         }
         self.market.stop().await;
+    }
+}
+
+struct Blocks<'a> {
+    client: &'a Client,
+    height: u64,
+    last: u64,
+}
+
+impl Blocks<'_> {
+    async fn next(&mut self) -> anyhow::Result<()> {
+        ensure!(self.height < self.last, "the registry does not come to a report");
+        self.height = self.client.height(self.height + 1, 10_000).await?;
+        Ok(())
     }
 }
 

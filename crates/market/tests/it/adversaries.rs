@@ -40,7 +40,7 @@ async fn who_loses_or_vanishes_is_not_paid_and_a_forged_report_is_found() {
     // the heavy node has the lost cell paid, with answers that nobody gave
     let heavy = Secret::from_seed(&[2; 32]);
     let client = world.market.client();
-    let mut height = 0;
+    let mut blocks = world.blocks();
     while one.status().findings.is_empty() {
         let epoch = client.epoch().await.unwrap().number;
         let body = Body::ReportCells {
@@ -52,12 +52,12 @@ async fn who_loses_or_vanishes_is_not_paid_and_a_forged_report_is_found() {
         // too late where the honest one came first: the next epoch's
         let sent = client.send(world.market.registry(), body, &[&heavy]).await;
         let paid = sent.is_ok();
-        height = client.height(height + 1, 10_000).await.unwrap();
+        blocks.next().await;
         while paid
             && one.status().findings.is_empty()
             && client.epoch().await.unwrap().number <= epoch + 1
         {
-            height = client.height(height + 1, 10_000).await.unwrap();
+            blocks.next().await;
         }
     }
     let finding = one.status().findings.remove(0);

@@ -55,9 +55,9 @@ async fn a_cell_is_found_two_hops_away_written_proven_paid_and_ended() {
     assert!(one.status().findings.is_empty(), "{:?}", one.status());
     // what it owes has ended: it may go
     far.leave().await.unwrap();
-    let mut height = 0;
+    let mut blocks = world.blocks();
     while world.market.client().duty(far.key()).await.unwrap().is_some() {
-        height = world.market.client().height(height + 1, 10_000).await.unwrap();
+        blocks.next().await;
     }
     for light in [near, far, walled] {
         light.stop().await;

@@ -3,7 +3,10 @@
 use prunedb_disk::RealDisk;
 use prunedb_market::{Contract, Heavy, HeavyRules, Light, LocalMarket, LocalRules, Rent, Tenant};
 use prunedb_registry::{Amount, Key, NodeId, RentedCell};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tempfile::TempDir;
 
 /// What each participant begins with.
@@ -87,14 +90,33 @@ impl World {
     /// Waits until so many epochs of a cell were reported.
     pub(crate) async fn reported(&self, contract: &Contract, epochs: u32) -> RentedCell {
         let first = self.cell(contract.number).await.unwrap().cell.epochs;
-        let mut height = 0;
+        let mut blocks = self.blocks();
         loop {
             let cell = self.cell(contract.number).await.expect("it has not ended");
             if first - cell.epochs_left >= epochs {
                 return cell;
             }
-            height = self.market.client().height(height + 1, 10_000).await.unwrap();
+            blocks.next().await;
         }
+    }
+
+    /// One block after another, for a while.
+    pub(crate) fn blocks(&self) -> Blocks<'_> {
+        Blocks { world: self, height: 0, since: Instant::now() }
+    }
+}
+
+pub(crate) struct Blocks<'a> {
+    world: &'a World,
+    height: u64,
+    since: Instant,
+}
+
+impl Blocks<'_> {
+    pub(crate) async fn next(&mut self) {
+        assert!(self.since.elapsed() < Duration::from_secs(240), "it does not come");
+        let client = self.world.market.client();
+        self.height = client.height(self.height + 1, 10_000).await.unwrap();
     }
 }
 
