@@ -122,10 +122,10 @@ fn what_a_crash_left_is_refused_with_its_place_or_salvaged() {
 }
 
 /// A connection to the served archive, as a node opens it.
-pub(crate) struct Node(TcpStream);
+struct Node(TcpStream);
 
 impl Node {
-    pub(crate) fn connect(address: &str) -> Self {
+    fn connect(address: &str) -> Self {
         let mut node = Self(TcpStream::connect(address).unwrap());
         node.0.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         node.send("version", &[0; 100]);
@@ -134,14 +134,14 @@ impl Node {
         node
     }
 
-    pub(crate) fn send(&mut self, command: &str, payload: &[u8]) {
+    fn send(&mut self, command: &str, payload: &[u8]) {
         let mut message = Vec::new();
         write_message(Network::Regtest, command, payload, &mut message);
         self.0.write_all(&message).unwrap();
     }
 
     /// Whether nothing more comes.
-    pub(crate) fn is_cut_off(&mut self) -> bool {
+    fn is_cut_off(&mut self) -> bool {
         self.0.read(&mut [0; 1]).unwrap_or(0) == 0
     }
 

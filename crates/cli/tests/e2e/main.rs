@@ -25,6 +25,7 @@ mod full_disk;
 mod help;
 mod kv;
 mod market;
+mod never_null;
 mod nodes;
 mod plan;
 mod prove;
