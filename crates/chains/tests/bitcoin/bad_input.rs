@@ -41,7 +41,10 @@ fn folders_and_keys_that_are_none() {
     std::fs::write(folder.path().join("xor.dat"), [1; 8]).unwrap();
     assert!(matches!(refused(folder.path()), BitcoinError::UnknownNetwork { .. }));
     // a key that is right where the magic is, and wrong behind it
-    std::fs::write(folder.path().join("xor.dat"), [0, 0, 0, 0, 1, 0, 0, 0]).unwrap();
+    write(folder.path(), 0, &blocks, &blocks, 0);
+    let mut key = std::fs::read(folder.path().join("xor.dat")).unwrap();
+    key[4] ^= 1;
+    std::fs::write(folder.path().join("xor.dat"), key).unwrap();
     let error = refused(folder.path());
     assert!(!matches!(error, BitcoinError::UnknownNetwork { .. }), "{error}");
     write(folder.path(), 0, &blocks, &blocks, 0);
