@@ -129,7 +129,11 @@ fn files_that_are_no_history() {
     fs::create_dir(folder.path("empty")).unwrap();
     refuses(&folder, &["a.gz"], &["a.gz", "gzip", "unpack"]);
     refuses(&folder, &["empty.rlp"], &["empty.rlp", "it is empty"]);
-    refuses(&folder, &["text.rlp"], &["text.rlp", "neither an .era1 file nor RLP blocks"]);
+    refuses(
+        &folder,
+        &["text.rlp"],
+        &["text.rlp", "neither an .era1 nor an .ere file, nor RLP blocks"],
+    );
     refuses(&folder, &["empty"], &["empty", "no history files"]);
     refuses(&folder, &["absent"], &["absent"]);
     // the good one before a bad one stays

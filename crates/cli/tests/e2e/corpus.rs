@@ -92,7 +92,12 @@ fn real_blocks_are_read_from_the_one_node_that_explain_names() {
 fn the_demo_takes_real_files() {
     let Some(corpus) = corpus("the_demo_takes_real_files") else { return };
     let folder = Folder::new();
-    let from = corpus.join("ethereum/era1");
-    let report = folder.json(&["demo", "--from", from.to_str().unwrap()]);
+    fs::create_dir(folder.path("files")).unwrap();
+    // beside them lies an .ere that must be refused
+    for name in ["mainnet-00000-5ec1ffb8.era1", "sepolia-00000-643a00f7.era1"] {
+        let bytes = fs::read(corpus.join("ethereum/era1").join(name)).unwrap();
+        fs::write(folder.path("files").join(name), bytes).unwrap();
+    }
+    let report = folder.json(&["demo", "--from", "files"]);
     assert_eq!((&report["good"], &report["era1_files_identical"]), (&true.into(), &2.into()));
 }
