@@ -13,7 +13,7 @@ pub fn repeats(seed: &[u8; 32], me: NodeId, cell: u64, part_ppm: u32) -> bool {
     let input = [&seed[..], &me.0.to_le_bytes(), &cell.to_le_bytes()].concat();
     let hash = blake3::derive_key("prunedb v1 market repeat", &input);
     let drawn = u32::from_le_bytes(*hash.first_chunk().expect("4 of 32 bytes"));
-    (u64::from(drawn) * 1_000_000) >> 32 < part_ppm.into()
+    (u64::from(drawn) * 1_000_000) >> 32 < u64::from(part_ppm)
 }
 
 /// What is wrong with a heavy node's report of a cell.
