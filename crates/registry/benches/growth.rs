@@ -1,5 +1,5 @@
 //! `cargo bench -p prunedb-registry --bench growth -- [--svg FILE]`: an epoch of a registry with 100 to a million batches: bytes
-//! on chain, CPU time of a validator, memory, snapshot, restart. 100 nodes, 4,096 groups of 16+4, 50 real samples from each
+//! on chain, time of a validator (one thread), memory, snapshot, restart. 100 nodes, 4,096 groups of 16+4, 50 real samples from each
 //! node, real signatures; the batches share their shards' bytes, so that they fit into memory.
 
 use prunedb_core::{ContainerId, Digest, Generation, LakeId, Policy};
@@ -284,7 +284,7 @@ fn svg(points: &[(u32, f64, f64)]) -> String {
     );
     type Figure = fn(&(u32, f64, f64)) -> f64;
     let lines: [(&str, &str, Figure); 2] =
-        [("kB on chain", "#06c", |p| p.1 / 1e3), ("CPU ms of a validator", "#c30", |p| p.2 * 1e3)];
+        [("kB on chain", "#06c", |p| p.1 / 1e3), ("ms of a validator", "#c30", |p| p.2 * 1e3)];
     for (n, (what, colour, of)) in lines.into_iter().enumerate() {
         let path: Vec<String> =
             points.iter().map(|p| format!("{:.1} {:.1}", x(p.0), y(of(p)))).collect();
@@ -306,7 +306,7 @@ fn main() {
     let args: Vec<String> = std::env::args().collect();
     let world = World::new();
     println!(
-        "| batches | bytes on chain per epoch | CPU of a validator, ms | state in memory, MB | snapshot, MB | restart from it, s | root, ms |"
+        "| batches | bytes on chain per epoch | time of a validator, ms | state in memory, MB | snapshot, MB | restart from it, s | root, ms |"
     );
     println!("| ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
     let mut points = Vec::new();
