@@ -59,7 +59,8 @@ pub use era1::Era1Name;
 pub use ere::{EreName, EreProfile};
 pub use error::{EthereumError, Fault, Part, Place};
 pub use export::{
-    EreEpoch, ExportReport, era1_epochs, ere_epochs, export_era1, export_ere, write_era1, write_ere,
+    EreEpoch, ExportReport, era1_epochs, ere_epochs, ere_name, export_era1, export_ere, write_era1,
+    write_ere,
 };
 pub use files::{history_files, import_path};
 pub use follow::{FollowError, FollowOptions, FollowReport, Follower, RebuildError, network_of};

@@ -57,13 +57,14 @@ pub(crate) enum Door {
         With a name and password in --upstream whoever reaches the address may do what that user may."
     )]
     BitcoinRpc(crate::commands::bitcoin::rpc::ServeBitcoinRpc),
-    /// Ethereum's .era1 files by HTTP, as nodes download them
+    /// Ethereum's .era1 and .ere files by HTTP, as nodes download them
     #[command(
         after_help = "Examples:\n  prunedb serve era --listen 0.0.0.0:8556\n  curl http://127.0.0.1:8556/\n  \
         reth import-era --url http://127.0.0.1:8556/\n  geth download-era --server http://127.0.0.1:8556/ --epoch 0\n\n\
-        / lists the files, /checksums.txt has the SHA-256 of each epoch's in its line, /SHA256SUMS is for `sha256sum --check`. Ranges are \
-        answered, so that a download goes on where it stopped. A file is made when it is asked for, verified as an export is, and \
-        kept for a while."
+        / lists the .era1 files, /checksums.txt has the SHA-256 of each epoch's in its line, /SHA256SUMS is for `sha256sum --check`. The same \
+        under /ere/ of the .ere files, those that were imported and those of epochs that are stored whole; the SHA-256 of the latter is known \
+        when one was made. Ranges are answered, so that a download goes on where it stopped. A file is made when it is asked for, verified as \
+        an export is, and kept for a while."
     )]
     Era(crate::commands::ethereum::era::ServeEra),
     /// An Ethereum node's JSON-RPC, with its old history from the archive: what is not archived, the node answers

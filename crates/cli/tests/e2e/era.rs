@@ -22,6 +22,12 @@ fn get(address: &str, method: &str, path: &str, headers: &str) -> (u16, String, 
     (status, head, response[end + 4..].to_vec())
 }
 
+fn text(address: &str, path: &str) -> String {
+    let (status, _, body) = get(address, "GET", path, "");
+    assert_eq!(status, 200, "{path}");
+    String::from_utf8(body).unwrap()
+}
+
 #[test]
 fn files_are_served_as_nodes_download_them() {
     let folder = Folder::with_local_nodes("2+1", 3);
@@ -35,11 +41,7 @@ fn files_are_served_as_nodes_download_them() {
     let mut door = Running::start(folder.command(&serve), "ready");
     let line = door.said.lines().find(|line| line.starts_with("era files")).unwrap();
     let address = line.rsplit(' ').next().unwrap().to_owned();
-    let text = |path: &str| {
-        let (status, _, body) = get(&address, "GET", path, "");
-        assert_eq!(status, 200, "{path}");
-        String::from_utf8(body).unwrap()
-    };
+    let text = |path: &str| text(&address, path);
 
     // one name a line, in order, as reth looks for them
     let index = text("/");
@@ -90,6 +92,43 @@ fn files_are_served_as_nodes_download_them() {
         "/other-00000-00000000.era1",
     ] {
         assert_eq!(get(&address, "GET", path, "").0, 404, "{path}");
+    }
+    assert_eq!(door.interrupt(), 0);
+}
+
+#[test]
+fn ere_files_are_served_of_what_was_imported_and_of_whole_epochs() {
+    let folder = Folder::with_local_nodes("2+1", 3);
+    let network: Network = NETWORK.parse().unwrap();
+    let profile = EreProfile { receipts: true, proofs: false };
+    // epoch 0 is whole, of another format; epoch 1 is not, but was imported
+    let mut chain = SyntheticChain::new(&network, 0, 0, 6);
+    let blocks = chain.era1(&network, 8192);
+    let imported = chain.ere(&network, 40, profile);
+    let whole = SyntheticChain::new(&network, 0, 0, 6).ere(&network, 8192, profile);
+    for (name, bytes) in [&blocks, &imported] {
+        folder.run(&["import", "ethereum", &folder.file(name, bytes)]).exits(0);
+    }
+    let serve = ["serve", "era", "--listen", "127.0.0.1:0", "--keep", "1"];
+    let mut door = Running::start(folder.command(&serve), "ready");
+    let line = door.said.lines().find(|line| line.starts_with("era files")).unwrap();
+    let address = line.rsplit(' ').next().unwrap().to_owned();
+    let line = |(name, bytes): &(String, Vec<u8>)| format!("{}  {name}\n", sha256(bytes));
+
+    assert_eq!(text(&address, "/SHA256SUMS"), line(&blocks));
+    // what it will be is known when it was made
+    assert_eq!(text(&address, "/ere/SHA256SUMS"), line(&imported));
+    assert_eq!(text(&address, "/ere/checksums.txt"), format!("\n{}\n", sha256(&imported.1)));
+    let index = text(&address, "/ere/");
+    assert!(index.contains(&whole.0) && index.contains(&imported.0), "{index}");
+    for (name, bytes) in [&whole, &imported, &whole, &whole] {
+        let (status, head, body) = get(&address, "GET", &format!("/ere/{name}"), "");
+        assert!(status == 200 && &body == bytes, "{name}: {head}");
+        assert!(head.contains(&sha256(bytes)), "{head}");
+    }
+    assert_eq!(text(&address, "/ere/SHA256SUMS"), line(&whole) + &line(&imported));
+    for path in [format!("/{}", whole.0), format!("/ere/{}", blocks.0), "/ere/ere/".into()] {
+        assert_eq!(get(&address, "GET", &path, "").0, 404, "{path}");
     }
     assert_eq!(door.interrupt(), 0);
 }

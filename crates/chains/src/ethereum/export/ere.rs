@@ -63,6 +63,18 @@ pub fn ere_epochs<A: Archive + ?Sized>(
     Ok(epochs)
 }
 
+/// The name that an epoch's file has, or would have.
+///
+/// # Errors
+/// When the store cannot read, a record is damaged, or the epoch's last block is not stored.
+pub fn ere_name<A: Archive + ?Sized>(
+    archive: &A,
+    network: &Network,
+    epoch: u64,
+) -> Result<String, EthereumError> {
+    Ok(Contents::of(archive, network, epoch)?.name(network, epoch))
+}
+
 /// Makes an epoch's file in `folder` and gives its path; an older file of that name is replaced.
 ///
 /// The file appears under its name only when it is whole, verified and durable; until then it is `.<name>.part`.

@@ -7,7 +7,7 @@ mod era1;
 mod ere;
 
 pub use era1::{era1_epochs, export_era1, write_era1};
-pub use ere::{EreEpoch, ere_epochs, export_ere, write_ere};
+pub use ere::{EreEpoch, ere_epochs, ere_name, export_ere, write_ere};
 
 use super::{
     error::{EthereumError, Fault},

@@ -1,31 +1,22 @@
-//! `prunedb serve era`: `.era1` files by HTTP, as geth, reth and besu download them.
+//! `prunedb serve era`: `.era1` and `.ere` files by HTTP, as geth, reth and besu download them.
 //!
 //! ```text
 //! /                index: a link a line, epoch by epoch     /checksums.txt   SHA-256 a line; the line's number is the epoch's
 //! /<name>.era1     the file, or a range of it               /SHA256SUMS      for `sha256sum --check`
+//! /ere/...         the same four of `.ere` files
 //! ```
-//! A file is made when it is asked for, verified as an export is, and kept in the folder `era` of the database; the ones that were not
-//! asked for the longest are removed. One is made at a time; who wants another waits.
 
-use super::{file::sha256_text, network};
-use crate::{archive::DbArchive, session::Session};
+mod files;
+
+use super::network;
+use crate::session::Session;
 use anyhow::Context;
 use clap::Args;
+use files::{Files, Format};
 use hyper::{Method, Request, Response, StatusCode, body::Incoming};
-use prunedb_chains::ethereum::{
-    Era1Name, Era1Record, EthereumError, Network, era1_epochs, export_era1,
-};
-use prunedb_engine::Db;
+use prunedb_chains::ethereum::{EthereumError, Network};
 use prunedb_rpc::{Body, Handler, HttpServer, error_response, file_response, text_response};
-use std::{
-    collections::VecDeque,
-    fmt::Write as _,
-    fs::File,
-    net::SocketAddr,
-    num::NonZeroUsize,
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
-};
+use std::{fs::File, net::SocketAddr, num::NonZeroUsize, sync::Arc};
 use tokio::{runtime::Runtime, task::spawn_blocking};
 
 /// What is served, and where.
@@ -42,18 +33,10 @@ pub(crate) struct ServeEra {
     network: Option<Network>,
 }
 
-/// The files of one network.
-struct Files {
-    db: Db,
-    network: Network,
-    folder: PathBuf,
-    threads: NonZeroUsize,
-    keep: usize,
-    /// names of files in the folder, the last asked for at the end; held while one is made
-    ready: Mutex<VecDeque<String>>,
-}
-
 struct Door(Arc<Files>);
+
+const HTML: &str = "text/html; charset=utf-8";
+const PLAIN: &str = "text/plain";
 
 /// Starts listening.
 pub(in crate::commands) fn start(
@@ -62,130 +45,12 @@ pub(in crate::commands) fn start(
     runtime: &Runtime,
 ) -> anyhow::Result<HttpServer> {
     let network = network(&session.db, args.network.as_ref())?;
+    let threads = NonZeroUsize::new(session.config.threads).unwrap_or(NonZeroUsize::MIN);
     let folder = session.dir.join("era");
-    std::fs::create_dir_all(&folder)
-        .with_context(|| format!("cannot create {}", folder.display()))?;
-    let files = Files {
-        db: session.db.clone(),
-        network,
-        threads: NonZeroUsize::new(session.config.threads).unwrap_or(NonZeroUsize::MIN),
-        keep: args.keep.into(),
-        ready: Mutex::new(left_from_before(&folder)?),
-        folder,
-    };
+    let files = Files::open(session.db.clone(), network, folder, threads, args.keep.into())?;
     runtime
         .block_on(HttpServer::start(args.listen, Door(Arc::new(files))))
         .with_context(|| format!("cannot listen on {}", args.listen))
-}
-
-/// Whole files of an earlier run; what is not whole has another name.
-fn left_from_before(folder: &std::path::Path) -> anyhow::Result<VecDeque<String>> {
-    let reading = || format!("cannot read {}", folder.display());
-    let mut names = VecDeque::new();
-    for entry in std::fs::read_dir(folder).with_context(reading)? {
-        let name = entry.with_context(reading)?.file_name();
-        names.extend(name.to_str().filter(|name| Era1Name::parse(name).is_some()).map(Into::into));
-    }
-    Ok(names)
-}
-
-impl Files {
-    fn archive(&self) -> DbArchive {
-        DbArchive::new(self.db.clone(), Arc::new(AtomicBool::new(false)))
-    }
-
-    fn epochs(&self) -> Result<Vec<(u64, Era1Record)>, EthereumError> {
-        era1_epochs(&self.archive(), &self.network)
-    }
-
-    fn index(&self) -> Result<String, EthereumError> {
-        let mut page = format!("<!DOCTYPE html>\n<title>{0}</title>\n<h1>{0}</h1>\n", self.network);
-        for (epoch, record) in self.epochs()? {
-            let name = Era1Name::of(&self.network, epoch, &record.accumulator);
-            // one name in a line, or readers that look for names find it twice
-            _ = writeln!(
-                page,
-                "<a href=\"{name}\">epoch {epoch}</a> {} bytes<br>",
-                record.file_bytes
-            );
-        }
-        page.push_str(
-            "<a href=\"checksums.txt\">checksums</a> <a href=\"SHA256SUMS\">for sha256sum</a>\n",
-        );
-        Ok(page)
-    }
-
-    /// The line's number is the epoch's: one that is not there has an empty line.
-    fn checksums(&self) -> Result<String, EthereumError> {
-        let (mut text, mut next) = (String::new(), 0);
-        for (epoch, record) in self.epochs()? {
-            for _ in next..epoch {
-                text.push('\n');
-            }
-            text.push_str(&sha256_text(&record.sha256));
-            text.push('\n');
-            next = epoch + 1;
-        }
-        Ok(text)
-    }
-
-    fn manifest(&self) -> Result<String, EthereumError> {
-        let line = |(epoch, record): (u64, Era1Record)| {
-            let name = Era1Name::of(&self.network, epoch, &record.accumulator);
-            format!("{}  {name}\n", sha256_text(&record.sha256))
-        };
-        Ok(self.epochs()?.into_iter().map(line).collect())
-    }
-
-    /// The file of that name, with its SHA-256; `None` if there is none.
-    fn open(&self, name: &str) -> Result<Option<(File, String)>, EthereumError> {
-        let Some(asked) = Era1Name::parse(name) else { return Ok(None) };
-        let of_epoch = self.epochs()?.into_iter().find(|(epoch, _)| *epoch == asked.epoch);
-        let Some((epoch, record)) = of_epoch else { return Ok(None) };
-        if Era1Name::of(&self.network, epoch, &record.accumulator) != name {
-            return Ok(None);
-        }
-        let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
-        let path = self.folder.join(name);
-        let io = |source| EthereumError::Io { path: path.clone(), source };
-        let known = ready.iter().position(|kept| kept == name);
-        let length = |file: &File| file.metadata().map(|metadata| metadata.len()).map_err(io);
-        let opened = match known.and_then(|_| File::open(&path).ok()) {
-            Some(file) if length(&file)? == record.file_bytes => Some(file),
-            _ => None,
-        };
-        if let Some(position) = known {
-            ready.remove(position);
-        }
-        let file = match opened {
-            Some(file) => file,
-            None => {
-                self.make_room(&mut ready);
-                let archive = self.archive();
-                export_era1(
-                    &archive,
-                    &self.network,
-                    epoch,
-                    &self.folder,
-                    self.threads,
-                    &mut |_| (),
-                )?;
-                File::open(&path).map_err(io)?
-            }
-        };
-        ready.push_back(name.into());
-        Ok(Some((file, sha256_text(&record.sha256))))
-    }
-
-    /// Removes what was not asked for the longest; who reads it still reads it to its end.
-    fn make_room(&self, ready: &mut VecDeque<String>) {
-        while ready.len() >= self.keep {
-            let Some(oldest) = ready.pop_front() else { return };
-            if let Err(error) = std::fs::remove_file(self.folder.join(&oldest)) {
-                tracing::warn!(%error, file = oldest, "an era file stays where it is");
-            }
-        }
-    }
 }
 
 impl Handler for Door {
@@ -195,21 +60,32 @@ impl Handler for Door {
         }
         let (files, path) = (Arc::clone(&self.0), request.uri().path().to_owned());
         // reads the archive: on a thread that may block
-        let found = spawn_blocking(move || match path.trim_start_matches('/') {
-            "" | "index.html" => {
-                files.index().map(|page| Found::Text("text/html; charset=utf-8", page))
+        let found = spawn_blocking(move || {
+            let path = path.strip_prefix('/').unwrap_or(&path);
+            let (format, path) = match path.strip_prefix("ere/") {
+                Some(path) => (Format::Ere, path),
+                None => (Format::Era1, path),
+            };
+            match path {
+                "" | "index.html" => files.index(format).map(|page| Found::Text(HTML, page)),
+                "checksums.txt" => files.checksums(format).map(|text| Found::Text(PLAIN, text)),
+                "SHA256SUMS" => files.manifest(format).map(|text| Found::Text(PLAIN, text)),
+                name => {
+                    files.file(format, name).map(|file| file.map_or(Found::Nothing, Found::File))
+                }
             }
-            "checksums.txt" => files.checksums().map(|text| Found::Text("text/plain", text)),
-            "SHA256SUMS" => files.manifest().map(|text| Found::Text("text/plain", text)),
-            name => files.open(name).map(|file| file.map_or(Found::Nothing, Found::File)),
         });
         match found.await {
             Ok(Ok(Found::Text(kind, text))) => text_response(kind, text),
             Ok(Ok(Found::File((file, sha256)))) => file_response(&request, file, &sha256),
             Ok(Ok(Found::Nothing)) => error_response(
                 StatusCode::NOT_FOUND,
-                "there is no such file; / lists those that there are",
+                "there is no such file; / and /ere/ list those that there are",
             ),
+            // a block within the epoch, or its receipts
+            Ok(Err(error @ EthereumError::NotStored { .. })) => {
+                error_response(StatusCode::NOT_FOUND, &error.to_string())
+            }
             Ok(Err(error)) => {
                 tracing::warn!(%error, "an era file cannot be made");
                 error_response(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string())
