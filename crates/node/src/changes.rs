@@ -109,21 +109,28 @@ impl Changes {
         let mut bytes = header(generation).to_vec();
         in_flux.iter().for_each(|segment| bytes.extend_from_slice(&item(generation, *segment)));
         let path = dir.join(file_name(generation));
-        write_atomic(disk, &path, &bytes)?;
-        let file = disk.open(&path, Open::ReadWrite)?;
+        let written = write_atomic(disk, &path, &bytes);
+        let opened = written.and_then(|()| disk.open(&path, Open::ReadWrite));
+        let file = opened.inspect_err(|_| self.remove_others(disk, dir))?;
         let renamed = disk.rename(beside, &dir.join(SNAPSHOT)).and_then(|()| disk.sync_dir(dir));
         if let Err(e) = renamed {
             // either one may be there after a crash
             self.forget(disk, dir)?;
             return Err(e);
         }
-        let before = self.list.replace(List { file, generation, bytes: bytes.len() as u64 });
+        self.list = Some(List { file, generation, bytes: bytes.len() as u64 });
         self.listed = in_flux;
-        if let Some(before) = before {
-            // best effort: a list without its snapshot says nothing
-            _ = disk.remove(&dir.join(file_name(before.generation)));
-        }
+        self.remove_others(disk, dir);
         Ok(())
+    }
+
+    /// Removes lists that are not kept up, as far as the disk lets us: without their snapshot they say nothing.
+    fn remove_others(&self, disk: &dyn Disk, dir: &Path) {
+        let kept = self.list.as_ref().map(|list| file_name(list.generation));
+        let names = disk.list(dir).unwrap_or_default().into_iter();
+        for name in names.filter(|name| name.starts_with(PREFIX) && Some(name) != kept.as_ref()) {
+            _ = disk.remove(&dir.join(name));
+        }
     }
 
     /// There is no snapshot any more.

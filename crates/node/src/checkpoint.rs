@@ -59,7 +59,11 @@ impl Inner {
             Err(e) => {
                 begun.give_up(&mut state.shards);
                 changes.give_up();
+                let named = state.shards.named();
                 drop((state, changes));
+                // where the disk is full, what is left of it takes the last room
+                remove_strays(disk, &self.index_dir, &named, snapshot.generation);
+                _ = disk.remove(&beside);
                 Err(match e.kind() {
                     io::ErrorKind::InvalidData => self.index_failed(e),
                     _ => failed(e),
@@ -71,14 +75,14 @@ impl Inner {
     /// Writes the changes into a run that no snapshot names yet, while the node starts, where they are many; whether it
     /// did. Runs of generations from `since` on are of this start.
     pub(crate) fn spill(&self, since: u64) -> Result<bool, NodeError> {
-        let (begun, counting) = {
+        let (begun, generation, counting) = {
             let mut state = lock(&self.state);
             if state.shards.changes() < self.config.changes_max {
                 return Ok(false);
             }
             let generation = state.generation;
             state.generation += 1;
-            (Merge::begin(&mut state.shards, generation), state.since())
+            (Merge::begin(&mut state.shards, generation), generation, state.since())
         };
         let merged = merge(&begun, &*self.disk, &self.index_dir, &counting);
         let mut state = lock(&self.state);
@@ -93,6 +97,9 @@ impl Inner {
             }
             Err(e) => {
                 begun.give_up(&mut state.shards);
+                let named = state.shards.named();
+                drop(state);
+                remove_strays(&*self.disk, &self.index_dir, &named, generation);
                 Err(NodeError::disk("write a run of the index", e))
             }
         }
@@ -115,7 +122,8 @@ impl Inner {
             ..Snapshot::default()
         };
         for (&number, held) in &state.segments {
-            if held.is_quiet() && !in_flux.contains(&number) {
+            // one that nothing is in may be removed without a word
+            if held.is_quiet() && held.records > 0 && !in_flux.contains(&number) {
                 let (records, used_bytes) = (held.records, held.used_bytes);
                 let segment =
                     QuietSegment { mark: held.mark, records, used_bytes, since: held.since };

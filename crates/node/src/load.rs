@@ -34,7 +34,10 @@ pub(crate) struct Loader<'a> {
 impl<'a> Loader<'a> {
     pub(crate) fn new(node: &'a Inner, durable_through: u64) -> Self {
         let since = lock(&node.state).generation;
-        Self { node, durable_through, since, sequences: HashMap::new() }
+        let loader = Self { node, durable_through, since, sequences: HashMap::new() };
+        // also where nothing is walked: numbers that count as durable are not given again
+        loader.saw(durable_through);
+        loader
     }
 
     /// Takes a segment in, and says where its next record goes.

@@ -10,13 +10,15 @@ use crate::{
 use prunedb_core::{LakeId, ShardId};
 use prunedb_disk::Open;
 use std::{
-    io,
+    io::{self, ErrorKind},
     ops::Bound,
     sync::{Arc, MutexGuard, atomic::Ordering},
 };
 
 /// Shards that are looked up at once where many are.
 const SCAN_SHARDS: usize = 4096;
+/// Of each layer at least so many are read at once.
+const SCAN_SHARDS_MIN: usize = 256;
 
 /// Shards, and behind which one to go on, if there may be more.
 type Scanned = (Vec<(ShardId, Entry)>, Option<ShardId>);
@@ -63,6 +65,10 @@ impl Inner {
                 // the shard was deleted or replaced meanwhile, and its segment removed
                 Ok(None) => {}
                 Err(_) if !self.is_still(id, &entry) => {}
+                // it says nothing of the shard
+                Err(e) if !matches!(e.kind(), ErrorKind::NotFound | ErrorKind::InvalidData) => {
+                    return Err(NodeError::disk("open a segment", e));
+                }
                 Err(e) => {
                     tracing::warn!(%id, segment = entry.segment, error = %e, "cannot open a segment");
                     self.note_damage(id, &entry);
@@ -77,10 +83,15 @@ impl Inner {
         let Some(mark) = lock(&self.state).segments.get(&number).map(|held| held.mark) else {
             return Ok(None);
         };
-        let path = self.segments_dir.join(Segment::file_name(number));
-        let file = self.disk.open(&path, Open::ReadWrite)?;
-        let segment = Arc::new(Segment::new(number, mark, path, file));
-        let kept = lock(&self.state).keep_open(segment);
+        let open = |how| Segment::open(&*self.disk, &self.segments_dir, number, mark, how);
+        let segment = match open(Open::ReadWrite) {
+            // so systems leave a disk that fails; such a file is not kept, as nothing can be dropped in it
+            Err(e) if e.kind() == ErrorKind::ReadOnlyFilesystem => {
+                return open(Open::Read).map(|segment| Some(Arc::new(segment)));
+            }
+            opened => opened?,
+        };
+        let kept = lock(&self.state).keep_open(Arc::new(segment));
         // the one that is too many is closed here, not under the lock
         Ok(kept.map(|(segment, _closed)| segment))
     }
@@ -106,12 +117,14 @@ impl Inner {
 
     /// Shards behind a bound, in order, at most `count`. There may be none now and more behind.
     pub(crate) fn scan(&self, from: Bound<ShardId>, count: usize) -> Result<Scanned, NodeError> {
+        // what is gone is passed over in larger steps
+        let at_once = count.max(SCAN_SHARDS_MIN);
         loop {
             let (newest, layers) = {
                 let state = lock(&self.state);
-                (state.shards.changes_from(from, count), state.shards.layers())
+                (state.shards.changes_from(from, at_once), state.shards.layers())
             };
-            let scanned = layers.scan(newest, from, count);
+            let scanned = layers.scan(newest, from, at_once);
             let (found, mut more) = scanned.map_err(|e| self.index_failed(e))?;
             let state = lock(&self.state);
             if !state.shards.layers().is(&layers) {
@@ -163,7 +176,7 @@ impl Inner {
 
     /// A run cannot be read. Where it is damaged, the next start makes the index anew.
     pub(crate) fn index_failed(&self, e: io::Error) -> NodeError {
-        let damaged = matches!(e.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof);
+        let damaged = matches!(e.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof);
         if damaged && !self.index_damaged.swap(true, Ordering::SeqCst) {
             tracing::error!(error = %e, "the index is damaged: the next start makes it anew from the segments");
             if let Err(e) = lock(&self.changes).forget(&*self.disk, &self.config.dir) {

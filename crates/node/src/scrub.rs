@@ -99,7 +99,11 @@ impl Node {
             // it was deleted or replaced
             Ok(_) => Ok(()),
             Err(NodeError::Damaged { offset, .. }) => Err(BadBlock { offset, source: None }),
-            Err(e) => return Err(e),
+            Err(e) => {
+                // the others are checked all the same
+                lock(&self.inner.scrub).after = Some(id);
+                return Err(e);
+            }
         };
         let damaged = match checked {
             Ok(()) => false,

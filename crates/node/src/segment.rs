@@ -8,7 +8,8 @@ use crate::{
     block::Place,
     group_sync::{GroupSync, SyncError},
     layout::{
-        DROP_OFFSET, Mark, PAGE_BYTES, SEGMENT_VERSION, SegmentHeader, drop_mark, extent_bytes,
+        DROP_OFFSET, Mark, PAGE_BYTES, SEGMENT_HEADER_BYTES, SEGMENT_VERSION, SegmentHeader,
+        drop_mark, extent_bytes,
     },
 };
 use prunedb_disk::{Disk, File, Open};
@@ -62,6 +63,28 @@ impl Segment {
                 Err(e)
             }
         }
+    }
+
+    /// Opens the file of a segment. A damaged header is no hindrance, as all that is read is checked; the header of another
+    /// segment is: what is dropped here would be that one's.
+    pub(crate) fn open(
+        disk: &dyn Disk,
+        dir: &Path,
+        number: u32,
+        mark: Mark,
+        how: Open,
+    ) -> io::Result<Self> {
+        let path = dir.join(Self::file_name(number));
+        let file = disk.open(&path, how)?;
+        let mut header = [0; SEGMENT_HEADER_BYTES];
+        let read = file.read_exact_at(&mut header, 0);
+        let header = read.ok().and_then(|()| SegmentHeader::from_bytes(&header));
+        if let Some(SegmentHeader { number, .. }) = header.filter(|header| header.mark != mark) {
+            let what =
+                format!("{} is another file: its header is of segment {number}", path.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
+        Ok(Self::new(number, mark, path, file))
     }
 
     pub(crate) fn is_poisoned(&self) -> bool {

@@ -2,6 +2,7 @@
 
 use crate::support::*;
 use prunedb_core::Term;
+use prunedb_disk::Disk;
 use prunedb_node::{Damage, NodeError, PutMode};
 
 /// Three small shards, a page each, behind the header page.
@@ -402,4 +403,22 @@ fn the_last_commits_are_read_whole_after_a_crash_but_not_after_a_stop() {
         put(&node, id(1), 1, &shard).unwrap();
         assert_eq!(get(&node, id(1)).unwrap(), shard);
     }
+}
+
+#[test]
+fn numbers_of_commits_are_not_given_again_where_the_segments_are_gone() {
+    let disk = FaultyDisk::default();
+    let node = open(&disk);
+    for number in 0..3 {
+        put(&node, id(number), 1, &bytes(1, 1000)).unwrap();
+    }
+    node.checkpoint().unwrap();
+    drop(node);
+    for path in [FIRST, "/node/snapshot"] {
+        disk.remove(path.as_ref()).unwrap();
+    }
+    put(&open(&disk), id(9), 1, &bytes(9, 1000)).unwrap();
+    let segment = disk.file(FIRST);
+    let (trailer, _) = segment.last_chunk::<128>().unwrap().split_at(88);
+    assert_eq!(trailer[80..], 4_u64.to_le_bytes(), "up to 3 counts as durable, whatever is there");
 }

@@ -295,3 +295,78 @@ fn more_segments_than_may_be_open_are_read_and_deleted_from() {
     }
     assert_eq!(node.space().unwrap().shards, 0);
 }
+
+#[test]
+fn snapshots_that_find_the_disk_full_leave_no_room_taken() {
+    let disk = stopped();
+    let node = open_with(small(), &disk);
+    assert!(node.delete(id(8), Term(1)).unwrap());
+    let kept = |disk: &FaultyDisk| -> Vec<_> {
+        let mut paths = disk.paths();
+        paths.retain(|path| !path.ends_with("checkpoint") && !path.ends_with("checkpoint.tmp"));
+        paths
+    };
+    let before = kept(&disk);
+    let mut refused = 0;
+    for writes in 0.. {
+        disk.set_faults(|faults| faults.writes_left = writes);
+        let done = node.checkpoint();
+        disk.set_faults(|faults| faults.writes_left = u64::MAX);
+        if done.is_ok() {
+            break;
+        }
+        refused += 1;
+        assert_eq!(kept(&disk), before, "after {writes} writes");
+    }
+    // checkpoint, run, its header, snapshot, list
+    assert_eq!(refused, 5);
+    assert!(disk.has(SNAPSHOT));
+}
+
+#[test]
+fn a_segment_that_was_emptied_and_removed_is_not_missed() {
+    let disk = FaultyDisk::default();
+    let node = open_with(small(), &disk);
+    put(&node, id(0), 1, &bytes(0, 40_000)).unwrap();
+    assert!(node.delete(id(0), Term(1)).unwrap());
+    node.checkpoint().unwrap();
+    put(&node, id(1), 1, &bytes(1, 80_000)).unwrap();
+    assert!(!disk.has(segment(0)), "nothing is in it");
+    drop(node);
+    let node = open_with(small(), &disk.crashed(Unsynced::Kept));
+    assert_eq!((node.report().damage.as_slice(), node.report().shards), (&[][..], 1));
+}
+
+#[test]
+fn nothing_is_dropped_in_a_file_that_is_another_segments() {
+    let disk = stopped();
+    let [second, third] = [1, 2].map(|number| disk.file(segment(number)));
+    disk.put_file(segment(1), third.clone());
+    disk.put_file(segment(2), second.clone());
+    let node = open_with(small(), &disk);
+    for number in [2, 5] {
+        let shard = node.get(id(number), 0, 100);
+        assert!(matches!(shard, Err(NodeError::Damaged { .. })), "{shard:?}");
+        assert!(node.delete(id(number), Term(1)).is_err());
+    }
+    assert_eq!([1, 2].map(|number| disk.file(segment(number))), [third, second.clone()]);
+    // what has come elsewhere meanwhile is read from there
+    put(&node, id(2), 1, &bytes(2, 40_000)).unwrap();
+    assert_eq!(get(&node, id(2)).unwrap(), bytes(2, 40_000));
+    assert_eq!(disk.file(segment(2)), second);
+}
+
+#[test]
+fn what_lies_on_a_read_only_disk_is_read() {
+    let disk = stopped();
+    let node = open_with(small(), &disk);
+    disk.set_faults(|faults| faults.read_only = true);
+    check(&node);
+    assert!(matches!(node.delete(id(0), Term(1)), Err(NodeError::Disk { .. })));
+    while let Some(bytes) = node.scrub_step(1).unwrap() {
+        assert!(bytes > 0);
+    }
+    assert_eq!(node.scrub_status().damaged_count, 0);
+    disk.set_faults(|faults| faults.read_only = false);
+    assert!(node.delete(id(0), Term(1)).unwrap());
+}
