@@ -246,7 +246,9 @@ impl State {
         let batch = close.record(self.height);
         self.closing = Some(Closing { batch, since: self.height });
         events.push(Event::Closing { batch: close.batch, group, root: close.root });
-        self.elect(events);
+        if self.wants_election() {
+            self.elect(events);
+        }
         Ok(())
     }
 
@@ -279,6 +281,7 @@ impl State {
         }
         self.closing = None;
         self.batches.push(batch);
+        self.holdings.grown(batch.group);
         let deadline = self.height.saturating_add(self.params.repair_heights);
         for (slot, place) in (0..).zip(&self.groups[batch.group as usize].slots) {
             if place.holder.is_some() && place.batches <= before {

@@ -82,23 +82,14 @@ impl Epoch {
 impl State {
     pub(crate) fn start_epoch(&mut self, events: &mut Events) {
         let frozen_batches = self.batches.count();
-        let mut owing = BTreeSet::new();
-        for (number, group) in (0..).zip(&mut self.groups) {
-            let closed = self.batches.of_group(number);
-            for slot in &mut group.slots {
-                // a receipt for the batch that is closing counts from the next epoch on
-                slot.owed = slot.batches.min(closed);
-                owing.extend(slot.holder.filter(|_| slot.owed > 0));
-            }
-        }
-        let groups = 0..u32::try_from(self.groups.len()).expect("bounded by groups_max");
+        self.freeze();
         self.epoch = Epoch {
             number: self.epoch.number.saturating_add(1),
             started: self.height,
             last_seed: self.epoch.last_seed,
-            frozen: groups.map(|g| self.batches.of_group(g)).collect(),
+            frozen: std::mem::take(&mut self.epoch.frozen),
             frozen_batches,
-            owing: u32::try_from(owing.len()).expect("bounded by nodes_max"),
+            owing: self.holdings.owing(),
             priority: std::mem::take(&mut self.epoch.reported),
             ..Epoch::default()
         };
@@ -107,7 +98,6 @@ impl State {
             self.validators = validators;
             events.push(Event::ValidatorsChanged);
         }
-        self.rebuild_holdings();
         events.push(Event::EpochStarted(self.epoch.number));
     }
 
@@ -208,10 +198,10 @@ impl State {
     pub(crate) fn owed(&self, node: NodeId) -> Vec<(u32, u8, u64)> {
         let mut samples = 0;
         let mut owed = Vec::new();
-        for &(group, slot) in &self.holdings[node.0 as usize] {
-            let place: Slot = self.groups[group as usize].slots[usize::from(slot)];
-            if place.holder == Some(node) && place.owed > 0 {
-                samples += self.batches.samples(group, place.owed);
+        for (group, slot) in self.holdings.slots(node) {
+            let frozen = self.slot(group, slot).owed;
+            if frozen > 0 {
+                samples += self.batches.samples(group, frozen);
                 owed.push((group, slot, samples));
             }
         }
@@ -300,7 +290,6 @@ impl State {
         let numbers = 0..u32::try_from(self.nodes.len()).expect("bounded by nodes_max");
         let owed_gib = |samples: u64| samples.saturating_mul(SAMPLE_BYTES as u64) >> 30;
         let mut due = Vec::new();
-        let mut is_anybody_suspended = false;
         for node in numbers.map(NodeId) {
             let samples = self.owed(node).last().map_or(0, |last| last.2);
             let missed = samples > 0 && !self.epoch.proven.contains(&node);
@@ -319,7 +308,6 @@ impl State {
             }
             if self.nodes[place].is_suspended(&self.params) && !was_suspended {
                 self.slash(node, events);
-                is_anybody_suspended = true;
             }
         }
         let (paid, short) = self.pay(&due);
@@ -327,14 +315,10 @@ impl State {
         self.epoch.settled = true;
         events.push(Event::EpochSettled { epoch: self.epoch.number, paid, short });
         self.raise_watermark(events);
-        if is_anybody_suspended || self.has_vacancies() {
+        if self.wants_election() {
             self.elect(events);
         }
         self.release_leavers(events);
-    }
-
-    fn has_vacancies(&self) -> bool {
-        self.groups.iter().flat_map(|g| &g.slots).any(|s| s.holder.is_none())
     }
 
     /// Pays each what is due, or the same share of it where the escrow is short. What was paid, and what was missing.

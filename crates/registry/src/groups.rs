@@ -81,6 +81,8 @@ impl State {
         self.election(&members).enough_for(policy)?;
         let group = SlotGroup { policy, slots: vec![Slot::default(); policy.total_shards()] };
         for _ in 0..count {
+            let number = u32::try_from(self.groups.len()).expect("bounded by groups_max");
+            self.holdings.open_group(number, &group);
             self.groups.push(group.clone());
             self.batches.open_group();
             self.epoch.frozen.push(0);
@@ -142,9 +144,8 @@ impl State {
 
     fn assign(&mut self, group: u32, slot: u8, to: Option<NodeId>, events: &mut Events) {
         let owed_batches = self.batches.of_group(group) + u32::from(self.is_closing(group));
-        let place = &mut self.groups[group as usize].slots[usize::from(slot)];
-        let (from, had) = (place.holder, place.batches);
-        *place = Slot { holder: to, batches: 0, owed: 0 };
+        let Slot { holder: from, batches: had, .. } = self.slot(group, slot);
+        self.set_slot(group, slot, Slot { holder: to, batches: 0, owed: 0 });
         let earlier = self.repairs.remove(&(group, slot)).and_then(|r| r.from);
         // who leaves with the shards owes them until somebody else has them
         let leaver =
@@ -154,9 +155,6 @@ impl State {
             let deadline = self.height.saturating_add(self.params.repair_heights);
             self.repairs
                 .insert((group, slot), Repair { since: self.height, deadline, from: from_whom });
-        }
-        if let Some(node) = to {
-            self.holdings[node.0 as usize].push((group, slot));
         }
         events.push(Event::Assigned { group, slot, from, to });
     }
@@ -223,13 +221,13 @@ impl State {
             .get(group as usize)
             .map(|_| self.batches.of_group(group) + u32::from(self.is_closing(group)))
             .ok_or(not_held.clone())?;
-        let place = self.groups[group as usize].slots.get_mut(usize::from(slot));
+        let place = self.groups[group as usize].slots.get(usize::from(slot)).copied();
         let place = place.filter(|s| s.holder == Some(node)).ok_or(not_held)?;
         if batches <= place.batches || batches > all {
             expect_value("batches of the receipt", batches, all)?;
             return Err(Reject::Phase("the receipt says nothing new"));
         }
-        place.batches = batches;
+        self.set_slot(group, slot, Slot { batches, ..place });
         if batches == all {
             let repair = self.repairs.remove(&(group, slot));
             events.push(Event::Filled { group, slot });
@@ -253,10 +251,9 @@ impl State {
             return;
         }
         for (group, slot) in late {
-            let place = &mut self.groups[group as usize].slots[usize::from(slot)];
-            match place.holder.take() {
+            match self.slot(group, slot).holder {
                 Some(holder) => {
-                    *place = Slot::default();
+                    self.set_slot(group, slot, Slot::default());
                     let misses = &mut self.nodes[holder.0 as usize].misses;
                     // one more miss; as many as it takes come soon enough
                     *misses |= 1;

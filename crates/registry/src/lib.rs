@@ -22,6 +22,7 @@ mod epochs;
 mod event;
 mod faults;
 mod groups;
+mod holdings;
 mod ids;
 mod lease;
 mod market;

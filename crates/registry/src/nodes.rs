@@ -139,7 +139,7 @@ impl State {
             status: NodeStatus::Active,
             misses: 0,
         });
-        self.holdings.push(Vec::new());
+        self.holdings.add_node();
         events.push(Event::Joined(node));
         Ok(())
     }

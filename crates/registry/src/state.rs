@@ -12,6 +12,7 @@ use crate::{
     canonical::{Canonical, canonical_struct},
     epochs::Epoch,
     groups::{Repair, SlotGroup},
+    holdings::Holdings,
     ids::Key,
     lease::{Head, Lease},
     market::Market,
@@ -58,8 +59,8 @@ pub struct State {
     pub(crate) head: Option<Head>,
     pub(crate) market: Market,
     pub(crate) batches: Batches,
-    /// follows from the groups: slots that each node holds or held in this epoch
-    pub(crate) holdings: Vec<Vec<(u32, u8)>>,
+    /// follows from the groups
+    pub(crate) holdings: Holdings,
 }
 
 /// Sections of the state besides the batches.
@@ -120,7 +121,7 @@ impl State {
             head: None,
             market: Market::default(),
             batches: Batches::default(),
-            holdings: Vec::new(),
+            holdings: Holdings::default(),
         })
     }
 
@@ -189,7 +190,7 @@ impl State {
             head: None,
             market: Market::default(),
             batches: Batches::default(),
-            holdings: Vec::new(),
+            holdings: Holdings::default(),
         };
         (state.lease, state.head) = Canonical::get(&mut from)?;
         state.market = Canonical::get(&mut from)?;
@@ -207,20 +208,8 @@ impl State {
         if found != *expected {
             return Err(SnapshotError::Root { expected: *expected, found });
         }
-        state.rebuild_holdings();
+        state.holdings = Holdings::of(state.nodes.len(), &state.groups);
         Ok(state)
-    }
-
-    /// Lists what each node holds anew.
-    pub(crate) fn rebuild_holdings(&mut self) {
-        self.holdings = vec![Vec::new(); self.nodes.len()];
-        for (number, group) in (0..).zip(&self.groups) {
-            for (slot, place) in (0..).zip(&group.slots) {
-                if let Some(holder) = place.holder {
-                    self.holdings[holder.0 as usize].push((number, slot));
-                }
-            }
-        }
     }
 
     /// Names the registry: no transaction counts in two.
