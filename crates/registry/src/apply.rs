@@ -105,6 +105,7 @@ impl State {
                 let report = CellReport { epoch: *epoch, answers_root: *answers_root };
                 self.report_cells(tx, *heavy, report, proven, events)
             }
+            Body::AdoptCells { holder, heavy } => self.adopt_cells(tx, *holder, *heavy, events),
             Body::ReportFault { node, batch, slot } => {
                 self.report_fault(tx, *node, *batch, *slot, events)
             }

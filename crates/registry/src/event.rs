@@ -120,6 +120,8 @@ pub enum Event {
     ValidatorsChanged,
     /// The rent of a cell began.
     CellRented(u64),
+    /// A cell has another heavy node.
+    CellAdopted(u64),
     /// The rent of a cell ended.
     CellEnded(u64),
 }

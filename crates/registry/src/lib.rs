@@ -44,7 +44,7 @@ pub use faults::FaultReport;
 pub use groups::{Repair, Slot, SlotGroup};
 pub use ids::{Amount, Endpoint, Key};
 pub use lease::{Head, Lease};
-pub use market::{CELL_BYTES_MAX, CellReport, Market, RentedCell};
+pub use market::{CELL_BYTES_MAX, CELLS_MAX, CellReport, Market, RentedCell};
 pub use mmr::Mmr;
 pub use nodes::{Node, NodeStatus};
 pub use params::{Params, ParamsError};

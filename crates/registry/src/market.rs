@@ -31,7 +31,7 @@ canonical_struct! {
         pub epochs_left: u32,
         /// epochs that proved
         pub epochs_proven: u32,
-        /// the epoch in which it was rented; the ones after it count, so that each had time for a check
+        /// the epoch in which it was rented, or adopted; the ones after it count, so that each had time for a check
         pub since_epoch: u32,
     }
 }
@@ -40,6 +40,14 @@ impl RentedCell {
     /// Whether a heavy node's report of an epoch is about it.
     pub fn is_checked_by(&self, heavy: NodeId, epoch: u32) -> bool {
         self.cell.holder_heavy == Some(heavy) && self.since_epoch < epoch
+    }
+
+    /// Whether it may go over to another heavy node in this epoch: its own one, whose last report is given, let a whole epoch
+    /// pass without the report that was due in it. So who reports loses no cell, and who forged a report stays the one who
+    /// checked the cell for an epoch at least.
+    pub fn is_forsaken(&self, last: Option<&CellReport>, epoch: u32) -> bool {
+        let last = last.map_or(0, |report| report.epoch).max(self.since_epoch);
+        last.saturating_add(SILENT_EPOCHS) < epoch
     }
 }
 
@@ -69,8 +77,11 @@ canonical_struct! {
 
 /// Largest cell: 256 MB.
 pub const CELL_BYTES_MAX: u64 = 256 << 20;
+/// A heavy node is silent that sent no report for more epochs than these: the one that is running, and the one in which the
+/// report before was due.
+const SILENT_EPOCHS: u32 = 2;
 /// Most cells at once.
-const CELLS_MAX: usize = 1_000_000;
+pub const CELLS_MAX: usize = 1_000_000;
 
 impl Market {
     /// Money set aside for rents.
@@ -86,6 +97,44 @@ impl Market {
 }
 
 impl State {
+    pub(crate) fn adopt_cells(
+        &mut self,
+        tx: &CheckedTx,
+        holder: NodeId,
+        heavy: NodeId,
+        events: &mut Events,
+    ) -> Result<(), Reject> {
+        let epoch = self.epoch.number;
+        for node in [holder, heavy] {
+            if !tx.signers().contains(&self.present(node)?.key) {
+                return Err(Reject::Signer("the holder and the heavy node that takes its cells"));
+            }
+        }
+        if self.nodes[heavy.0 as usize].status != NodeStatus::Active {
+            return Err(Reject::Node(heavy));
+        }
+        let reports = &self.market.reports;
+        let is_adopted = |c: &RentedCell| {
+            let before = c.cell.holder_heavy.filter(|&before| before != heavy);
+            let is_forsaken = before.is_some_and(|h| c.is_forsaken(reports.get(&h), epoch));
+            c.cell.holder == holder && is_forsaken
+        };
+        let cells = self.market.cells.iter();
+        let adopted: Vec<u64> = cells.filter(|(_, c)| is_adopted(c)).map(|(&n, _)| n).collect();
+        if adopted.is_empty() {
+            return Err(Reject::Phase("no cell of the holder has a heavy node that is silent"));
+        }
+        for number in adopted {
+            let rented = self.market.cells.get_mut(&number).expect("listed just now");
+            rented.cell.holder_heavy = Some(heavy);
+            // the new one has not asked for samples before: what was not reported is not counted
+            rented.since_epoch = epoch;
+            events.push(Event::CellAdopted(number));
+        }
+        self.release_leavers(events);
+        Ok(())
+    }
+
     pub(crate) fn rent_cell(
         &mut self,
         tx: &CheckedTx,

@@ -80,6 +80,7 @@ impl Happened {
             Event::ParamsChanged => kind("params_changed"),
             Event::ValidatorsChanged => kind("validators_changed"),
             Event::CellRented(cell) => Self { number_of: Some(cell), ..kind("cell_rented") },
+            Event::CellAdopted(cell) => Self { number_of: Some(cell), ..kind("cell_adopted") },
             Event::CellEnded(cell) => Self { number_of: Some(cell), ..kind("cell_ended") },
             _ => kind("other"),
         }

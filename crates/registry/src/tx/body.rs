@@ -350,5 +350,13 @@ canonical_enum! {
             /// which shard
             slot: u8,
         },
+        /// The cells of a holder whose heavy node is silent go over to another one. Signed by the holder and that one; either
+        /// is the sender.
+        26 AdoptCells {
+            /// who holds them
+            holder: NodeId,
+            /// who is to check them
+            heavy: NodeId,
+        },
     }
 }

@@ -86,6 +86,7 @@ fn bodies() -> Vec<Body> {
         Body::EndCell { cell: 3 },
         Body::ReportCells { heavy: node, epoch, answers_root: digest, proven: vec![0b101] },
         Body::ReportFault { node, batch: 1, slot: 2 },
+        Body::AdoptCells { holder: node, heavy: node },
     ]
 }
 

@@ -69,6 +69,51 @@ fn a_cell_is_paid_for_each_proven_epoch_and_the_rest_goes_back() {
 }
 
 #[test]
+fn cells_of_a_silent_heavy_node_go_over_to_another_one_and_no_money_is_lost() {
+    let mut world = World::started(params(), "2+2", 4, 1);
+    world.deposit(TENANT, 5_000);
+    rent(&mut world, cell()).unwrap();
+    let adopt = |world: &mut World, signers: &[u32]| {
+        let body = Body::AdoptCells { holder: NodeId(0), heavy: NodeId(1) };
+        let signers: Vec<_> = signers.iter().map(|&n| node_key(n)).collect();
+        world.send(body, &signers)
+    };
+    next_epoch(&mut world);
+    next_epoch(&mut world);
+    report(&mut world, &[1]).unwrap();
+    assert!(matches!(adopt(&mut world, &[0, 1]), Err(Reject::Phase(_))), "it has just reported");
+    next_epoch(&mut world);
+    assert!(matches!(adopt(&mut world, &[0, 1]), Err(Reject::Phase(_))), "the report is due now");
+    next_epoch(&mut world);
+    for signers in [&[0][..], &[1], &[0, 2]] {
+        assert!(matches!(adopt(&mut world, signers), Err(Reject::Signer(_))), "{signers:?}");
+    }
+    let before = world.state.market().cells[&0].clone();
+    let events = adopt(&mut world, &[1, 0]).unwrap();
+    assert_eq!(events, [Event::CellAdopted(0)]);
+    let now = world.state.market().cells[&0].clone();
+    assert_eq!(now.cell.holder_heavy, Some(NodeId(1)));
+    assert_eq!((now.held, now.epochs_left), (before.held, before.epochs_left), "nothing is lost");
+    assert!(matches!(adopt(&mut world, &[0, 1]), Err(Reject::Phase(_))), "once");
+    // the one before has nothing to report any more, and the new one from the next epoch on
+    report(&mut world, &[]).unwrap();
+    assert!(!now.is_checked_by(NodeId(1), now.since_epoch));
+    next_epoch(&mut world);
+    next_epoch(&mut world);
+    let epoch = world.state.epoch().number - 1;
+    let body = Body::ReportCells {
+        heavy: NodeId(1),
+        epoch,
+        answers_root: Digest([6; 32]),
+        proven: vec![1],
+    };
+    world.send(body, &[node_key(1)]).unwrap();
+    assert_eq!(world.state.market().cells[&0].epochs_proven, 2);
+    world.check();
+    world.check_replay(&genesis(params()));
+}
+
+#[test]
 fn a_rent_needs_everybody_who_is_named_and_the_money() {
     let mut world = World::started(params(), "2+2", 4, 1);
     world.deposit(TENANT, 2_999);

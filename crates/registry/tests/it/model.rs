@@ -29,6 +29,7 @@ enum Step {
     Rent(u8, u8, u16),
     End(u8),
     Report(u8, u8),
+    Adopt(u8),
     Fault(u8, u8, u8),
     Validators(u8),
 }
@@ -56,6 +57,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (any::<u8>(), any::<u8>(), any::<u16>()).prop_map(|(n, e, p)| Step::Rent(n, e, p)),
         1 => any::<u8>().prop_map(Step::End),
         2 => (any::<u8>(), any::<u8>()).prop_map(|(n, b)| Step::Report(n, b)),
+        2 => any::<u8>().prop_map(Step::Adopt),
         2 => (any::<u8>(), any::<u8>(), any::<u8>()).prop_map(|(n, b, s)| Step::Fault(n, b, s)),
         1 => (0u8..4).prop_map(Step::Validators),
     ]
@@ -165,6 +167,12 @@ fn run(world: &mut World, step: &Step) {
                 proven: vec![bits; cells.div_ceil(8)],
             };
             world.send(body, &[node_key(heavy.0)])
+        }
+        Step::Adopt(n) => {
+            let (holder, heavy) = (node(n), node(n / 2));
+            let keys = [node_key(holder.0), node_key(heavy.0)];
+            let signers = if holder == heavy { &keys[..1] } else { &keys[..] };
+            world.send(Body::AdoptCells { holder, heavy }, signers)
         }
         Step::Fault(n, batch, slot) => {
             let batch = u32::from(batch) % (world.state.batches().count() + 1);
