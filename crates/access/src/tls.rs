@@ -60,6 +60,21 @@ pub fn server(identity: &Identity) -> Arc<ServerConfig> {
     Arc::new(config)
 }
 
+/// What a server takes connections with of clients who show no key, or show it otherwise.
+pub fn server_for_all(identity: &Identity) -> ServerConfig {
+    let shown = AlwaysResolvesServerRawPublicKeys::new(certified(identity));
+    ServerConfig::builder_with_provider(aws_lc_rs::default_provider().into())
+        .with_protocol_versions(&[&TLS13])
+        .expect("the provider has suites of TLS 1.3")
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(shown))
+}
+
+/// The view of a client who wants the server with this key, and no other.
+pub fn pinned(server: PublicKey) -> Arc<dyn ServerCertVerifier> {
+    Arc::new(Pinned(server))
+}
+
 /// A name for rustls, which wants one; nothing is checked by it.
 pub fn no_name() -> ServerName<'static> {
     ServerName::IpAddress(Ipv4Addr::UNSPECIFIED.into())

@@ -4,7 +4,7 @@ use crate::{keys::Keys, message::TxSlot};
 use prunedb_access::SIGNATURE_BYTES;
 use prunedb_core::Digest;
 use prunedb_registry::{
-    Amount, Body, CellReport, Endpoint, JoinNode, Key, NodeId, RentedCell, SignedTx,
+    Amount, Body, CELLS_MAX, CellReport, Endpoint, JoinNode, Key, NodeId, RentedCell, SignedTx,
     canonical::Canonical,
 };
 use prunedb_validator::{Client, ClientError, Included, PAGE_MAX};
@@ -42,17 +42,34 @@ impl Chain {
 
     /// All cells, by number.
     pub(crate) async fn cells(&self) -> Result<Vec<(u64, RentedCell)>, ClientError> {
-        let mut all: Vec<(u64, RentedCell)> = Vec::new();
-        loop {
-            let first = all.last().map_or(0, |(last, _)| last + 1);
-            let page = self.client.cells(first, PAGE_MAX).await?;
-            let is_last = page.len() < PAGE_MAX as usize;
-            // each page goes on behind the one before, whatever a validator says
-            all.extend(page.into_iter().filter(|(number, _)| *number >= first));
-            if is_last {
-                return Ok(all);
+        all_cells(&self.client).await
+    }
+
+    /// All cells that any of the validators knows, where more than half of them answer; `None`: fewer do. For those who
+    /// would lose something by a validator that lies, or is far behind.
+    pub(crate) async fn cells_anybody_knows(&self) -> Option<Vec<RentedCell>> {
+        let validators: Vec<String> = self.client.addresses().map(Into::into).collect();
+        let (asked, mut told, mut known) = (validators.len(), 0, Vec::new());
+        for validator in validators {
+            if let Ok(cells) = all_cells(&Client::new([validator])).await {
+                told += 1;
+                known.extend(cells.into_iter().map(|(_, cell)| cell));
             }
         }
+        (2 * told > asked).then_some(known)
+    }
+
+    /// The last height up to which a transaction of somebody else's may count that one signs now: later, what was agreed
+    /// on is forgotten.
+    pub(crate) async fn last_height_to_sign(&self) -> Result<u64, ClientError> {
+        // validators need not be equally far
+        Ok(self.client.height(0, 0).await?.saturating_add(SLOT_HEIGHTS + SLOT_HEIGHTS / 10))
+    }
+
+    /// The last report of one heavy node.
+    pub(crate) async fn report_of(&self, heavy: NodeId) -> Result<Option<CellReport>, ClientError> {
+        let reports = self.reports().await?;
+        Ok(reports.into_iter().find(|(node, _)| *node == heavy).map(|(_, report)| report))
     }
 
     /// The last report of each heavy node.
@@ -106,6 +123,22 @@ impl Chain {
     /// A transaction of one's own alone.
     pub(crate) async fn send(&self, body: Body) -> Result<Included, ClientError> {
         self.client.send(&self.registry, body, &[&self.keys.secret]).await
+    }
+}
+
+/// All cells, page by page.
+async fn all_cells(client: &Client) -> Result<Vec<(u64, RentedCell)>, ClientError> {
+    let (mut all, mut first) = (Vec::new(), 0);
+    loop {
+        let page = client.cells(first, PAGE_MAX).await?;
+        let is_last = page.len() < PAGE_MAX as usize;
+        let next = page.iter().map(|(number, _)| number.saturating_add(1)).max();
+        all.extend(page.into_iter().filter(|(number, _)| *number >= first));
+        // a page goes on behind the one before, and there are no more than can be, whatever a validator says
+        match next.filter(|next| *next > first) {
+            Some(next) if !is_last && all.len() < CELLS_MAX => first = next,
+            _ => return Ok(all),
+        }
     }
 }
 

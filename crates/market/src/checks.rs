@@ -19,7 +19,7 @@ use prunedb_core::Digest;
 use prunedb_proof::{Challenge, SAMPLE_BYTES, SampleError, SampleProof, merkle, verify_sample};
 use prunedb_registry::{
     NodeId,
-    canonical::{Canonical, canonical_struct},
+    canonical::{Canonical, FormatError, Reader, canonical_struct},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -149,10 +149,13 @@ impl Checks {
         self.samples
     }
 
-    /// The cells of these that are to be asked now; each counts as asked from now on.
-    pub fn due(&mut self, cells: impl IntoIterator<Item = u64>) -> Vec<u64> {
+    /// The cells of these that are to be asked now, `most` of them; each counts as asked from now on.
+    pub fn due(&mut self, cells: impl IntoIterator<Item = u64>, most: usize) -> Vec<u64> {
         let mut due = Vec::new();
         for cell in cells {
+            if due.len() == most {
+                break;
+            }
             let check =
                 self.cells.entry(cell).or_insert(Check::Open { attempts: 0, is_asked: false });
             if let Check::Open { attempts, is_asked } = check
@@ -185,22 +188,12 @@ impl Checks {
 
     /// The epoch is over. `cells`: those that the registry has this heavy node check, by rising number.
     pub fn close(&self, cells: &BTreeSet<u64>, presence: &Presence) -> Closed {
-        let mut closed = Closed {
-            epoch: self.epoch,
-            proven: vec![0; cells.len().div_ceil(8)],
-            leaves: vec![presence.digest()],
-            answers: BTreeMap::new(),
+        let shown = |cell| match self.cells.get(cell) {
+            Some(Check::Proven(shown)) => shown.clone(),
+            _ => Vec::new(),
         };
-        for (position, &cell) in cells.iter().enumerate() {
-            let shown = match self.cells.get(&cell) {
-                Some(Check::Proven(shown)) => shown.clone(),
-                _ => Vec::new(),
-            };
-            closed.proven[position / 8] |= u8::from(!shown.is_empty()) << (position % 8);
-            closed.leaves.push(leaf(self.epoch, cell, &shown));
-            closed.answers.insert(cell, shown);
-        }
-        closed
+        let answers = cells.iter().map(|cell| (*cell, shown(cell))).collect();
+        Closed::new(self.epoch, presence.digest(), answers)
     }
 }
 
@@ -240,7 +233,30 @@ canonical_struct! {
     }
 }
 
+impl Canonical for Closed {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.epoch.put(out);
+        self.leaves[0].put(out);
+        self.answers.put(out);
+    }
+
+    fn get(from: &mut Reader<'_>) -> Result<Self, FormatError> {
+        Ok(Self::new(Canonical::get(from)?, Canonical::get(from)?, Canonical::get(from)?))
+    }
+}
+
 impl Closed {
+    /// `presence`: the digest of who gave a sign; an answer without samples: the cell did not prove.
+    fn new(epoch: u32, presence: Digest, answers: BTreeMap<u64, Vec<Shown>>) -> Self {
+        let mut proven = vec![0; answers.len().div_ceil(8)];
+        let mut leaves = vec![presence];
+        for (position, (&cell, shown)) in answers.iter().enumerate() {
+            proven[position / 8] |= u8::from(!shown.is_empty()) << (position % 8);
+            leaves.push(leaf(epoch, cell, shown));
+        }
+        Self { epoch, proven, leaves, answers }
+    }
+
     /// What the registry gets.
     pub fn root(&self) -> Digest {
         merkle::root(&self.leaves).expect("presence is a leaf")
@@ -306,8 +322,8 @@ pub(crate) mod tests {
     fn an_epoch_asks_each_once_the_silent_again_and_commits_to_what_came() {
         let mut checks = Checks::new(4, [1; 32], 3);
         let cells = BTreeSet::from([2, 5, 9]);
-        assert_eq!(checks.due(cells.iter().copied()), [2, 5, 9]);
-        assert!(checks.due(cells.iter().copied()).is_empty(), "they are being asked");
+        assert_eq!(checks.due(cells.iter().copied(), 9), [2, 5, 9]);
+        assert!(checks.due(cells.iter().copied(), 9).is_empty(), "they are being asked");
         let (content, cell) = content(1, 8 * 1024);
         let seed = cell_seed(&[1; 32], 2);
         let shown = show(&content, &seed, 3);
@@ -316,11 +332,15 @@ pub(crate) mod tests {
         checks.answered(5, Asked::Proven(shown.clone()));
         for _ in 1..ATTEMPTS {
             checks.answered(9, Asked::Silent);
-            assert_eq!(checks.due(cells.iter().copied()), [9]);
+            assert_eq!(checks.due(cells.iter().copied(), 9), [9]);
         }
         checks.answered(9, Asked::Silent);
-        assert!(checks.due(cells.iter().copied()).is_empty(), "asked often enough");
+        assert!(checks.due(cells.iter().copied(), 9).is_empty(), "asked often enough");
         assert!(!checks.is_asking());
+        // more cells than are asked at once: all of them have their turn
+        let mut many = Checks::new(4, [1; 32], 3);
+        let asked: Vec<u64> = (0..5).flat_map(|_| many.due(0..10, 3)).collect();
+        assert_eq!(asked, (0..10).collect::<Vec<u64>>());
         let closed = checks.close(&cells, &Presence::default());
         assert_eq!(closed.proven, [0b001]);
         let evidence = closed.evidence(2).unwrap();
@@ -339,6 +359,7 @@ pub(crate) mod tests {
             change(&mut other);
             assert!(!other.is_under(&closed.root()), "{:?}", (other.cell, other.epoch));
         }
+        assert_eq!(Closed::from_bytes("answers", &closed.to_bytes()), Ok(closed));
         // a cell that came after the checks is not proven, and one that ended is not there
         let closed = checks.close(&BTreeSet::from([5, 9, 10]), &Presence::default());
         assert_eq!(closed.proven, [0]);

@@ -137,10 +137,10 @@ impl Children {
         self.by_key.get(&key)
     }
 
-    /// The children that are there.
-    pub fn iter(&mut self, now: u64) -> impl Iterator<Item = (&Key, &Child)> {
+    /// The children that are there and have a number, by it.
+    pub fn numbers(&mut self, now: u64) -> BTreeMap<NodeId, Key> {
         self.expire(now);
-        self.by_key.iter()
+        self.by_key.iter().filter_map(|(key, child)| Some((child.node?, *key))).collect()
     }
 
     fn promised(&self, key: &Key) -> u64 {

@@ -8,6 +8,7 @@
 //!
 //! Bounds: connections, children, jobs, promises, remembered wishes and contracts each have one; every wait ends.
 
+mod answers;
 mod desk;
 mod door;
 mod duty;
@@ -15,15 +16,16 @@ mod serve;
 
 use crate::{
     chain::{Chain, join_body},
-    checks::Closed,
     children::Children,
     keys::{HeavyAddress, Keys},
-    link::Link,
-    message::HeavyStatus,
+    link::{Link, plain},
+    message::{HeavyStatus, HoleStatus},
     relay::Relay,
 };
+use answers::Answers;
 use desk::Desk;
 use prunedb_core::Digest;
+use prunedb_disk::{Disk, Lock, create_dir_durable};
 use prunedb_registry::{Endpoint, Key, NodeId};
 use prunedb_validator::ClientError;
 use serve::Deal;
@@ -31,6 +33,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     io,
     net::SocketAddr,
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -44,8 +47,6 @@ use tokio::{
 const SEEN_MAX: usize = 8192;
 /// Findings that are kept.
 const FINDINGS_MAX: usize = 256;
-/// Epochs whose answers are kept.
-const CLOSED_MAX: usize = 2;
 /// Light nodes whose capacity is checked at once.
 const REGISTERING_MAX: usize = 8;
 /// Most neighbours.
@@ -81,6 +82,8 @@ impl Default for HeavyRules {
 pub struct HeavyConfig {
     /// its key
     pub seed: zeroize::Zeroizing<[u8; 32]>,
+    /// its folder: the answers of the last epochs
+    pub dir: PathBuf,
     /// where it listens; port 0 takes a free one
     pub listen: SocketAddr,
     /// where others reach it, `host:port`, if that is not where it listens
@@ -89,6 +92,9 @@ pub struct HeavyConfig {
     pub registry: Vec<String>,
     /// whom it asks where it has no room itself, at most [`NEIGHBOURS_MAX`]
     pub neighbours: Vec<HeavyAddress>,
+    /// where its iroh relay listens, for TCP and UDP; none: it has none
+    #[cfg(feature = "iroh")]
+    pub iroh: Option<SocketAddr>,
     /// how strict it is
     pub rules: HeavyRules,
 }
@@ -112,12 +118,30 @@ pub enum StartError {
     /// Its storage does not serve.
     #[error("its storage: {0}")]
     Storage(#[from] prunedb_node::ServeError),
+    /// Its folder cannot be used.
+    #[error("the folder {dir}: {source}")]
+    Folder {
+        /// which
+        dir: String,
+        /// what the system said
+        #[source]
+        source: io::Error,
+    },
+    /// Another one runs in its folder.
+    #[error("another heavy node runs in {0}: stop it, or give this one a folder of its own")]
+    InUse(String),
     /// Its address is too long for the registry.
     #[error("the address `{0}` is longer than 255 bytes")]
     Endpoint(String),
     /// Too many neighbours.
     #[error("{found} neighbours, {NEIGHBOURS_MAX} at most")]
     Neighbours {
+        /// how many
+        found: usize,
+    },
+    /// No heavy node, or too many.
+    #[error("{found} heavy nodes: one to {} are needed", crate::light::HEAVIES_MAX)]
+    Heavies {
         /// how many
         found: usize,
     },
@@ -138,9 +162,13 @@ pub(crate) struct Inner {
     children: Mutex<Children>,
     desk: Desk,
     relay: Arc<Relay>,
+    #[cfg(feature = "iroh")]
+    hole: Option<crate::hole::HoleRelay>,
     seen: Mutex<VecDeque<Digest>>,
     deals: Mutex<BTreeMap<Digest, Deal>>,
-    closed: Mutex<VecDeque<Closed>>,
+    answers: Answers,
+    /// the last epoch of which the registry has a report
+    reported: watch::Sender<Option<u32>>,
     /// one for each capacity that may be checked now
     registering: Semaphore,
     /// which checks others had repeated here in an epoch: each once
@@ -172,13 +200,38 @@ impl Inner {
             registry: self.chain.registry,
             summary: lock(&self.children).summary(self.now_ms()),
             cells: *self.cells.borrow(),
-            reported: lock(&self.closed).back().map(|closed| closed.epoch),
+            reported: *self.reported.borrow(),
             relayed_bytes: self.relay.bytes(),
+            hole: self.hole_status(),
             findings: lock(&self.findings).iter().cloned().collect(),
         }
     }
 
-    fn found(&self, finding: String) {
+    #[cfg(feature = "iroh")]
+    fn hole_status(&self) -> Option<HoleStatus> {
+        let hole = self.hole.as_ref()?;
+        let (host, _) = self.endpoint.as_str().rsplit_once(':')?;
+        let relay = Endpoint::new(&format!("{host}:{}", hole.port()))?;
+        Some(HoleStatus { relay, relayed_bytes: hole.bytes() })
+    }
+
+    #[cfg(not(feature = "iroh"))]
+    #[expect(clippy::unused_self, reason = "with the feature there is one")]
+    const fn hole_status(&self) -> Option<HoleStatus> {
+        None
+    }
+
+    /// Whether the registry has a report of an epoch; what else was made for it goes.
+    async fn has_reported(&self, epoch: u32) -> Result<bool, ClientError> {
+        let Some(report) = self.chain.report_of(self.node).await? else { return Ok(false) };
+        self.answers.settle(report.epoch, &report.answers_root);
+        self.reported.send_replace(Some(report.epoch));
+        Ok(report.epoch >= epoch)
+    }
+
+    /// Keeps what was found wrong; it may quote the one whom it is about.
+    fn found(&self, finding: &str) {
+        let finding = plain(finding);
         tracing::warn!(finding, "another heavy node's check");
         let mut findings = lock(&self.findings);
         if findings.len() >= FINDINGS_MAX {
@@ -196,6 +249,8 @@ pub(crate) fn unix_seconds() -> u64 {
 
 /// A running heavy node. Dropping it stops it.
 pub struct Heavy {
+    /// its folder
+    _held: Box<dyn Lock>,
     inner: Arc<Inner>,
     local_addr: SocketAddr,
     tasks: JoinSet<()>,
@@ -212,11 +267,17 @@ impl Heavy {
     ///
     /// # Errors
     /// [`StartError`].
-    pub async fn start(config: HeavyConfig) -> Result<Self, StartError> {
+    pub async fn start(config: HeavyConfig, disk: Arc<dyn Disk>) -> Result<Self, StartError> {
         let found = config.neighbours.len();
         if found > NEIGHBOURS_MAX {
             return Err(StartError::Neighbours { found });
         }
+        let dir = config.dir.display().to_string();
+        let unusable = |source| StartError::Folder { dir: dir.clone(), source };
+        create_dir_durable(&*disk, &config.dir).map_err(unusable)?;
+        let held = disk.lock(&config.dir.join("heavy.lock")).map_err(unusable)?;
+        let held = held.ok_or_else(|| StartError::InUse(dir.clone()))?;
+        let answers = Answers::open(disk, &config.dir).map_err(unusable)?;
         let keys = Arc::new(Keys::from_seed(&config.seed));
         let failed = |source| StartError::Listen { listen: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
@@ -231,6 +292,15 @@ impl Heavy {
         let node = chain.node_of(key).await?.ok_or(StartError::NotJoined(key))?;
         let links = config.neighbours.into_iter().filter(|address| address.key != key);
         let lease_ms = u64::try_from(config.rules.lease.as_millis()).unwrap_or(u64::MAX);
+        #[cfg(feature = "iroh")]
+        let hole = match config.iroh {
+            None => None,
+            Some(listen) => Some(
+                crate::hole::HoleRelay::start(listen, &keys, chain.clone())
+                    .await
+                    .map_err(|source| StartError::Listen { listen, source })?,
+            ),
+        };
         let inner = Arc::new(Inner {
             neighbours: Mutex::new(
                 links.map(|address| Arc::new(Link::new(address, Arc::clone(&keys)))).collect(),
@@ -243,19 +313,23 @@ impl Heavy {
             children: Mutex::new(Children::new(lease_ms)),
             desk: Desk::default(),
             relay: Arc::default(),
+            #[cfg(feature = "iroh")]
+            hole,
             seen: Mutex::default(),
             deals: Mutex::default(),
-            closed: Mutex::default(),
+            answers,
+            reported: watch::channel(None).0,
             registering: Semaphore::new(REGISTERING_MAX),
             repeated: Mutex::default(),
             cells: watch::channel(0).0,
             findings: Mutex::default(),
             started: Instant::now(),
         });
+        inner.has_reported(0).await?;
         let mut tasks = JoinSet::new();
         tasks.spawn(door::accept(listener, Arc::clone(&inner)));
         tasks.spawn(duty::run(Arc::clone(&inner)));
-        Ok(Self { inner, local_addr, tasks })
+        Ok(Self { _held: held, inner, local_addr, tasks })
     }
 
     /// Its address, for light nodes, owners and neighbours.

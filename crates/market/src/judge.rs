@@ -96,7 +96,7 @@ mod tests {
 
     fn closed(shown: Option<Vec<Shown>>) -> Closed {
         let mut checks = Checks::new(4, SEED, 3);
-        checks.due([7, 8]);
+        checks.due([7, 8], 2);
         if let Some(shown) = shown {
             checks.answered(7, Asked::Proven(shown));
         }

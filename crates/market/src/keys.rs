@@ -37,6 +37,12 @@ impl Keys {
         Identity::from_seed(self.seed.0.clone())
     }
 
+    /// What both are made of.
+    #[cfg(feature = "iroh")]
+    pub(crate) fn seed(&self) -> &[u8; 32] {
+        &self.seed.0
+    }
+
     /// The public half.
     pub fn key(&self) -> Key {
         self.secret.key()

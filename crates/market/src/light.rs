@@ -1,17 +1,19 @@
-//! The light node: a storage node whose cells are rented, and what it owes to its heavy node.
+//! The light node: a storage node whose cells are rented, and what it owes to its heavy nodes.
 //!
 //! ```text
 //! owner ── TLS, a capability for one shard ──> storage door      (or through the heavy node)
 //! agent ── register, heartbeats ──> heavy ──> jobs: prove, grant, sign ──> agent
 //! ```
-//! Each cell is a shard of the light node's own lake ([`crate::cells_lake`]), so the node lets owners in by capabilities that it
+//! It registers at each of its heavy nodes, so that new cells come through the others where one is gone; the cells of the
+//! one that is gone go over to another ([`moving`]). Each cell is a shard of the light node's own lake ([`crate::cells_lake`]), so the node lets owners in by capabilities that it
 //! signs itself, for one shard each, and needs no list of them.
 //!
-//! Invariants: a contract is signed only for a cell that is here, as it was agreed on, at the price asked; a cell that is
-//! in no contract goes once its owner had time to make one.
+//! Invariants: a contract is signed only for a cell that is here, as it was agreed on, at the price asked; a cell goes only
+//! where none of the validators that answer, more than half of all, knows a contract about it, and its owner had time to make one.
 
 mod agent;
 mod cells;
+mod moving;
 
 use crate::{
     chain::Chain,
@@ -27,8 +29,16 @@ use prunedb_disk::Disk;
 use prunedb_node::{Node, NodeConfig, NodeServer};
 use prunedb_registry::{Amount, Body, Endpoint, Key, Leave, NodeId};
 use prunedb_validator::ClientError;
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 use tokio::{sync::watch, task::JoinSet};
+
+/// Most heavy nodes of a light node.
+pub const HEAVIES_MAX: usize = 4;
 
 /// What a light node is made of.
 #[derive(Debug)]
@@ -51,8 +61,8 @@ pub struct LightConfig {
     pub domains: [u32; prunedb_registry::DOMAIN_KINDS],
     /// nobody reaches it from outside: its heavy node relays
     pub is_relayed: bool,
-    /// its heavy node
-    pub heavy: HeavyAddress,
+    /// its heavy nodes, at most [`HEAVIES_MAX`]: it registers at each
+    pub heavies: Vec<HeavyAddress>,
     /// the registry's validators
     pub registry: Vec<String>,
 }
@@ -62,7 +72,7 @@ pub struct LightConfig {
 pub enum LightState {
     /// it has not registered yet; why, where it was refused
     Waiting(Option<String>),
-    /// its heavy node has checked it: its number
+    /// a heavy node has checked it: its number
     Registered(NodeId),
 }
 
@@ -70,10 +80,28 @@ pub enum LightState {
 struct Inner {
     keys: Arc<Keys>,
     chain: Chain,
-    link: Arc<Link>,
+    links: Vec<Arc<Link>>,
     terms: Terms,
     cells: Cells,
+    /// one registration at a time: each has the one sample of the capacity written
+    registering: tokio::sync::Mutex<()>,
+    /// the heavy nodes where it is registered
+    attached: Mutex<BTreeSet<Key>>,
     state: watch::Sender<LightState>,
+}
+
+impl Inner {
+    fn attached(&self) -> MutexGuard<'_, BTreeSet<Key>> {
+        self.attached.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Its number, where it is registered anywhere.
+    fn node(&self) -> Option<NodeId> {
+        match *self.state.borrow() {
+            LightState::Registered(node) => Some(node),
+            LightState::Waiting(_) => None,
+        }
+    }
 }
 
 /// A running light node.
@@ -95,6 +123,10 @@ impl Light {
     /// # Errors
     /// [`StartError`].
     pub async fn start(config: LightConfig, disk: Arc<dyn Disk>) -> Result<Self, StartError> {
+        let found = config.heavies.len();
+        if !(1..=HEAVIES_MAX).contains(&found) {
+            return Err(StartError::Heavies { found });
+        }
         let keys = Arc::new(Keys::from_seed(&config.seed));
         let key = keys.key();
         let lake = crate::keys::cells_lake(key);
@@ -108,8 +140,10 @@ impl Light {
         let cells = Cells::new(server.node().clone(), Arc::clone(&keys));
         let free = cells.free_bytes();
         let chain = Chain::new(&config.registry, Arc::clone(&keys)).await?;
+        let link = |heavy| Arc::new(Link::new(heavy, Arc::clone(&keys)));
+        let links: Vec<Arc<Link>> = config.heavies.into_iter().map(link).collect();
         let inner = Arc::new(Inner {
-            link: Arc::new(Link::new(config.heavy, Arc::clone(&keys))),
+            links,
             keys,
             chain,
             terms: Terms {
@@ -120,14 +154,21 @@ impl Light {
                 is_relayed: config.is_relayed,
             },
             cells,
+            registering: tokio::sync::Mutex::default(),
+            attached: Mutex::default(),
             state: watch::channel(LightState::Waiting(None)).0,
         });
         let mut tasks = JoinSet::new();
-        if config.is_relayed {
-            tasks.spawn(relay::lend(Arc::clone(&inner.link), server.local_addr()));
+        for link in &inner.links {
+            if config.is_relayed {
+                tasks.spawn(relay::lend(Arc::clone(link), server.local_addr()));
+                #[cfg(feature = "iroh")]
+                tasks.spawn(crate::hole::let_in(Arc::clone(link), server.local_addr()));
+            }
+            tasks.spawn(agent::attend(Arc::clone(&inner), Arc::clone(link)));
         }
-        tasks.spawn(agent::attend(Arc::clone(&inner)));
         tasks.spawn(agent::tidy(Arc::clone(&inner)));
+        tasks.spawn(moving::run(Arc::clone(&inner)));
         Ok(Self { inner, server, tasks })
     }
 

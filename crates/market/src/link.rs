@@ -34,7 +34,7 @@ pub enum LinkError {
         source: io::Error,
     },
     /// It refused.
-    #[error("{0}")]
+    #[error("{}", plain(&.0.to_string()))]
     Refused(Refusal),
     /// It answered another question.
     #[error("heavy node {address} gave an answer to another question")]
@@ -42,6 +42,15 @@ pub enum LinkError {
         /// which
         address: String,
     },
+}
+
+/// Longest text of somebody else's that is shown.
+const TEXT_CHARS_MAX: usize = 500;
+
+/// A text that may be somebody else's, as it can be shown: no control characters, not too long.
+pub(crate) fn plain(text: &str) -> String {
+    let shown = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().take(TEXT_CHARS_MAX).map(shown).collect()
 }
 
 /// A heavy node that is asked.
@@ -59,6 +68,11 @@ impl Link {
 
     pub(crate) const fn address(&self) -> &HeavyAddress {
         &self.address
+    }
+
+    #[cfg(feature = "iroh")]
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     fn unreachable(&self, source: io::Error) -> LinkError {
@@ -124,9 +138,15 @@ impl Link {
         let lock = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = lock().pop();
         let mut answered = None;
-        // one that was kept may have been closed meanwhile: a new one tells
         if let Some(socket) = kept {
-            answered = Self::over(socket, request, patience).await.ok();
+            answered = match Self::over(socket, request, patience).await {
+                // it has the question, and takes too long
+                Err(error) if error.kind() == ErrorKind::TimedOut => {
+                    return Err(self.unreachable(error));
+                }
+                // one that was kept may have been closed meanwhile: a new one tells
+                asked => asked.ok(),
+            };
         }
         let (answer, socket) = match answered {
             Some(answered) => answered,

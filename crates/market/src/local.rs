@@ -171,14 +171,23 @@ impl LocalMarket {
     ) -> Result<Heavy, LocalMarketError> {
         self.deposit(Secret::from_seed(&seed).key(), money).await?;
         let config = HeavyConfig {
+            dir: self.folder("heavies", &seed),
             seed: Zeroizing::new(seed),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             endpoint: None,
             registry: self.addresses(),
             neighbours,
+            #[cfg(feature = "iroh")]
+            iroh: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
             rules: self.rules.heavy,
         };
-        Ok(Heavy::start(config).await?)
+        Ok(Heavy::start(config, Arc::clone(&self.disk)).await?)
+    }
+
+    /// The folder of the participant with the key of a seed.
+    fn folder(&self, kind: &str, seed: &[u8; 32]) -> PathBuf {
+        let name: String = Secret::from_seed(seed).key().to_string().chars().take(16).collect();
+        self.dir.join(kind).join(name)
     }
 
     /// What a light node of this marketplace begins with; the caller changes what is to be otherwise.
@@ -189,18 +198,17 @@ impl LocalMarket {
         capacity_bytes: u64,
         price: u64,
     ) -> LightConfig {
-        let name: String = Secret::from_seed(&seed).key().to_string().chars().take(16).collect();
         LightConfig {
+            dir: self.folder("lights", &seed),
             seed: Zeroizing::new(seed),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             endpoint: None,
-            dir: self.dir.join("lights").join(name),
             capacity_bytes,
             offer_bytes: None,
             price: Amount(price),
             domains: [0; 3],
             is_relayed: false,
-            heavy,
+            heavies: vec![heavy],
             registry: self.addresses(),
         }
     }

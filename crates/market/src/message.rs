@@ -78,6 +78,17 @@ impl From<&Shown> for SampleProof {
 }
 
 canonical_struct! {
+    /// The relay by which light nodes behind a router are reached through a hole in it.
+    #[derive(Clone, PartialEq, Eq, Debug)]
+    pub struct HoleStatus {
+        /// where it is reached, `host:port`
+        pub relay: Endpoint,
+        /// bytes that it passed on, where there was no hole
+        pub relayed_bytes: u64,
+    }
+}
+
+canonical_struct! {
     /// How a heavy node is.
     #[derive(Clone, PartialEq, Eq, Debug)]
     pub struct HeavyStatus {
@@ -93,6 +104,8 @@ canonical_struct! {
         pub reported: Option<u32>,
         /// bytes that it relayed for its children
         pub relayed_bytes: u64,
+        /// its iroh relay, where it has one
+        pub hole: Option<HoleStatus>,
         /// what it found wrong with others' checks, in words; the last ones
         pub findings: Vec<String>,
     }
@@ -221,6 +234,11 @@ canonical_enum! {
             /// which
             holder: Key,
         },
+        /// A child wants the heavy node to take over its cells whose own one is silent: sign the transaction.
+        11 Adopt {
+            /// the child's transaction
+            slot: TxSlot,
+        },
     }
 }
 
@@ -257,7 +275,7 @@ canonical_enum! {
             /// it
             found: Found,
         },
-        /// Signatures under the owner's transaction.
+        /// Signatures under the asker's transaction.
         7 Countersigned {
             /// who, and the signature
             signatures: Vec<(Key, [u8; SIGNATURE_BYTES])>,

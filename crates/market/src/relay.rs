@@ -5,7 +5,8 @@
 //!   └─ its own storage door                       └─ a port on loopback that the owner's client of storage nodes dials
 //! ```
 //! What passes is TLS between owner and light node: the heavy node sees its length. Bounds: [`PARKED_PER_LIGHT`]
-//! connections wait for each light node, [`PARKED_MAX`] in all.
+//! connections wait for each light node, [`PARKED_MAX`] in all, [`STRANGERS_MAX`] of them of light nodes that have not registered
+//! yet, each for [`PARKED`]; joined ones end where nothing passes for [`IDLE`].
 
 use crate::{
     link::{Link, LinkError},
@@ -23,7 +24,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional},
@@ -37,40 +38,59 @@ use tokio::{
 const PARKED_PER_LIGHT: usize = 2;
 /// Connections that wait, of all.
 const PARKED_MAX: usize = 2048;
+/// Connections that wait, of those who are no children yet: a light node has to be reached to become one.
+const STRANGERS_MAX: usize = 64;
+/// How long one waits: the light node lends another one before.
+const PARKED: Duration = Duration::from_secs(90);
+/// Joined connections over which nothing passes for so long are closed.
+const IDLE: Duration = Duration::from_secs(120);
 /// How long somebody waits for a light node to lend a connection.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a heavy node may take to join two connections.
 const JOINED: Duration = Duration::from_secs(30);
 /// Connections through one port at once.
-const THROUGH_MAX: usize = 32;
+pub(crate) const THROUGH_MAX: usize = 32;
 
 /// A connection of any kind.
 pub(crate) trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
 
+/// A connection that waits.
+struct Parked {
+    socket: Box<dyn Socket>,
+    since: Instant,
+    is_child: bool,
+}
+
 /// The connections that wait at a heavy node.
 #[derive(Default)]
 pub(crate) struct Relay {
-    parked: Mutex<HashMap<Key, VecDeque<Box<dyn Socket>>>>,
+    parked: Mutex<HashMap<Key, VecDeque<Parked>>>,
     came: Notify,
     /// bytes that were passed on
     bytes: AtomicU64,
 }
 
 impl Relay {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, VecDeque<Box<dyn Socket>>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, VecDeque<Parked>>> {
         self.parked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes a connection that a light node lends; the oldest ones of it make room.
-    pub(crate) fn park(&self, light: Key, socket: Box<dyn Socket>) {
+    pub(crate) fn park(&self, light: Key, is_child: bool, socket: Box<dyn Socket>) {
         let mut parked = self.lock();
-        if parked.values().map(VecDeque::len).sum::<usize>() < PARKED_MAX {
+        parked.retain(|_, own| {
+            own.retain(|p| p.since.elapsed() < PARKED);
+            !own.is_empty()
+        });
+        let waiting = || parked.values().flatten();
+        let strangers = waiting().filter(|p| !p.is_child).count();
+        if waiting().count() < PARKED_MAX && (is_child || strangers < STRANGERS_MAX) {
             let own = parked.entry(light).or_default();
             if own.len() >= PARKED_PER_LIGHT {
                 own.pop_front();
             }
-            own.push_back(socket);
+            own.push_back(Parked { socket, since: Instant::now(), is_child });
         }
         drop(parked);
         self.came.notify_waiters();
@@ -89,7 +109,7 @@ impl Relay {
                 let next = self.lock().get_mut(&light).and_then(VecDeque::pop_back);
                 match next {
                     // one that has ended meanwhile: the next one
-                    Some(mut socket) => {
+                    Some(Parked { mut socket, .. }) => {
                         if write_frame(&mut socket, &Answer::Through {}).await.is_ok() {
                             return socket;
                         }
@@ -112,20 +132,39 @@ impl Relay {
         mut one: impl Socket,
         other: Box<dyn Socket>,
     ) -> io::Result<()> {
-        let mut other = Counted { socket: other, bytes: &self.bytes };
-        copy_bidirectional(&mut one, &mut other).await.map(|_| ())
+        let passed = AtomicU64::new(0);
+        let mut other = Counted { socket: other, bytes: [&self.bytes, &passed] };
+        tokio::select! {
+            copied = copy_bidirectional(&mut one, &mut other) => copied.map(|_| ()),
+            () = silence(&passed) => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+}
+
+/// Returns when nothing was counted for a while.
+async fn silence(passed: &AtomicU64) {
+    let mut before = None;
+    loop {
+        let now = passed.load(Ordering::Relaxed);
+        if before.replace(now) == Some(now) {
+            return;
+        }
+        tokio::time::sleep(IDLE).await;
     }
 }
 
 /// A connection whose bytes are counted as they pass, in both directions.
 struct Counted<'a> {
     socket: Box<dyn Socket>,
-    bytes: &'a AtomicU64,
+    /// of all connections, and of this one
+    bytes: [&'a AtomicU64; 2],
 }
 
 impl Counted<'_> {
     fn count(&self, bytes: usize) {
-        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        for counter in self.bytes {
+            counter.fetch_add(bytes as u64, Ordering::Relaxed);
+        }
     }
 }
 
@@ -170,6 +209,20 @@ pub(crate) enum Way {
     Link(Arc<Link>),
     /// we are its heavy node
     Own(Arc<Relay>),
+    /// a connection of its own
+    #[cfg(feature = "iroh")]
+    Hole(crate::hole::Hole),
+}
+
+#[cfg(feature = "iroh")]
+impl Way {
+    /// The shorter way, where there is one.
+    async fn or_hole(self, light: Key) -> Self {
+        match &self {
+            Self::Link(link) => crate::hole::Hole::to(light, link).await.map_or(self, Self::Hole),
+            Self::Own(_) | Self::Hole(_) => self,
+        }
+    }
 }
 
 /// A port on loopback whose connections come out at a light node. Dropping it closes it.
@@ -182,6 +235,8 @@ impl Tunnel {
     pub(crate) async fn open(way: Way, light: Key) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let local_addr = listener.local_addr()?;
+        #[cfg(feature = "iroh")]
+        let way = way.or_hole(light).await;
         let way = Arc::new(way);
         let task = tokio::spawn(async move {
             let mut through = JoinSet::new();
@@ -218,6 +273,8 @@ async fn pass(way: &Way, light: Key, mut socket: TcpStream) -> Result<(), LinkEr
             let lent = relay.lent(light).await.map_err(|source| ended(way, source))?;
             relay.pass(socket, lent).await.map_err(|source| ended(way, source))
         }
+        #[cfg(feature = "iroh")]
+        Way::Hole(hole) => hole.pass(socket).await.map_err(|source| ended(way, source)),
         Way::Link(link) => {
             let request = Request::Connect { holder: light };
             let (answer, mut through) = link.ask_for_good(&request, JOINED).await?;
@@ -234,6 +291,8 @@ fn ended(way: &Way, source: io::Error) -> LinkError {
     let address = match way {
         Way::Link(link) => link.address().to_string(),
         Way::Own(_) => "(own)".into(),
+        #[cfg(feature = "iroh")]
+        Way::Hole(_) => "(iroh)".into(),
     };
     LinkError::Unreachable { address, source }
 }

@@ -14,9 +14,11 @@ use crate::{
     relay::Way,
     storage::{CellError, CellStore},
 };
+use prunedb_access::SIGNATURE_BYTES;
 use prunedb_core::Digest;
 use prunedb_registry::{
-    Amount, Body, CELL_BYTES_MAX, Cell, Key, NodeId, RentedCell, canonical::canonical_struct,
+    Amount, Body, CELL_BYTES_MAX, Cell, Endpoint, Key, NodeId, RentedCell,
+    canonical::canonical_struct,
 };
 use prunedb_validator::ClientError;
 use std::{
@@ -54,6 +56,16 @@ pub enum TenantError {
         /// how many
         bytes: u64,
     },
+    /// What is to be stored ended early.
+    #[error(
+        "what is to be stored has {found} bytes, {expected} were announced: was it changed meanwhile?"
+    )]
+    Short {
+        /// announced
+        expected: u64,
+        /// what came
+        found: u64,
+    },
     /// Who looks has no place in the registry.
     #[error("the heavy node {0} is no node of this registry")]
     Heavyless(Key),
@@ -78,11 +90,14 @@ pub struct Rent {
     pub except: Vec<NodeId>,
 }
 
+/// The number of a contract that the registry has not shown yet.
+pub const NOT_NUMBERED: u64 = u64::MAX;
+
 canonical_struct! {
     /// A cell that is rented, as its owner keeps it.
     #[derive(Clone, PartialEq, Eq, Debug)]
     pub struct Contract {
-        /// its number in the registry
+        /// its number in the registry, or [`NOT_NUMBERED`]
         pub number: u64,
         /// what is in it
         pub root: Digest,
@@ -95,6 +110,16 @@ canonical_struct! {
         /// the heavy nodes that the lookup passed
         pub path: Vec<Key>,
     }
+}
+
+/// A contract that everybody has signed, not yet handed in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Placed {
+    /// as the owner keeps it, without its number
+    pub contract: Contract,
+    slot: TxSlot,
+    cell: Cell,
+    signatures: Vec<(Key, [u8; SIGNATURE_BYTES])>,
 }
 
 /// An owner. To be used within a runtime.
@@ -156,16 +181,29 @@ impl Tenant {
         }
     }
 
-    /// Finds a holder, writes the content there, and makes the contract.
+    /// Finds a holder, writes the content there, and makes the contract. Who is to read the cell after a crash takes
+    /// [`Self::place`], keeps what it gives, then takes [`Self::settle`].
     ///
     /// # Errors
     /// [`TenantError`]; without a contract nothing is paid, and the holder drops what was written.
     pub async fn rent(&self, rent: &Rent, content: impl Read) -> Result<Contract, TenantError> {
+        self.settle(self.place(rent, content).await?).await
+    }
+
+    /// Finds a holder, writes the content there, and has everybody sign the contract. Nothing is paid yet.
+    ///
+    /// # Errors
+    /// [`TenantError`]; the holder drops what was written.
+    pub async fn place(&self, rent: &Rent, content: impl Read) -> Result<Placed, TenantError> {
         let (wish, found) = self.find(rent).await?;
         let Found { offer, hops, .. } = found;
-        let store = self.open(&offer).await?;
-        let content = content.take(rent.content_bytes);
-        let root = store.write(content, wish.bytes).await?;
+        let store = self.open(&offer, offer.heavy).await?;
+        let mut content = content.take(rent.content_bytes);
+        let root = store.write(&mut content, wish.bytes).await?;
+        if content.limit() > 0 {
+            let (expected, found) = (rent.content_bytes, rent.content_bytes - content.limit());
+            return Err(TenantError::Short { expected, found });
+        }
         let cell = Cell {
             holder: offer.holder,
             root,
@@ -180,20 +218,29 @@ impl Tenant {
         let holder_heavy = *path.last().expect("a path that was checked has hops");
         let mut signatures = self.countersigned(&self.link, &wish, slot, cell).await?;
         if holder_heavy != self.link.address().key {
-            let link = self.link_to(holder_heavy, &offer);
+            let link = self.link_to(holder_heavy, &offer.heavy_endpoint);
             signatures.extend(self.countersigned(&link, &wish, slot, cell).await?);
         }
+        let (number, bytes, content_bytes) = (NOT_NUMBERED, wish.bytes, rent.content_bytes);
+        let contract = Contract { number, root, bytes, content_bytes, offer, path };
+        Ok(Placed { contract, slot, cell, signatures })
+    }
+
+    /// Hands a contract in: from now on it is paid.
+    ///
+    /// # Errors
+    /// [`TenantError::Registry`]: with `Rejected` and `NotIncluded` there is no contract, with others there may be one.
+    pub async fn settle(&self, placed: Placed) -> Result<Contract, TenantError> {
+        let Placed { contract, slot, cell, signatures } = placed;
         self.chain.send_signed(slot, Body::RentCell { cell }, signatures).await?;
         let mine = |rented: &RentedCell| rented.owner == self.key() && rented.cell == cell;
         let cells = self.chain.cells().await?;
         let number = cells.iter().rev().find(|(_, c)| mine(c)).map(|(number, _)| *number);
-        let number = number.ok_or(TenantError::Missing)?;
-        let (bytes, content_bytes) = (wish.bytes, rent.content_bytes);
-        Ok(Contract { number, root, bytes, content_bytes, offer, path })
+        Ok(Contract { number: number.ok_or(TenantError::Missing)?, ..contract })
     }
 
-    fn link_to(&self, heavy: Key, offer: &Offer) -> Link {
-        let address = HeavyAddress { server: offer.heavy_endpoint.as_str().into(), key: heavy };
+    fn link_to(&self, key: Key, endpoint: &Endpoint) -> Link {
+        let address = HeavyAddress { server: endpoint.as_str().into(), key };
         Link::new(address, Arc::clone(&self.keys))
     }
 
@@ -203,7 +250,7 @@ impl Tenant {
         wish: &Wish,
         slot: TxSlot,
         cell: Cell,
-    ) -> Result<Vec<(Key, [u8; 64])>, TenantError> {
+    ) -> Result<Vec<(Key, [u8; SIGNATURE_BYTES])>, TenantError> {
         let request = Request::Countersign { wish: wish.digest(), slot, cell };
         match link.ask(&request, SIGN_PATIENCE).await? {
             Answer::Countersigned { signatures } => Ok(signatures),
@@ -211,13 +258,14 @@ impl Tenant {
         }
     }
 
-    /// A tunnel to a cell: directly, or through the holder's heavy node.
-    async fn open(&self, offer: &Offer) -> Result<CellStore, TenantError> {
+    /// A tunnel to a cell: directly, or through the heavy node that the holder has now.
+    async fn open(&self, offer: &Offer, heavy: NodeId) -> Result<CellStore, TenantError> {
         let way = if offer.is_relayed {
             let placement = self.chain.client.placement().await?;
-            let heavy = placement.nodes.get(offer.heavy.0 as usize).map(|node| node.key);
-            let heavy = heavy.ok_or(TenantError::Missing)?;
-            Some(Way::Link(Arc::new(self.link_to(heavy, offer))))
+            let node = placement.nodes.get(heavy.0 as usize).ok_or(TenantError::Missing)?;
+            let is_same = heavy == offer.heavy;
+            let endpoint = if is_same { &offer.heavy_endpoint } else { &node.endpoint };
+            Some(Way::Link(Arc::new(self.link_to(node.key, endpoint))))
         } else {
             None
         };
@@ -235,7 +283,9 @@ impl Tenant {
         contract: &Contract,
         mut take: impl FnMut(&[u8]) -> io::Result<()>,
     ) -> Result<(), TenantError> {
-        let store = self.open(&contract.offer).await?;
+        let now = self.cell(contract.number).await?;
+        let heavy = now.and_then(|cell| cell.cell.holder_heavy).unwrap_or(contract.offer.heavy);
+        let store = self.open(&contract.offer, heavy).await?;
         let mut left = contract.content_bytes;
         let of_use = |piece: &[u8]| {
             let length = piece.len().min(usize::try_from(left).unwrap_or(usize::MAX));
@@ -252,6 +302,15 @@ impl Tenant {
     pub async fn end(&self, number: u64) -> Result<(), TenantError> {
         self.chain.send(Body::EndCell { cell: number }).await?;
         Ok(())
+    }
+
+    /// A cell, as the registry has it; `None`: there is none of this number.
+    ///
+    /// # Errors
+    /// [`TenantError::Registry`].
+    pub async fn cell(&self, number: u64) -> Result<Option<RentedCell>, TenantError> {
+        let cells = self.chain.client.cells(number, 1).await?;
+        Ok(cells.into_iter().find(|(found, _)| *found == number).map(|(_, cell)| cell))
     }
 
     /// The contracts of this owner, as the registry has them.

@@ -88,6 +88,7 @@ const COMMANDS: &[&str] = &[
     "account deposit",
     "account withdraw",
     "heavy",
+    "heavy check",
     "heavy run",
     "heavy status",
     "light",

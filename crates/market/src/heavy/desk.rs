@@ -50,9 +50,17 @@ impl Drop for Open<'_> {
         state.open.remove(&self.job);
         if let Some(child) = state.children.get_mut(&self.child) {
             child.waiting.retain(|(job, _)| *job != self.job);
-            if child.waiting.is_empty() && Arc::strong_count(&child.came) == 1 {
-                state.children.remove(&self.child);
-            }
+        }
+        state.forget(self.child);
+    }
+}
+
+impl State {
+    /// A child for whom nothing waits, and who does not ask.
+    fn forget(&mut self, child: Key) {
+        let is_idle = |c: &Child| c.waiting.is_empty() && Arc::strong_count(&c.came) == 1;
+        if self.children.get(&child).is_some_and(is_idle) {
+            self.children.remove(&child);
         }
     }
 }
@@ -100,7 +108,10 @@ impl Desk {
                 came.notified().await;
             }
         };
-        timeout(wait, found).await.unwrap_or_default()
+        let jobs = timeout(wait, found).await.unwrap_or_default();
+        drop(came);
+        self.lock().forget(child);
+        jobs
     }
 
     /// A child says what came of a job; whether it was one of its own that somebody waits for.
@@ -158,6 +169,7 @@ mod tests {
         assert_eq!(desk.ask(CHILD, job(), LONG).await, None, "one too many");
         all.shutdown().await;
         assert!(desk.lock().open.is_empty());
-        assert!(desk.lock().children.get(&CHILD).is_none_or(|c| c.waiting.is_empty()));
+        assert!(desk.take(Key([3; 32]), short).await.is_empty());
+        assert!(desk.lock().children.is_empty(), "nobody asks, nothing waits");
     }
 }

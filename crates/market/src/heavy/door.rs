@@ -69,7 +69,8 @@ async fn converse(
         };
         let answer = match Request::from_bytes("request", &bytes) {
             Ok(Request::Park {}) => {
-                inner.relay.park(peer, Box::new(socket));
+                let is_child = lock(&inner.children).get(inner.now_ms(), peer).is_some();
+                inner.relay.park(peer, is_child, Box::new(socket));
                 return Ok(());
             }
             Ok(Request::Connect { holder }) => return connect(inner, holder, socket).await,
@@ -121,13 +122,8 @@ async fn answer(inner: &Arc<Inner>, peer: Key, request: Request) -> Result<Answe
         Request::Countersign { wish, slot, cell } => {
             serve::countersign(inner, peer, &wish, slot, cell).await
         }
-        Request::Evidence { epoch, cell } => {
-            let closed = lock(&inner.closed);
-            let evidence = closed.iter().find(|c| c.epoch == epoch).and_then(|c| c.evidence(cell));
-            let what = || format!("answer of cell {cell} in epoch {epoch}");
-            let evidence = evidence.ok_or_else(|| Refusal::Absent { what: what() })?;
-            Ok(Answer::Evidence { evidence })
-        }
+        Request::Evidence { epoch, cell } => serve::evidence(inner, epoch, cell).await,
+        Request::Adopt { slot } => serve::adopt(inner, peer, slot).await,
         Request::Recheck { cell, seed } => serve::recheck(inner, peer, cell, seed).await,
         Request::Park {} | Request::Connect { .. } => {
             Err(Refusal::Malformed { reason: "it takes the connection".into() })

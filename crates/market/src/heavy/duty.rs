@@ -6,7 +6,7 @@
 //! ```
 //! A look at the registry comes with each new block, and no more often than [`PACE`].
 
-use super::{CLOSED_MAX, Inner, lock, serve};
+use super::{Inner, lock, serve};
 use crate::{
     checks::{Asked, CHECK_SAMPLES, CheckedCell, Checks, Evidence, cell_seed, verify},
     children::Presence,
@@ -19,6 +19,7 @@ use prunedb_registry::{Body, Key, Node, NodeId, RentedCell};
 use prunedb_validator::{ClientError, WAIT_MS_MAX};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io,
     sync::Arc,
     time::Duration,
 };
@@ -63,6 +64,15 @@ struct Epochs {
 
 type Answered = (u32, u64, Asked);
 
+/// Why a duty is to be tried again.
+#[derive(Debug, thiserror::Error)]
+enum DutyError {
+    #[error("the registry: {0}")]
+    Registry(#[from] ClientError),
+    #[error("the answers of an epoch cannot be kept, so it is not reported: {0}")]
+    Answers(#[from] io::Error),
+}
+
 pub(super) async fn run(inner: Arc<Inner>) {
     let mut epochs = Epochs::default();
     let mut asking: JoinSet<Answered> = JoinSet::new();
@@ -76,7 +86,7 @@ pub(super) async fn run(inner: Arc<Inner>) {
         let pause = match stepped.await {
             Ok(()) => PACE,
             Err(error) => {
-                tracing::warn!(%error, "the registry does not answer");
+                tracing::warn!(%error, "a duty is tried again");
                 PAUSE
             }
         };
@@ -89,7 +99,7 @@ async fn step(
     epochs: &mut Epochs,
     asking: &mut JoinSet<Answered>,
     repeating: &mut JoinSet<Option<(u32, Repeat)>>,
-) -> Result<(), ClientError> {
+) -> Result<(), DutyError> {
     while let Some(joined) = asking.try_join_next() {
         let Ok((epoch, cell, asked)) = joined else { continue };
         if let Some(checks) = epochs.checks.as_mut().filter(|c| c.epoch() == epoch) {
@@ -130,18 +140,22 @@ async fn step(
     let own: BTreeMap<u64, CheckedCell> =
         cells.iter().filter(|(_, c)| is_own(c)).map(|(n, c)| (*n, checked(c))).collect();
     inner.cells.send_replace(u32::try_from(own.len()).unwrap_or(u32::MAX));
+    // a child that is not there yet, as after a start of this heavy node, is asked when it is
+    let children = lock(&inner.children).numbers(inner.now_ms());
+    let can_be_asked = own.iter().filter(|(_, cell)| children.contains_key(&cell.holder));
     let room = ASKED_MAX.saturating_sub(asking.len());
-    for number in checks.due(own.keys().copied().take(room)) {
+    for number in checks.due(can_be_asked.map(|(number, _)| *number), room) {
         let (inner, cell, epoch) = (Arc::clone(inner), own[&number], epoch.number);
-        let seed = cell_seed(&seed, number);
-        asking.spawn(async move { (epoch, number, ask(&inner, &cell, &seed).await) });
+        let (child, seed) = (children[&cell.holder], cell_seed(&seed, number));
+        asking.spawn(async move { (epoch, number, ask(&inner, child, &cell, &seed).await) });
     }
     let is_others = |rented: &RentedCell| {
         let heavy = rented.cell.holder_heavy.filter(|&heavy| heavy != inner.node);
         heavy.is_some_and(|heavy| rented.is_checked_by(heavy, epoch.number))
     };
     let others: Vec<&(u64, RentedCell)> = cells.iter().filter(|(_, c)| is_others(c)).collect();
-    start_repeats(inner, epoch.number, &seed, &others, &mut epochs.repeated, repeating).await
+    start_repeats(inner, epoch.number, &seed, &others, &mut epochs.repeated, repeating).await?;
+    Ok(())
 }
 
 fn checked(rented: &RentedCell) -> CheckedCell {
@@ -149,13 +163,7 @@ fn checked(rented: &RentedCell) -> CheckedCell {
     CheckedCell { holder: cell.holder, root: cell.root, bytes: cell.bytes }
 }
 
-async fn ask(inner: &Inner, cell: &CheckedCell, seed: &[u8; 32]) -> Asked {
-    let child = {
-        let mut children = lock(&inner.children);
-        let now = inner.now_ms();
-        children.iter(now).find(|(_, c)| c.node == Some(cell.holder)).map(|(key, _)| *key)
-    };
-    let Some(child) = child else { return Asked::Silent };
+async fn ask(inner: &Inner, child: Key, cell: &CheckedCell, seed: &[u8; 32]) -> Asked {
     match serve::ask_samples(inner, child, cell, seed).await {
         Ok(shown) => Asked::Proven(shown),
         Err(Refusal::Vanished { .. }) => Asked::Silent,
@@ -167,8 +175,12 @@ async fn ask(inner: &Inner, cell: &CheckedCell, seed: &[u8; 32]) -> Asked {
 }
 
 /// Tells the registry which cells proved, and keeps what shows it.
-async fn report(inner: &Inner, checks: &Checks, presence: &Presence) -> Result<(), ClientError> {
+async fn report(inner: &Arc<Inner>, checks: &Checks, presence: &Presence) -> Result<(), DutyError> {
     for _ in 0..REPORTS_MAX {
+        // where an answer was lost on its way, the report that was sent counts, and no other is made
+        if inner.has_reported(checks.epoch()).await? {
+            return Ok(());
+        }
         let cells = inner.chain.cells().await?;
         let is_own = |cell: &RentedCell| cell.is_checked_by(inner.node, checks.epoch());
         let own: BTreeSet<u64> = cells.iter().filter(|(_, c)| is_own(c)).map(|(n, _)| *n).collect();
@@ -179,17 +191,12 @@ async fn report(inner: &Inner, checks: &Checks, presence: &Presence) -> Result<(
             answers_root: closed.root(),
             proven: closed.proven.clone(),
         };
-        // kept before it is sent: whoever sees the root may ask at once
-        {
-            let mut kept = lock(&inner.closed);
-            kept.retain(|c| c.epoch != closed.epoch);
-            if kept.len() >= CLOSED_MAX {
-                kept.pop_front();
-            }
-            kept.push_back(closed);
-        }
+        // durable before it is sent: whoever sees the root may ask at once
+        let keeper = Arc::clone(inner);
+        let kept = tokio::task::spawn_blocking(move || keeper.answers.keep(closed));
+        kept.await.map_err(io::Error::other)??;
         match inner.chain.send(body).await {
-            Ok(_) => return Ok(()),
+            Ok(_) => {}
             // a cell came or went between the look and the block
             Err(ClientError::Rejected { reason, .. }) => {
                 tracing::info!(reason, epoch = checks.epoch(), "the report is made anew");
@@ -197,8 +204,11 @@ async fn report(inner: &Inner, checks: &Checks, presence: &Presence) -> Result<(
                     break;
                 }
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         }
+    }
+    if inner.has_reported(checks.epoch()).await? {
+        return Ok(());
     }
     tracing::warn!(epoch = checks.epoch(), "no report came in: nobody is paid for the epoch");
     Ok(())
@@ -278,7 +288,7 @@ async fn look_at(inner: &Inner, checks: &Checks, repeats: &[Repeat]) -> Result<(
         // no report yet, or the cell has ended: nothing to be said
         let reported = reports.get(&repeat.heavy).filter(|r| r.epoch == checks.epoch());
         let (Some(reported), Some(now)) = (reported, cells.get(&repeat.number)) else { continue };
-        if now.epochs_left + 1 != repeat.epochs_left_before {
+        if now.epochs_left.checked_add(1) != Some(repeat.epochs_left_before) {
             continue;
         }
         let Some(link) = link_to(inner, &nodes, repeat.heavy) else { continue };
@@ -286,7 +296,8 @@ async fn look_at(inner: &Inner, checks: &Checks, repeats: &[Repeat]) -> Result<(
             Ok(evidence) => evidence,
             Err(error) => {
                 let Repeat { number, heavy, .. } = repeat;
-                inner.found(format!("heavy node {heavy}, cell {number}: cannot be asked: {error}"));
+                let text = format!("heavy node {heavy}, cell {number}: cannot be asked: {error}");
+                inner.found(&text);
                 continue;
             }
         };
@@ -310,7 +321,8 @@ async fn look_at(inner: &Inner, checks: &Checks, repeats: &[Repeat]) -> Result<(
 async fn evidence_of(link: &Link, epoch: u32, cell: u64) -> Result<Option<Evidence>, LinkError> {
     match link.ask(&Request::Evidence { epoch, cell }, REPEAT_PATIENCE).await {
         Ok(Answer::Evidence { evidence }) => Ok(Some(evidence)),
-        Ok(_) | Err(LinkError::Refused(_)) => Ok(None),
+        Err(LinkError::Refused(Refusal::Absent { .. })) => Ok(None),
+        Ok(_) => Err(link.confused()),
         Err(error) => Err(error),
     }
 }
@@ -318,7 +330,7 @@ async fn evidence_of(link: &Link, epoch: u32, cell: u64) -> Result<Option<Eviden
 /// Keeps a finding; who lied is no neighbour any more.
 fn tell(inner: &Inner, nodes: &[Node], repeat: &Repeat, epoch: u32, finding: &Finding) {
     let Repeat { number, heavy, .. } = repeat;
-    inner.found(format!("heavy node {heavy}, cell {number}, epoch {epoch}: {finding}"));
+    inner.found(&format!("heavy node {heavy}, cell {number}, epoch {epoch}: {finding}"));
     let is_lie = !matches!(finding, Finding::Contradicted | Finding::Denied);
     let key: Option<Key> = nodes.get(heavy.0 as usize).map(|node| node.key);
     if is_lie && let Some(key) = key {

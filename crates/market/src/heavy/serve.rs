@@ -16,15 +16,20 @@ use prunedb_core::Digest;
 use prunedb_registry::{Body, Cell, Key};
 use prunedb_validator::ClientError;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use tokio::time::timeout;
 
 /// Children that are asked for one wish.
 const TRIES: usize = 4;
+/// How long the check of a capacity may take, of which few run at once.
+const PROBE_PATIENCE: Duration = Duration::from_secs(300);
 /// How long a child may take to make room.
 const GRANT_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a neighbour may take, for each hop that is left: all of its tries, and the registry.
 const HOP_PATIENCE: Duration = Duration::from_secs(50);
 /// Repeated checks of one epoch, of all heavy nodes together.
 const REPEATED_MAX: usize = 4096;
+/// Repeated checks of one epoch that one node may ask for.
+const REPEATED_PER_NODE: usize = 256;
 /// Contracts on their way at once.
 const DEALS_MAX: usize = 2048;
 /// How long one may be on its way: a cell has to be written.
@@ -72,8 +77,9 @@ pub(super) async fn register(
     let store = CellStore::open(endpoint, way, peer, probe, &inner.keys).await.map_err(failed)?;
     let mut seed = [0; 32];
     random(&mut seed)?;
-    let probed = store.probe(terms.capacity_bytes, inner.rules.probe_bytes, &seed).await;
-    let probed_bytes = probed.map_err(failed)?;
+    let probed = store.probe(terms.capacity_bytes, inner.rules.probe_bytes, &seed);
+    let late = |_| Refusal::Probe { reason: format!("it took more than {PROBE_PATIENCE:?}") };
+    let probed_bytes = timeout(PROBE_PATIENCE, probed).await.map_err(late)?.map_err(failed)?;
     let signature = join.map(|slot| {
         let Terms { endpoint, domains, capacity_bytes, .. } = terms.clone();
         inner.chain.sign(slot, join_body(peer, endpoint, domains, capacity_bytes)).1
@@ -279,6 +285,7 @@ pub(super) async fn countersign(
     if let Some((what, _)) = fits.iter().find(|(_, fits)| !fits) {
         return Err(Refusal::Differs { what: (*what).into() });
     }
+    check_slot(inner, slot).await?;
     let mut signatures = Vec::new();
     if is_own_child {
         let child = offer.holder_key;
@@ -304,6 +311,26 @@ pub(super) async fn countersign(
     Ok(Answer::Countersigned { signatures })
 }
 
+/// Nothing is signed that counts long after it was agreed on.
+async fn check_slot(inner: &Inner, slot: TxSlot) -> Result<(), Refusal> {
+    let last = inner.chain.last_height_to_sign().await.map_err(registry)?;
+    if slot.valid_until > last {
+        let reason = format!("the transaction would count after height {last}: sign it anew");
+        return Err(Refusal::Malformed { reason });
+    }
+    Ok(())
+}
+
+/// Signs that a child's cells, whose heavy node is silent, are checked here from now on.
+pub(super) async fn adopt(inner: &Inner, peer: Key, slot: TxSlot) -> Result<Answer, Refusal> {
+    let holder = lock(&inner.children).get(inner.now_ms(), peer).and_then(|child| child.node);
+    let reason = || "it is no light node of this heavy node: register first".into();
+    let holder = holder.ok_or_else(|| Refusal::Stranger { key: peer, reason: reason() })?;
+    check_slot(inner, slot).await?;
+    let signature = inner.chain.sign(slot, Body::AdoptCells { holder, heavy: inner.node });
+    Ok(Answer::Countersigned { signatures: vec![signature] })
+}
+
 /// Has a child show samples, and checks them.
 pub(super) async fn ask_samples(
     inner: &Inner,
@@ -325,6 +352,20 @@ pub(super) async fn ask_samples(
     }
 }
 
+/// Shows what the root of an epoch's answers says of a cell.
+pub(super) async fn evidence(inner: &Inner, epoch: u32, cell: u64) -> Result<Answer, Refusal> {
+    let mut made = inner.answers.of(epoch);
+    if made.len() > 1 {
+        // a report was made anew: the one counts that the registry took
+        let taken = inner.chain.report_of(inner.node).await.map_err(registry)?;
+        made.retain(|c| taken.is_some_and(|t| t.epoch == epoch && t.answers_root == c.root()));
+    }
+    let what = || format!("answer of cell {cell} in epoch {epoch}");
+    let evidence = made.first().and_then(|closed| closed.evidence(cell));
+    let evidence = evidence.ok_or_else(|| Refusal::Absent { what: what() })?;
+    Ok(Answer::Evidence { evidence })
+}
+
 /// Another heavy node repeats a check: passes its seed on, and the answer back as it is.
 pub(super) async fn recheck(
     inner: &Inner,
@@ -342,8 +383,13 @@ pub(super) async fn recheck(
         if repeated.0 != epoch {
             *repeated = (epoch, BTreeSet::new());
         }
-        if repeated.1.len() >= REPEATED_MAX || !repeated.1.insert((peer, number)) {
-            let reason = format!("a check of cell {number} was repeated in this epoch already");
+        let own = repeated.1.range((peer, 0)..=(peer, u64::MAX)).count();
+        if repeated.1.len() >= REPEATED_MAX || own >= REPEATED_PER_NODE {
+            let reason = "as many checks were repeated in this epoch as can be".into();
+            return Err(Refusal::Busy { reason });
+        }
+        if !repeated.1.insert((peer, number)) {
+            let reason = format!("you repeated the check of cell {number} in this epoch already");
             return Err(Refusal::Busy { reason });
         }
     }
@@ -352,12 +398,8 @@ pub(super) async fn recheck(
     let found =
         cells.into_iter().find(|(n, c)| *n == number && c.cell.holder_heavy == Some(inner.node));
     let cell = found.ok_or_else(absent)?.1.cell;
-    let child = {
-        let mut children = lock(&inner.children);
-        let now = inner.now_ms();
-        children.iter(now).find(|(_, c)| c.node == Some(cell.holder)).map(|(key, _)| *key)
-    };
-    let child = child.ok_or_else(absent)?;
+    let children = lock(&inner.children).numbers(inner.now_ms());
+    let child = *children.get(&cell.holder).ok_or_else(absent)?;
     let checked = CheckedCell { holder: cell.holder, root: cell.root, bytes: cell.bytes };
     let samples = ask_samples(inner, child, &checked, &seed).await?;
     Ok(Answer::Rechecked { samples })

@@ -1,12 +1,12 @@
-//! What a light node does for its heavy node: registers, gives signs of life, does jobs; and it tidies up.
+//! What a light node does for a heavy node: registers, gives signs of life, does jobs; and it tidies up.
 
 use super::{Inner, LightState};
 use crate::{
     chain::join_body,
-    link::LinkError,
+    link::{Link, LinkError},
     message::{Answer, Job, Outcome, Request, WAIT_MS_MAX},
 };
-use prunedb_registry::{Body, RentedCell};
+use prunedb_registry::Body;
 use prunedb_validator::ClientError;
 use std::{sync::Arc, time::Duration};
 use tokio::task::JoinSet;
@@ -31,63 +31,81 @@ enum AgentError {
     Storage(#[from] prunedb_node::NodeError),
 }
 
-pub(super) async fn attend(inner: Arc<Inner>) {
+pub(super) async fn attend(inner: Arc<Inner>, link: Arc<Link>) {
+    let heavy = link.address().key;
     loop {
         let worked = async {
-            register(&inner).await?;
-            work(&inner).await
+            register(&inner, &link).await?;
+            work(&inner, &link).await
         };
         let Err(error) = worked.await;
-        tracing::debug!(%error, "not at the heavy node");
-        inner.state.send_replace(LightState::Waiting(Some(error.to_string())));
+        {
+            let mut attached = inner.attached();
+            if attached.remove(&heavy) {
+                tracing::warn!(%error, heavy = %link.address(), "a heavy node is lost; registering anew");
+            }
+            if attached.is_empty() {
+                inner.state.send_replace(LightState::Waiting(Some(error.to_string())));
+            }
+        }
         tokio::time::sleep(PAUSE).await;
     }
 }
 
 /// Has the capacity checked, and joins the registry where it has not yet.
-async fn register(inner: &Inner) -> Result<(), AgentError> {
+async fn register(inner: &Inner, link: &Link) -> Result<(), AgentError> {
+    let _turn = inner.registering.lock().await;
     let key = inner.keys.key();
     let known = inner.chain.node_of(key).await?;
     let join = if known.is_some() { None } else { Some(inner.chain.slot().await?) };
-    let probe = inner.cells.probe(inner.link.address().key)?;
+    let probe = inner.cells.probe(link.address().key)?;
     let request = Request::Register { terms: inner.terms.clone(), probe, join };
-    let answer = inner.link.ask(&request, PROBE_PATIENCE).await?;
+    let answer = link.ask(&request, PROBE_PATIENCE).await?;
     let Answer::Registered { signature, .. } = answer else {
-        return Err(inner.link.confused().into());
+        return Err(link.confused().into());
     };
     let terms = &inner.terms;
     if let Some(slot) = join {
-        let signature = signature.ok_or_else(|| inner.link.confused())?;
+        let signature = signature.ok_or_else(|| link.confused())?;
         let body = join_body(key, terms.endpoint.clone(), terms.domains, terms.capacity_bytes);
-        let heavy = inner.link.address().key;
+        let heavy = link.address().key;
         inner.chain.send_signed(slot, body, vec![(heavy, signature)]).await?;
     }
     // the first heartbeat has the heavy node look the number up
-    heartbeat(inner, 0).await?;
+    heartbeat(inner, link, 0).await?;
     let node = inner.chain.node_of(key).await?.ok_or(ClientError::Account { key })?;
+    let mut attached = inner.attached();
+    attached.insert(link.address().key);
     inner.state.send_replace(LightState::Registered(node));
     Ok(())
 }
 
-async fn heartbeat(inner: &Inner, wait_ms: u32) -> Result<Vec<(u64, Job)>, AgentError> {
+async fn heartbeat(
+    inner: &Inner,
+    link: &Link,
+    wait_ms: u32,
+) -> Result<Vec<(u64, Job)>, AgentError> {
     let request = Request::Attend { free_bytes: inner.cells.free_bytes(), wait_ms };
     let patience = PATIENCE + Duration::from_millis(wait_ms.into());
-    match inner.link.ask(&request, patience).await? {
+    match link.ask(&request, patience).await? {
         Answer::Jobs { jobs } => Ok(jobs),
-        _ => Err(inner.link.confused().into()),
+        _ => Err(link.confused().into()),
     }
 }
 
 /// Does jobs, several at once, until the heavy node does not answer or does not know us any more.
-async fn work(inner: &Arc<Inner>) -> Result<std::convert::Infallible, AgentError> {
+async fn work(
+    inner: &Arc<Inner>,
+    link: &Arc<Link>,
+) -> Result<std::convert::Infallible, AgentError> {
     let mut doing = JoinSet::new();
     loop {
-        for (number, job) in heartbeat(inner, WAIT_MS_MAX).await? {
-            let inner = Arc::clone(inner);
+        for (number, job) in heartbeat(inner, link, WAIT_MS_MAX).await? {
+            let (inner, link) = (Arc::clone(inner), Arc::clone(link));
             doing.spawn(async move {
                 let outcome = do_job(&inner, job).await;
                 let outcome = outcome.unwrap_or_else(|reason| Outcome::Refused { reason });
-                let told = inner.link.ask(&Request::Done { job: number, outcome }, PATIENCE).await;
+                let told = link.ask(&Request::Done { job: number, outcome }, PATIENCE).await;
                 if let Err(error) = told {
                     tracing::debug!(%error, number, "nobody waits for the job any more");
                 }
@@ -111,11 +129,12 @@ async fn do_job(inner: &Arc<Inner>, job: Job) -> Result<Outcome, String> {
             Ok(Outcome::Granted { capability: inner.cells.grant(&wish, &inner.terms)? })
         }
         Job::Sign { wish, slot, cell } => {
-            let node = match *inner.state.borrow() {
-                LightState::Registered(node) => node,
-                LightState::Waiting(_) => return Err("it is registering".into()),
-            };
+            let node = inner.node().ok_or("it is registering")?;
             inner.cells.check(&wish, &cell, node)?;
+            let last = inner.chain.last_height_to_sign().await.map_err(|e| e.to_string())?;
+            if slot.valid_until > last {
+                return Err(format!("the transaction would count after height {last}"));
+            }
             let (_, signature) = inner.chain.sign(slot, Body::RentCell { cell });
             Ok(Outcome::Signed { signature })
         }
@@ -126,24 +145,16 @@ async fn do_job(inner: &Arc<Inner>, job: Job) -> Result<Outcome, String> {
 pub(super) async fn tidy(inner: Arc<Inner>) {
     loop {
         tokio::time::sleep(TIDY).await;
-        let LightState::Registered(node) = *inner.state.borrow() else { continue };
-        match contracts(&inner, node).await {
-            Ok(contracts) => {
-                let inner = Arc::clone(&inner);
-                let tidied = tokio::task::spawn_blocking(move || inner.cells.tidy(&contracts));
-                if let Err(error) = tidied.await {
-                    tracing::warn!(%error, "tidying ended early");
-                }
-            }
-            Err(error) => tracing::debug!(%error, "the registry's cells"),
+        let Some(node) = inner.node() else { continue };
+        let Some(mut contracts) = inner.chain.cells_anybody_knows().await else {
+            tracing::debug!("too few validators answer: no cell goes");
+            continue;
+        };
+        contracts.retain(|c| c.cell.holder == node);
+        let inner = Arc::clone(&inner);
+        let tidied = tokio::task::spawn_blocking(move || inner.cells.tidy(&contracts));
+        if let Err(error) = tidied.await {
+            tracing::warn!(%error, "tidying ended early");
         }
     }
-}
-
-async fn contracts(
-    inner: &Inner,
-    node: prunedb_registry::NodeId,
-) -> Result<Vec<RentedCell>, ClientError> {
-    let all = inner.chain.cells().await?;
-    Ok(all.into_iter().map(|(_, cell)| cell).filter(|c| c.cell.holder == node).collect())
 }

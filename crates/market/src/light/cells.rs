@@ -25,7 +25,7 @@ use std::{
 const AGREED_MAX: usize = 64;
 /// How long an owner has from being let in to the contract's block.
 const AGREED: Duration = Duration::from_secs(900);
-/// Owners read their cells as long as a capability can last; then they ask for a new one.
+/// Owners read their cells as long as a capability can last.
 const READ_SECONDS: u64 = prunedb_access::LIFE_MAX.as_secs();
 /// How long a heavy node may take with its probe.
 const PROBE_SECONDS: u64 = 600;

@@ -3,12 +3,12 @@
 use super::{AskedRegistry, KEY_FILE};
 use crate::{
     io::{Exit, Io},
-    secret,
+    secret, session,
     text::{count, size},
 };
 use clap::Args;
 use prunedb_core::units::ByteSize;
-use prunedb_market::{HeavyAddress, HeavyConfig, HeavyRules, heavy_status};
+use prunedb_market::{HeavyAddress, HeavyConfig, HeavyRules, audit, heavy_status};
 use serde_json::json;
 use std::{net::SocketAddr, path::Path, time::Duration};
 use tokio::runtime::Runtime;
@@ -27,6 +27,10 @@ pub(crate) struct Run {
     /// A heavy node to ask where no child has room; may be repeated, up to 16 times
     #[arg(long, value_name = "tls://HOST:PORT/KEY")]
     neighbour: Vec<HeavyAddress>,
+    /// Address of an iroh relay, TCP and UDP: light nodes behind a router are reached through a hole in it; port 0 takes a free one
+    #[cfg(feature = "iroh")]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    iroh: Option<SocketAddr>,
     /// Bytes that are written to a light node and read back when it registers
     #[arg(long, value_name = "SIZE", default_value = "16MiB")]
     probe: ByteSize,
@@ -46,14 +50,30 @@ pub(crate) struct Status {
     address: HeavyAddress,
 }
 
+/// Which report.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct Check {
+    /// The heavy node
+    #[arg(value_name = "tls://HOST:PORT/KEY")]
+    address: HeavyAddress,
+    /// The cell's number
+    #[arg(value_name = "CELL")]
+    cell: u64,
+    #[command(flatten)]
+    registry: AskedRegistry,
+}
+
 pub(super) fn run(args: &Run, dir: &Path, runtime: &Runtime, io: &mut Io) -> anyhow::Result<Exit> {
     super::super::init::make_dir(dir)?;
     let config = HeavyConfig {
         seed: secret::key_seed(&dir.join(KEY_FILE))?,
+        dir: dir.into(),
         listen: args.listen,
         endpoint: args.endpoint.clone(),
         registry: args.registry.registry.clone(),
         neighbours: args.neighbour.clone(),
+        #[cfg(feature = "iroh")]
+        iroh: args.iroh,
         rules: HeavyRules {
             lease: Duration::from_secs(args.lease.into()),
             probe_bytes: args.probe.0,
@@ -61,7 +81,7 @@ pub(super) fn run(args: &Run, dir: &Path, runtime: &Runtime, io: &mut Io) -> any
             ..HeavyRules::default()
         },
     };
-    let heavy = runtime.block_on(prunedb_market::Heavy::start(config))?;
+    let heavy = runtime.block_on(prunedb_market::Heavy::start(config, session::disk()))?;
     // before anybody is told that it is ready
     let stopped = {
         let _inside = runtime.enter();
@@ -95,6 +115,7 @@ pub(super) fn status(args: &Status, runtime: &Runtime, io: &mut Io) -> anyhow::R
             "cells": status.cells,
             "reported_epoch": status.reported,
             "relayed_bytes": status.relayed_bytes,
+            "iroh": status.hole.as_ref().map(|hole| json!({ "relay": hole.relay.as_str(), "relayed_bytes": hole.relayed_bytes })),
             "findings": status.findings,
         }))?;
         return Ok(Exit::Done);
@@ -106,8 +127,40 @@ pub(super) fn status(args: &Status, runtime: &Runtime, io: &mut Io) -> anyhow::R
     let cells = count(status.cells.into(), "cell");
     io.line(format_args!("checks {cells}; last epoch reported: {reported}"))?;
     io.line(format_args!("relayed {}", size(status.relayed_bytes)))?;
+    if let Some(hole) = &status.hole {
+        let relayed = size(hole.relayed_bytes);
+        io.line(format_args!("iroh relay at {}: relayed {relayed}", hole.relay.as_str()))?;
+    }
     for finding in &status.findings {
         io.line(format_args!("finding: {finding}"))?;
     }
     Ok(Exit::Done)
+}
+
+pub(super) fn check(args: &Check, runtime: &Runtime, io: &mut Io) -> anyhow::Result<Exit> {
+    // a key for this question
+    let seed = secret::random()?;
+    let asked = audit(&seed, args.address.clone(), &args.registry.registry, args.cell);
+    let audited = runtime.block_on(asked)?;
+    let (cell, epoch) = (args.cell, audited.epoch);
+    let is_good = audited.shown.is_ok();
+    if io.json {
+        io.json(&json!({
+            "cell": cell,
+            "epoch": epoch,
+            "good": is_good,
+            "samples": audited.shown.as_ref().ok(),
+            "finding": audited.shown.as_ref().err().map(ToString::to_string),
+        }))?;
+        return Ok(Exit::of(is_good));
+    }
+    match audited.shown {
+        Ok(0) => io.line(format_args!("cell {cell}, epoch {epoch}: reported as not proven"))?,
+        Ok(samples) => io.line(format_args!(
+            "cell {cell}, epoch {epoch}: {} under the root in the registry",
+            count(samples as u64, "sample")
+        ))?,
+        Err(finding) => io.line(format_args!("cell {cell}, epoch {epoch}: {finding}"))?,
+    }
+    Ok(Exit::of(is_good))
 }

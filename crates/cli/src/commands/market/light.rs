@@ -1,6 +1,6 @@
 //! `prunedb light run`, `key` and `leave`: who offers a disk.
 
-use super::{Asked, AskedRegistry, KEY_FILE};
+use super::{AskedRegistry, KEY_FILE};
 use crate::{
     io::{Exit, Io},
     secret, session,
@@ -10,7 +10,7 @@ use anyhow::Context;
 use clap::Args;
 use prunedb_core::units::ByteSize;
 use prunedb_duties::domain_number;
-use prunedb_market::{LightConfig, LightState};
+use prunedb_market::{HeavyAddress, LightConfig, LightState};
 use prunedb_registry::{Amount, Body, Secret};
 use prunedb_validator::Client;
 use serde_json::json;
@@ -47,8 +47,11 @@ pub(crate) struct Run {
     /// The place where it is
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     place: String,
+    /// A heavy node to register at; may be repeated, up to 4 times: where one is lost, its cells go over to another
+    #[arg(long, value_name = "tls://HOST:PORT/KEY", required = true)]
+    heavy: Vec<HeavyAddress>,
     #[command(flatten)]
-    asked: Asked,
+    registry: AskedRegistry,
 }
 
 /// Who leaves.
@@ -71,8 +74,8 @@ pub(super) fn run(args: &Run, dir: &Path, runtime: &Runtime, io: &mut Io) -> any
         price: Amount(args.price),
         domains: [&args.operator, &args.network, &args.place].map(domain),
         is_relayed: args.relayed,
-        heavy: args.asked.heavy.clone(),
-        registry: args.asked.registry.registry.clone(),
+        heavies: args.heavy.clone(),
+        registry: args.registry.registry.clone(),
     };
     let light = runtime.block_on(prunedb_market::Light::start(config, session::disk()))?;
     // before anybody is told that it is ready

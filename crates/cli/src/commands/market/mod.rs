@@ -21,7 +21,7 @@ pub(crate) struct AskedRegistry {
     registry: Vec<String>,
 }
 
-/// An owner, or a light node, and whom it asks.
+/// An owner, and whom it asks.
 #[derive(Args, Debug, Clone)]
 pub(crate) struct Asked {
     /// The heavy node to ask, as `prunedb heavy run` shows it
@@ -43,6 +43,8 @@ pub(crate) enum Heavy {
     Run(heavy::Run),
     /// Ask a heavy node how it is: children, cells, what it found wrong with others' checks
     Status(heavy::Status),
+    /// Have a heavy node show what it last reported of a cell; exit code 1: it cannot
+    Check(heavy::Check),
 }
 
 /// A light node, and what an owner of cells does.
@@ -51,7 +53,7 @@ pub(crate) enum Light {
     /// Offer this disk for cells until Ctrl-C
     #[command(
         after_help = "Example:\n  prunedb light run --dir /disk1/light --listen 0.0.0.0:9900 --endpoint light.example:9900 \\\n    \
-        --capacity 4TB --price 120 --heavy tls://heavy.example:7800/KEY --registry 10.0.0.1:7700\n\n\
+        --capacity 4TB --price 120 --heavy tls://heavy.example:7800/KEY \\\n    --heavy tls://other.example:7800/KEY --registry 10.0.0.1:7700\n\n\
         The key is DIR/node.key, made at the first start; its account needs a deposit before it can join the registry. \
         --relayed is for disks behind a router: owners come through the heavy node, which sees none of the bytes."
     )]
@@ -84,6 +86,7 @@ pub(crate) fn heavy(
 ) -> anyhow::Result<Exit> {
     match asked {
         Heavy::Run(args) => heavy::run(args, dir, runtime, io),
+        Heavy::Check(args) => heavy::check(args, runtime, io),
         Heavy::Status(args) => heavy::status(args, runtime, io),
     }
 }

@@ -8,8 +8,9 @@ use crate::{
 };
 use anyhow::{Context, ensure};
 use clap::Args;
+use prunedb_core::Digest;
 use prunedb_disk::{read_all, write_atomic};
-use prunedb_market::{Contract, Tenant};
+use prunedb_market::{Contract, Tenant, TenantError};
 use prunedb_registry::{Amount, NodeId, canonical::Canonical};
 use serde_json::json;
 use std::{
@@ -87,6 +88,62 @@ fn contract_path(dir: &Path, cell: u64) -> PathBuf {
     dir.join("cells").join(format!("{cell}.contract"))
 }
 
+/// Where the contract is kept until its number is known.
+fn pending_path(dir: &Path, holder: NodeId, root: &Digest) -> PathBuf {
+    dir.join("cells").join(format!("{holder}-{root}.pending"))
+}
+
+/// Keeps a contract under its number.
+fn keep(dir: &Path, contract: &Contract, pending: &Path) -> anyhow::Result<()> {
+    let kept = contract_path(dir, contract.number);
+    write_atomic(&*session::disk(), &kept, &contract.to_bytes()).with_context(|| {
+        let (number, kept, pending) = (contract.number, kept.display(), pending.display());
+        format!("cell {number} is rented, its contract stays in {pending}: cannot write {kept}")
+    })?;
+    if let Err(error) = std::fs::remove_file(pending) {
+        tracing::warn!(%error, path = %pending.display(), "a file that is not used any more stays");
+    }
+    Ok(())
+}
+
+/// The contract in a file; `None`: there is no such file.
+fn contract_at(path: &Path) -> anyhow::Result<Option<Contract>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let bytes = read_all(&*session::disk(), path, CONTRACT_BYTES_MAX)
+        .with_context(|| format!("cannot read the contract {}", path.display()))?;
+    let contract = Contract::from_bytes("contract", &bytes);
+    contract.map(Some).with_context(|| format!("the contract {} is damaged", path.display()))
+}
+
+/// The contract of a cell whose renting was interrupted before its number was known.
+fn pending_contract(
+    tenant: &Tenant,
+    dir: &Path,
+    runtime: &Runtime,
+    number: u64,
+) -> anyhow::Result<Contract> {
+    let missing = || {
+        let path = contract_path(dir, number);
+        format!("there is no contract of cell {number}: {} is missing", path.display())
+    };
+    let rented = runtime.block_on(tenant.cell(number))?.filter(|c| c.owner == tenant.key());
+    let rented = rented.with_context(|| {
+        format!(
+            "{}, and the registry has no such cell of yours (`prunedb light cells` shows them)",
+            missing()
+        )
+    })?;
+    let pending = pending_path(dir, rented.cell.holder, &rented.cell.root);
+    let found = contract_at(&pending)?.with_context(|| {
+        format!("{}; --dir names the folder that the cell was rented with", missing())
+    })?;
+    let contract = Contract { number, ..found };
+    keep(dir, &contract, &pending)?;
+    Ok(contract)
+}
+
 pub(super) fn rent(
     args: &RentArgs,
     dir: &Path,
@@ -106,15 +163,26 @@ pub(super) fn rent(
         epochs: args.epochs,
         except: args.except.iter().map(|&node| NodeId(node)).collect(),
     };
-    let contract = runtime.block_on(tenant.rent(&rent, BufReader::new(file)))?;
-    let kept = contract_path(dir, contract.number);
-    write_atomic(&*session::disk(), &kept, &contract.to_bytes()).with_context(|| {
-        format!(
-            "cell {} is rented, its contract cannot be kept in {}",
-            contract.number,
-            kept.display()
-        )
-    })?;
+    let placed = runtime.block_on(tenant.place(&rent, BufReader::new(file)))?;
+    // on disk before anything is paid: who dies from here on finds the way to the cell again
+    let contract = &placed.contract;
+    let pending = pending_path(dir, contract.offer.holder, &contract.root);
+    write_atomic(&*session::disk(), &pending, &contract.to_bytes())
+        .with_context(|| format!("nothing is rented: cannot write {}", pending.display()))?;
+    let contract = match runtime.block_on(tenant.settle(placed)) {
+        Ok(contract) => contract,
+        Err(error) => {
+            use prunedb_validator::ClientError::{NotIncluded, Rejected};
+            if matches!(error, TenantError::Registry(Rejected { .. } | NotIncluded { .. })) {
+                _ = std::fs::remove_file(&pending);
+                return Err(error.into());
+            }
+            return Err(anyhow::Error::from(error).context(
+                "it is not known whether the cell is rented: `prunedb light cells` shows it if it is, then `prunedb light get` reads it",
+            ));
+        }
+    };
+    keep(dir, &contract, &pending)?;
     let (offer, hops) = (&contract.offer, contract.path.len());
     if io.json {
         io.json(&json!({
@@ -144,11 +212,10 @@ pub(super) fn rent(
 
 pub(super) fn get(args: &Get, dir: &Path, runtime: &Runtime, io: &mut Io) -> anyhow::Result<Exit> {
     let tenant = tenant(&args.asked, dir, runtime)?;
-    let kept = contract_path(dir, args.cell);
-    let bytes = read_all(&*session::disk(), &kept, CONTRACT_BYTES_MAX)
-        .with_context(|| format!("the contract of cell {}: {}", args.cell, kept.display()))?;
-    let contract = Contract::from_bytes("contract", &bytes)
-        .with_context(|| format!("{} is damaged", kept.display()))?;
+    let contract = match contract_at(&contract_path(dir, args.cell))? {
+        Some(contract) => contract,
+        None => pending_contract(&tenant, dir, runtime, args.cell)?,
+    };
     let path = io.path(&args.file);
     let mut file = OpenOptions::new()
         .write(true)
