@@ -127,16 +127,21 @@ fn an_epoch_that_is_not_whole_is_not_stored() {
     assert!(error.contains("receipts of block 4711"), "{error}");
 }
 
-/// Sections as another program orders them: proofs behind total difficulties.
-fn reordered(bytes: &[u8], blocks: usize) -> Vec<u8> {
+fn records_of(file: &[u8]) -> Vec<&[u8]> {
     let mut records = Vec::new();
-    let mut rest = bytes;
+    let mut rest = file;
     while let Some(header) = rest.first_chunk::<8>() {
         let len = 8 + u32::from_le_bytes(header[2..6].try_into().unwrap()) as usize;
         let (record, after) = rest.split_at(len);
         records.push(record);
         rest = after;
     }
+    records
+}
+
+/// Sections as another program orders them: proofs behind total difficulties.
+fn reordered(bytes: &[u8], blocks: usize) -> Vec<u8> {
+    let mut records = records_of(bytes);
     let kinds: Vec<u8> = records.iter().map(|record| record[0]).collect();
     let position = |kind: u8| kinds.iter().position(|found| *found == kind).unwrap();
     let (proofs, totals) = (position(0x0b), position(0x06));
@@ -179,6 +184,65 @@ fn a_file_in_another_order_is_kept_as_it_is() {
     let before = archive.clone();
     let report = import_file(&mut archive, &name, &written).unwrap();
     assert_eq!((report.blocks_stored, report.first_file), (0, Some(sha256(&bytes))));
+    assert!(same_records(&archive, &before));
+}
+
+/// The file without its total difficulties and accumulator.
+fn without_totals(bytes: &[u8], blocks: usize) -> Vec<u8> {
+    let mut records = records_of(bytes);
+    let index = records.pop().unwrap();
+    records.retain(|record| record[0] != 6 && record[0] != 7);
+    let mut out = Vec::new();
+    let mut starts = Vec::new();
+    for record in records {
+        starts.push(out.len() as u64);
+        out.extend_from_slice(record);
+    }
+    let base = out.len() as u64;
+    let columns = (starts.len() - 1) / blocks;
+    let mut numbers = index[8..16].to_vec();
+    for block in 0..blocks {
+        for column in 0..columns {
+            let relative = starts[1 + column * blocks + block].wrapping_sub(base);
+            numbers.extend(relative.to_le_bytes());
+        }
+    }
+    numbers.extend([columns as u64, blocks as u64].map(u64::to_le_bytes).as_flattened());
+    out.extend_from_slice(&index[..2]);
+    out.extend(u32::try_from(numbers.len()).unwrap().to_le_bytes());
+    out.extend([0; 2]);
+    out.extend(numbers);
+    out
+}
+
+#[test]
+fn a_file_before_the_merge_without_total_difficulties_comes_back() {
+    let (name, bytes) = SyntheticChain::new(&devnet(), 0, 3, 8).ere(&devnet(), 20, NO_PROOFS);
+    let bytes = without_totals(&bytes, 20);
+    let mut archive = MemoryArchive::default();
+    let report = import_file(&mut archive, &name, &bytes).unwrap();
+    assert_eq!(report.original_bytes_kept, Some(bytes.len() as u64));
+    assert!(export(&archive, 0).unwrap().1 == bytes);
+}
+
+/// An import that did not end left proofs, or a total difficulty, that are not those of the file that comes now.
+#[test]
+fn what_another_file_left_is_not_taken_for_this_one() {
+    let mut chain = SyntheticChain::new(&devnet(), 0, 2, 15).merged_from(2);
+    let (name, bytes) = chain.ere(&devnet(), 6, FULL);
+    let tables = Tables::of(&devnet());
+    let key = 4_u64.to_be_bytes();
+    let mut archive = MemoryArchive::default();
+    archive.put(&[Record::keyed(&tables.proof, &key, &[0xc2, 3, 0x80])]).unwrap();
+    let report = import_file(&mut archive, &name, &bytes).unwrap();
+    assert_eq!(report.original_bytes_kept, Some(bytes.len() as u64));
+    assert!(export(&archive, 0).unwrap().1 == bytes);
+
+    let mut archive = MemoryArchive::default();
+    archive.put(&[Record::keyed(&tables.total_difficulty, &key, &[1; 32])]).unwrap();
+    let before = archive.clone();
+    let error = import_file(&mut archive, &name, &bytes).unwrap_err();
+    assert!(matches!(error, EthereumError::UnlinkedDifficulty { height: 4, .. }), "{error}");
     assert!(same_records(&archive, &before));
 }
 

@@ -53,13 +53,15 @@ pub fn import_ere<A: Archive + ?Sized, R: Read + Seek>(
         return Ok(pass.report_of(&record, true));
     }
     let mut scratches = Scratch::of_threads(options.threads);
-    let verified = pass.verify(archive, &tables, &mut input, sha256, &mut scratches, progress)?;
+    let mut verified =
+        pass.verify(archive, &tables, &mut input, sha256, &mut scratches, progress)?;
     let known = ere_record(archive, &tables, verified.epoch)?;
     if let Some(record) = known.filter(|record| record.sha256 == sha256) {
         return Ok(pass.report_of(&record, true)); // under another name
     }
     let stored = pass.store(archive, &tables, &mut input, &verified, &mut scratches, progress)?;
     let (blocks_stored, mut bytes_stored) = (stored.blocks, stored.bytes);
+    verified.record.original_kept |= stored.proofs_differ;
     // another encoding of an epoch that is there already: its blocks are compared, its form is not kept
     let keep_original = known.is_none() && verified.record.original_kept;
     let sha256_after = if keep_original {
@@ -249,6 +251,9 @@ impl<'a> FilePass<'a> {
         if let Some(name) = &self.name {
             check_prefix(file, "the last block's hash", name.last_hash, last_hash)?;
         }
+        // export writes total difficulties where there are blocks before the merge, and only there
+        let starts_before_merge = merge.first_is_before == Some(true);
+        identical &= reader.has(Part::TotalDifficulty) == starts_before_merge;
         identical &= is_laid_out_as_written(&mut reader)?;
         let record = EreRecord {
             start_height,
@@ -327,6 +332,8 @@ fn check_profile(file: &str, by_name: EreProfile, found: EreProfile) -> Result<(
 #[derive(Default)]
 struct Merge {
     accumulator: Accumulator,
+    /// whether the first block is before the merge
+    first_is_before: Option<bool>,
     merged: bool,
 }
 
@@ -334,6 +341,7 @@ impl Merge {
     fn push(&mut self, block: &CheckedBlock, total: Option<U256>) -> Result<(), Fault> {
         let difficulty = block.difficulty;
         self.merged |= difficulty == U256::default();
+        self.first_is_before.get_or_insert(!self.merged);
         if self.merged && difficulty != U256::default() {
             return Err(Fault::DifficultyAfterMerge { difficulty });
         }

@@ -61,6 +61,7 @@ pub(crate) struct Linker<'a, A: ?Sized> {
     network: &'a Network,
     file: &'a str,
     stored: Cursor,
+    totals: Cursor,
     previous: Option<Linked>,
     pub(crate) gaps: u64,
 }
@@ -72,7 +73,8 @@ impl<'a, A: Archive + ?Sized> Linker<'a, A> {
         network: &'a Network,
         file: &'a str,
     ) -> Self {
-        Self { archive, tables, network, file, stored: Cursor::new(), previous: None, gaps: 0 }
+        let (stored, totals) = (Cursor::new(), Cursor::new());
+        Self { archive, tables, network, file, stored, totals, previous: None, gaps: 0 }
     }
 
     /// Checks the next block against the one before and against what is stored. `total` is its total difficulty,
@@ -134,8 +136,22 @@ impl<'a, A: Archive + ?Sized> Linker<'a, A> {
                 return Err(EthereumError::Contradicts { file, height, found, stored });
             }
         }
+        self.check_total(height, total)?;
         self.previous = Some(Linked { height, hash: block.hash, total });
         Ok(())
+    }
+
+    /// A total difficulty against the one that is stored of the same height.
+    fn check_total(&mut self, height: u64, total: Option<U256>) -> Result<(), EthereumError> {
+        let Some(found) = total else { return Ok(()) };
+        let stored = self.totals.at(self.archive, &self.tables.total_difficulty, height)?;
+        match stored.and_then(U256::from_be_slice) {
+            Some(expected) if expected != found => {
+                let file = self.file.into();
+                Err(EthereumError::UnlinkedDifficulty { file, height, expected, found })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// After the last block: checks the one stored above it.

@@ -21,6 +21,8 @@ pub(super) struct Putter<'a> {
     pub(super) blocks: u64,
     /// bytes of values put
     pub(super) bytes: u64,
+    /// whether a proof is stored that is not the file's: an import of another file did not end
+    pub(super) proofs_differ: bool,
 }
 
 impl<'a> Putter<'a> {
@@ -34,6 +36,7 @@ impl<'a> Putter<'a> {
             uncommitted: 0,
             blocks: 0,
             bytes: 0,
+            proofs_differ: false,
         }
     }
 
@@ -44,13 +47,18 @@ impl<'a> Putter<'a> {
         new: &NewBlock,
     ) -> Result<(), EthereumError> {
         let (tables, height) = (self.tables, new.height);
+        let proof = match &new.proof {
+            Some(_) => self.proof.at(archive, &tables.proof, height)?,
+            None => None,
+        };
+        self.proofs_differ |= proof.is_some_and(|stored| Some(stored) != new.proof.as_deref());
         let stored = StoredParts {
             block: self.block.at(archive, &tables.block, height)?.is_some(),
             receipts: new.receipts.is_some()
                 && self.receipts.at(archive, &tables.receipts, height)?.is_some(),
             total: new.total.is_some()
                 && self.total.at(archive, &tables.total_difficulty, height)?.is_some(),
-            proof: new.proof.is_some() && self.proof.at(archive, &tables.proof, height)?.is_some(),
+            proof: proof.is_some(),
         };
         if new.adds_to(stored) {
             let bytes = new.put(archive, tables, stored)?;
