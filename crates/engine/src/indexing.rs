@@ -301,7 +301,8 @@ impl Inner {
             job.did(1, ContainerId::data(number));
         }
         indexed.retain(|number| noted.contains(number));
-        self.forget_noted(&indexed)
+        // one that was active when this began, and is sealed by now, is not in the index yet
+        self.forget_noted(&indexed, self.index_end().min(active.unwrap_or(u32::MAX)))
     }
 
     /// Adds the records of one container to the index, from its footer.

@@ -6,7 +6,8 @@
 //! ```
 //! Invariants: a shard goes only while no head is newer than ours, all that we know is published, no container is written and
 //! no slot moves, and the manifest of that moment names it neither now nor as one that readers of an older head may still read;
-//! the node then still has what was seen first. Every node refuses who is not the newest writer. In a lake with a registry no
+//! the node then still has what was seen first. What another node is to have goes only while that one has it; where it then has
+//! not, both are one node under two addresses, and no more goes. Every node refuses who is not the newest writer. In a lake with a registry no
 //! shard of a data container goes, whoever has it: an elected holder may have made its own before the slot is its here, and the
 //! holder before answers for the one that it has until then. Of index and manifest a registry knows nothing.
 //!
@@ -51,7 +52,7 @@ pub struct Swept {
     pub deleted: u64,
     /// their bytes
     pub deleted_bytes: u64,
-    /// nodes that could not be looked through, and why
+    /// nodes that were not looked through or swept to the end, and why
     pub failed: Vec<(String, String)>,
 }
 
@@ -128,17 +129,27 @@ impl Inner {
         out.orphan_bytes = orphans.iter().map(|orphan| orphan.bytes).sum();
         for orphan in orphans {
             let is_due = now_s.saturating_sub(orphan.since_s) >= age.as_secs();
+            let is_failed = out.failed.iter().any(|(failed, _)| *failed == orphan.node);
             let node = nodes.iter().find(|node| node.address == orphan.node);
-            let goes = match node.filter(|_| is_due) {
-                Some(_) if dry_run => true,
+            let end = match node.filter(|_| is_due && !is_failed) {
+                Some(_) if dry_run => End::Gone,
                 Some(node) => self.delete_orphan(node, &orphan)?,
-                None => false,
+                None => End::Left,
             };
-            if goes {
-                out.deleted += 1;
-                out.deleted_bytes += orphan.bytes;
-            } else {
-                left.push(orphan);
+            match end {
+                End::Gone => {
+                    out.deleted += 1;
+                    out.deleted_bytes += orphan.bytes;
+                }
+                End::Left => left.push(orphan),
+                End::GoneAt(other) => {
+                    let reason = format!(
+                        "it is the same node as {other}: a shard that was deleted here is gone there, too, and will be rebuilt, \
+                         no other was; give the lake one address of it"
+                    );
+                    tracing::error!(node = orphan.node, reason, "the sweep stops at a node");
+                    out.failed.push((orphan.node, reason));
+                }
             }
         }
         if !dry_run {
@@ -182,29 +193,47 @@ impl Inner {
         }
     }
 
-    /// Deletes one, unless something names it now; whether it is gone.
-    fn delete_orphan(&self, node: &Node, orphan: &Orphan) -> Result<bool, Error> {
+    /// Deletes one, unless something names it now, or the node that is to have it does not show it.
+    fn delete_orphan(&self, node: &Node, orphan: &Orphan) -> Result<End, Error> {
         let _one = self.lake_writes.lock().unwrap_or_else(PoisonError::into_inner);
         // noted when nothing governed the lake yet
         if self.is_of_registry(orphan.id) || self.is_named(orphan.id, node)? {
-            return Ok(false);
+            return Ok(End::Left);
+        }
+        let (id, name) = (orphan.id, orphan.name);
+        let holder = self.holder(id)?;
+        let stat_there = |holder: &Node| {
+            let stat = within(holder.store.name(), holder.store.stat(id));
+            self.lake.runtime.block_on(stat)
+        };
+        if holder.as_ref().is_some_and(|it| !matches!(stat_there(it), Ok(Some(_)))) {
+            return Ok(End::Left);
         }
         let term = self.term()?;
-        let (id, name) = (orphan.id, orphan.name);
         let delete = async {
             match node.store.stat(id).await? {
-                Some(stat) if stat.name == name => node.store.delete(id, term).await.map(|_| true),
+                Some(stat) if stat.name == name => {
+                    node.store.delete(id, term).await.map(|_| End::Gone)
+                }
                 // somebody was faster, or it is another one now
-                Some(_) => Ok(false),
-                None => Ok(true),
+                Some(_) => Ok(End::Left),
+                None => Ok(End::Gone),
             }
         };
         match self.lake.runtime.block_on(within(node.store.name(), delete)) {
-            Ok(is_gone) => Ok(is_gone),
+            Ok(End::Gone) => match holder.filter(|it| matches!(stat_there(it), Ok(None))) {
+                Some(holder) => {
+                    self.manifest.set_damage([(id.container, id.index)], true)?;
+                    self.wanted.repair();
+                    Ok(End::GoneAt(holder.address))
+                }
+                None => Ok(End::Gone),
+            },
+            Ok(end) => Ok(end),
             Err(StoreError::Fenced { term, seen, .. }) => Err(Error::Fenced { term, seen }),
             Err(error) => {
                 tracing::debug!(%id, %error, "a shard that nothing names was not deleted");
-                Ok(false)
+                Ok(End::Left)
             }
         }
     }
@@ -248,6 +277,14 @@ impl Inner {
         let groups = self.lake.placement().groups.iter().map(|group| group.slots.clone()).collect();
         Ok(Named { containers, groups, bytes })
     }
+}
+
+/// What became of a shard that nothing names.
+enum End {
+    Left,
+    Gone,
+    /// and so is the one that this address is to have
+    GoneAt(String),
 }
 
 /// Which shards the manifest names, and where.

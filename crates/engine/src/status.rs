@@ -46,6 +46,8 @@ pub struct Status {
     pub damaged_shards: u64,
     /// what of that is to be repaired, and how far it is
     pub repair: RepairStatus,
+    /// containers that could not be looked into: what is not found, and may be in one of them, is an error
+    pub unindexed: Vec<ContainerId>,
     /// shards on the nodes that nothing names, as the last [`Db::sweep`] left them
     pub orphans: u64,
     /// their bytes
@@ -190,6 +192,7 @@ impl Inner {
             lake_bytes: totals.lake_bytes,
             damaged_shards: self.manifest.damage()?.len() as u64,
             repair: self.repair_status()?,
+            unindexed: self.manifest.unindexed().into_iter().map(ContainerId::data).collect(),
             orphans: orphans.len() as u64,
             orphan_bytes: orphans.iter().map(|orphan| orphan.bytes).sum(),
             duplicates: self.manifest.duplicate_count()?,

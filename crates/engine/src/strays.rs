@@ -47,6 +47,13 @@ impl Inner {
         Ok(deleted > 0)
     }
 
+    /// The node that is to have a shard, where the manifest names it.
+    pub(crate) fn holder(&self, shard: ShardId) -> Result<Option<Node>, Error> {
+        let Some(now) = self.subject(shard.container)? else { return Ok(None) };
+        let slots = self.lake.slots(shard.container, now.stream.group, now.stream.policy)?;
+        Ok(slots.into_iter().nth(shard.index.as_usize()))
+    }
+
     /// Whether the manifest names the shard of a node: now, or as one that readers of an older head may still read.
     pub(crate) fn is_named(&self, shard: ShardId, node: &Node) -> Result<bool, Error> {
         let is_in = |group: u32, policy: Policy| -> Result<bool, Error> {
@@ -54,9 +61,7 @@ impl Inner {
             let slot = slots.get(shard.index.as_usize());
             Ok(slot.is_some_and(|slot| slot.address == node.address))
         };
-        if let Some(now) = self.subject(shard.container)?
-            && is_in(now.stream.group, now.stream.policy)?
-        {
+        if self.holder(shard)?.is_some_and(|holder| holder.address == node.address) {
             return Ok(true);
         }
         for old in self.manifest.retired()?.iter().filter(|old| old.id == shard.container) {

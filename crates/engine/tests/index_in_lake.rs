@@ -206,6 +206,7 @@ fn an_index_that_lacks_a_container_does_not_pass_for_the_whole_in_the_lake() {
     drop(db);
     let (db, recovered) = world.recover(&world.dir.path().join("newer"), &mut quiet()).unwrap();
     assert_eq!(recovered.unindexed, [ContainerId::data(1)]);
+    assert_eq!(db.status().unwrap().unindexed, recovered.unindexed);
     assert_eq!(refused(&db, 600), lost);
     // nor is a hole shown where a container is
     let sequence = db.table("test/sequence").unwrap();

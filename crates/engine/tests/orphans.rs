@@ -114,6 +114,49 @@ fn what_is_coded_anew_moved_or_replaced_is_named_as_long_as_somebody_may_read_it
     check(&db, 0, 100, BYTES);
 }
 
+/// Deleting what one address has and the other is to have would take the only copy.
+#[test]
+fn one_node_under_two_addresses_costs_a_shard_that_is_rebuilt() {
+    let mut world = World::new("4+2", 5);
+    let same = world.stores["node-00"].clone();
+    world.stores.insert("node-99".into(), same);
+    world.create().unwrap();
+    let db = world.open().unwrap();
+    fill(&db, 0, 200, BYTES);
+    db.evict(&mut quiet()).unwrap();
+    let seen = sweep(&db, Duration::ZERO).orphans;
+    assert!(seen > 5, "{seen}");
+    let swept = sweep(&db, DAY);
+    let told: Vec<&str> = swept.failed.iter().map(|(_, reason)| reason.as_str()).collect();
+    assert_eq!((swept.deleted, told.len()), (0, 2), "{swept:?}");
+    assert!(told.iter().all(|reason| reason.contains("it is the same node as node-")), "{told:?}");
+    db.repair(false, &mut quiet()).unwrap();
+    assert!(db.verify(Depth::Deep, &mut quiet()).unwrap().is_healthy());
+    check(&db, 0, 200, BYTES);
+}
+
+/// The copy that an earlier holder has may be the last one.
+#[test]
+fn what_another_node_is_to_have_stays_until_it_has_it() {
+    let (world, db) = World::open_new("2+1", 4);
+    fill(&db, 0, 20, BYTES);
+    db.flush(&mut quiet()).unwrap();
+    let term = db.status().unwrap().term;
+    let id = world.shard(&db, 0, 1);
+    let holder = world.holder(id).clone();
+    let other = world.stores.values().find(|store| store.name() != holder.name()).unwrap();
+    put(&world, other, id, term, 1);
+    assert_eq!(sweep(&db, Duration::ZERO).orphans, 1);
+    holder.set_offline(true);
+    assert_eq!(sweep(&db, DAY).deleted, 0);
+    holder.set_offline(false);
+    assert!(holder.lose(id));
+    assert_eq!(sweep(&db, DAY).deleted, 0);
+    db.verify(Depth::Quick, &mut quiet()).unwrap();
+    db.repair(false, &mut quiet()).unwrap();
+    assert_eq!(sweep(&db, DAY).deleted, 1);
+}
+
 #[test]
 fn a_writer_that_lost_the_lake_deletes_nothing() {
     let (world, db) = World::open_new("2+1", 4);

@@ -3,7 +3,7 @@
 use crate::{
     link::{Continent, Reach},
     store::{elapsed, lock},
-    world::{Checked, Known, NODES, World},
+    world::{Checked, Known, NODES, World, virtual_time},
 };
 use prunedb_core::{Digest, Policy};
 use prunedb_disk::faulty::{Chance, FaultyDisk};
@@ -42,12 +42,7 @@ pub struct Life {
 /// # Panics
 /// Where the code that is tested does, and where the system has no runtime for it.
 pub fn live(seed: u64) -> Result<Life, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .expect("a runtime without I/O");
-    let runtime = Arc::new(runtime);
+    let runtime = virtual_time();
     let _clock = runtime.enter();
     let mut chance = Chance::new(seed);
     let policy: Policy = chance.pick(&POLICIES).parse().expect("a policy");

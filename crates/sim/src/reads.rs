@@ -4,11 +4,11 @@
 use crate::{
     link::{Continent, Reach, way},
     store::{elapsed, lock},
-    world::{Checked, World, number_of},
+    world::{Checked, World, number_of, virtual_time},
 };
 use prunedb_core::Policy;
 use prunedb_disk::faulty::Chance;
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 /// Records of the lake: all in one container, some 4 MB.
 const RECORDS: u64 = 400;
@@ -85,12 +85,7 @@ impl Samples {
 /// # Panics
 /// Where the system has no runtime for it.
 pub fn point_reads(seed: u64, policy: Policy, gone: Gone) -> Result<PointReads, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .expect("a runtime without I/O");
-    let runtime = Arc::new(runtime);
+    let runtime = virtual_time();
     let _clock = runtime.enter();
     let mut world = World::with_containers(seed, policy, CONTAINER_BYTES, runtime)?;
     world.put(RECORDS)?;

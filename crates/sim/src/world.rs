@@ -476,6 +476,13 @@ impl World {
     }
 }
 
+/// A runtime of one thread in which time passes only where nothing else can go on.
+pub(crate) fn virtual_time() -> Arc<Runtime> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    Arc::new(runtime.expect("a runtime without I/O"))
+}
+
 /// The node at an address.
 pub(crate) fn number_of(address: &str) -> usize {
     let number = address.strip_prefix("node-").and_then(|n| n.parse().ok());

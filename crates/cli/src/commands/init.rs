@@ -96,7 +96,7 @@ pub(crate) fn write_config(dir: &Path, layers: &Layers) -> anyhow::Result<()> {
 /// Creates a folder that only its owner can look into, and those above it.
 pub(crate) fn make_dir(dir: &Path) -> anyhow::Result<()> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
-    made.with_context(|| format!("cannot create {}", dir.display()))
+    made.with_context(|| format!("cannot create the folder {}", dir.display()))
 }
 
 fn settle_defaults(layers: &mut Layers) -> anyhow::Result<()> {

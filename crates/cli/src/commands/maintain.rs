@@ -223,7 +223,7 @@ pub(super) fn sweep(args: &args::Sweep, session: &Session, io: &mut Io) -> anyho
         for (node, reason) in &swept.failed {
             // a store names its address itself
             let reason = reason.strip_prefix(&format!("{node}: ")).unwrap_or(reason);
-            io.line(format_args!("{node}: not looked through: {reason}"))?;
+            io.line(format_args!("{node}: left alone: {reason}"))?;
         }
     }
     Ok(Exit::of(swept.failed.is_empty()))

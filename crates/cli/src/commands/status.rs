@@ -126,6 +126,7 @@ fn status_json(status: &Status, duplicates: &[Duplicate]) -> Value {
                 "container": p.container.map(|id| id.to_string()),
             })),
         },
+        "unindexed": status.unindexed.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "orphans": status.orphans,
         "orphan_bytes": status.orphan_bytes,
         "duplicates": duplicates.iter().map(duplicate_json).collect::<Vec<_>>(),
@@ -242,6 +243,12 @@ fn write(status: &Status, io: &mut Io) -> anyhow::Result<()> {
             let worst = count(spare, "more shard");
             io.line(format_args!("          in {containers}, the worst may lose {worst}"))?;
         }
+    }
+    if let Some(first) = status.unindexed.first() {
+        io.line(format_args!(
+            "unseen    {} that nobody could look into, {first} first: keys that may be there are an error until their nodes are back",
+            count(status.unindexed.len() as u64, "container")
+        ))?;
     }
     if status.orphans > 0 {
         let shards = count(status.orphans, "shard");

@@ -5,7 +5,7 @@ use super::{
     with_socket_path,
 };
 use crate::io::Sink;
-use anyhow::Context;
+use anyhow::{Context, bail};
 use std::{
     io::{BufReader, ErrorKind},
     os::unix::net::UnixStream,
@@ -28,6 +28,9 @@ pub(crate) fn connect(dir: &Path) -> anyhow::Result<Option<Connection>> {
         Ok(stream) => Ok(Some(Connection { stream, dir: dir.to_owned() })),
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
             Ok(None)
+        }
+        Err(e) if e.kind() == ErrorKind::NotADirectory => {
+            bail!("{} is not a folder: name the database's with --dir", dir.display())
         }
         Err(e) => Err(e).with_context(|| {
             format!(

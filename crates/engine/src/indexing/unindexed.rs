@@ -54,17 +54,17 @@ impl Inner {
                     Err(error) => return Err(error),
                 }
             }
-            self.forget_noted(&indexed)
+            self.forget_noted(&indexed, self.index_end())
         })
     }
 
-    /// Takes the notes of containers away whose records are in the index now, once that is durable. Nobody builds the index
-    /// anew meanwhile.
-    pub(super) fn forget_noted(&self, indexed: &[u32]) -> Result<(), Error> {
+    /// Takes the notes of containers away whose records are in the index now, once that is durable. The index has all records
+    /// of containers below `end`, or notes them.
+    pub(super) fn forget_noted(&self, indexed: &[u32], end: u32) -> Result<(), Error> {
         if indexed.is_empty() {
             return Ok(());
         }
-        self.index.flush(self.index_end())?;
+        self.index.flush(end)?;
         indexed.iter().try_for_each(|&number| self.manifest.set_unindexed(number, false))
     }
 }

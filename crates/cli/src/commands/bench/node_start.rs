@@ -25,6 +25,8 @@ use std::{
 const LOOKUPS: u64 = 20_000;
 /// Those where no page was in the system's memory before.
 const COLD_LOOKUPS: u64 = 2_000;
+/// What the index takes on the disk for each shard, about.
+const INDEX_BYTES: u64 = 82;
 const PONG: &[u8] = b"+PONG\r\n";
 /// A shard's id, bytes, term and name, as a bulk string.
 const STAT_BYTES: usize = 79;
@@ -70,14 +72,19 @@ impl Micros {
 
 pub(super) fn run(args: &BenchNodeStart, io: &mut Io) -> anyhow::Result<Exit> {
     let parent = args.dir.as_deref().map_or_else(std::env::temp_dir, |dir| io.path(dir));
-    std::fs::create_dir_all(&parent)?;
-    let folder = tempfile::tempdir_in(&parent)?;
+    let made = std::fs::create_dir_all(&parent).and_then(|()| tempfile::tempdir_in(&parent));
+    let folder = made.with_context(|| {
+        format!("cannot create a folder in {}: choose another one with --dir", parent.display())
+    })?;
     let dir = folder.path();
     let it = GeneratedIndex { shards: args.shards };
     it.write(&RealDisk, dir, &mut |done| {
         io.sink.step(Step::counted("writing an index", done, args.shards));
     })
-    .context("cannot write the index")?;
+    .with_context(|| {
+        let (bytes, parent) = (size(INDEX_BYTES * args.shards), parent.display());
+        format!("cannot write {bytes} of index into {parent}: choose a larger disk with --dir, or fewer --shards")
+    })?;
 
     drop_cached(dir)?;
     let begun = Instant::now();

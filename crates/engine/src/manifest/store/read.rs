@@ -14,24 +14,25 @@ use prunedb_core::{
 };
 use prunedb_format::manifest::Edit;
 use prunedb_index::Suspect;
-use redb::{ReadableDatabase, ReadableTable, ReadableTableMetadata, TableError};
+use redb::{ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableError};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Store {
+    /// Reads in one transaction.
+    fn query<T>(
+        &self,
+        read: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>,
+    ) -> Result<T, Error> {
+        let transaction = self.database.begin_read().map_err(redb::Error::from);
+        transaction.and_then(|it| read(&it)).map_err(|e| self.failed(e))
+    }
+
     pub(crate) fn table_edits(&self) -> Result<Vec<u64>, Error> {
-        let read = || -> Result<Vec<u64>, redb::Error> {
-            let read = self.database.begin_read()?;
-            read.open_table(TABLES)?.iter()?.map(|row| Ok(row?.1.value())).collect()
-        };
-        read().map_err(|e| self.failed(e))
+        self.query(|read| read.open_table(TABLES)?.iter()?.map(|row| Ok(row?.1.value())).collect())
     }
 
     pub(crate) fn container_edit(&self, id: ContainerId) -> Result<Option<u64>, Error> {
-        let read = || -> Result<Option<u64>, redb::Error> {
-            let read = self.database.begin_read()?;
-            Ok(read.open_table(CONTAINERS)?.get(key(id))?.map(|g| g.value()))
-        };
-        read().map_err(|e| self.failed(e))
+        self.query(|read| Ok(read.open_table(CONTAINERS)?.get(key(id))?.map(|g| g.value())))
     }
 
     /// Numbers of the containers of a kind, from one on, rising.
@@ -40,28 +41,24 @@ impl Store {
         kind: ContainerKind,
         first: u32,
     ) -> Result<Vec<u32>, Error> {
-        let read = || -> Result<Vec<u32>, redb::Error> {
-            let table = self.database.begin_read()?.open_table(CONTAINERS)?;
+        self.query(|read| {
+            let table = read.open_table(CONTAINERS)?;
             table.range(keys_from(kind, first))?.map(|row| Ok(row?.0.value().1)).collect()
-        };
-        read().map_err(|e| self.failed(e))
+        })
     }
 
     pub(crate) fn last_container(&self, kind: ContainerKind) -> Result<Option<u32>, Error> {
-        let read = || -> Result<Option<u32>, redb::Error> {
-            let table = self.database.begin_read()?.open_table(CONTAINERS)?;
+        self.query(|read| {
+            let table = read.open_table(CONTAINERS)?;
             let last = table.range(keys_from(kind, 0))?.next_back().transpose()?;
             Ok(last.map(|row| row.0.value().1))
-        };
-        read().map_err(|e| self.failed(e))
+        })
     }
 
     pub(crate) fn damage(&self) -> Result<BTreeSet<(ContainerId, ShardIndex)>, Error> {
-        let read = || -> Result<Vec<(u8, u32, u8)>, redb::Error> {
-            let read = self.database.begin_read()?;
+        let rows: Vec<(u8, u32, u8)> = self.query(|read| {
             read.open_table(DAMAGE)?.iter()?.map(|row| Ok(row?.0.value())).collect()
-        };
-        let rows = read().map_err(|e| self.failed(e))?;
+        })?;
         rows.into_iter()
             .map(|(kind, number, shard)| {
                 Ok((ContainerId { kind: self.kind(kind)?, number }, ShardIndex(shard)))
@@ -75,12 +72,11 @@ impl Store {
 
     pub(crate) fn damage_of(&self, container: ContainerId) -> Result<Vec<ShardIndex>, Error> {
         let of = |shard: u8| (container.kind as u8, container.number, shard);
-        let read = || -> Result<Vec<ShardIndex>, redb::Error> {
-            let table = self.database.begin_read()?.open_table(DAMAGE)?;
+        self.query(|read| {
+            let table = read.open_table(DAMAGE)?;
             let rows = table.range(of(0)..=of(u8::MAX))?;
             rows.map(|row| Ok(ShardIndex(row?.0.value().2))).collect()
-        };
-        read().map_err(|e| self.failed(e))
+        })
     }
 
     /// Those of the shards whose damage is not noted (or, for `damaged` false, not cleared) yet.
@@ -89,8 +85,8 @@ impl Store {
         shards: impl IntoIterator<Item = (ContainerId, ShardIndex)>,
         damaged: bool,
     ) -> Result<Vec<(ContainerId, ShardIndex)>, Error> {
-        let read = || -> Result<Vec<(ContainerId, ShardIndex)>, redb::Error> {
-            let table = self.database.begin_read()?.open_table(DAMAGE)?;
+        self.query(|read| {
+            let table = read.open_table(DAMAGE)?;
             let mut out = Vec::new();
             for (container, shard) in shards {
                 let noted = table.get((container.kind as u8, container.number, shard.0))?;
@@ -99,17 +95,17 @@ impl Store {
                 }
             }
             Ok(out)
-        };
-        read().map_err(|e| self.failed(e))
+        })
     }
 
     pub(crate) fn has_container_edit_from(&self, first: u64) -> Result<bool, Error> {
-        let read = || -> Result<Option<u64>, redb::Error> {
-            let table = self.database.begin_read()?.open_table(EDITS)?;
-            let last = table.last()?.map(|row| row.0.value());
-            Ok(last)
-        };
-        let end = read().map_err(|e| self.failed(e))?.map_or(0, |last| last + 1);
+        let end = self
+            .query(|read| {
+                let table = read.open_table(EDITS)?;
+                let last = table.last()?.map(|row| row.0.value());
+                Ok(last)
+            })?
+            .map_or(0, |last| last + 1);
         for number in first..end {
             if matches!(self.edit(number)?, Edit::Container(_)) {
                 return Ok(true);
@@ -119,16 +115,12 @@ impl Store {
     }
 
     pub(crate) fn is_read_back(&self, id: ContainerId) -> Result<bool, Error> {
-        let read = || -> Result<bool, redb::Error> {
-            let read = self.database.begin_read()?;
-            Ok(read.open_table(READ_BACK)?.get(key(id))?.is_some())
-        };
-        read().map_err(|e| self.failed(e))
+        self.query(|read| Ok(read.open_table(READ_BACK)?.get(key(id))?.is_some()))
     }
 
     pub(crate) fn duplicates(&self) -> Result<Vec<Found>, Error> {
-        let read = || -> Result<Vec<Found>, redb::Error> {
-            let table = self.database.begin_read()?.open_table(DUPLICATES)?;
+        self.query(|read| {
+            let table = read.open_table(DUPLICATES)?;
             let found = table.iter()?.map(|row| {
                 let (places, row) = row?;
                 let (table, first, second, key) = row.value();
@@ -140,26 +132,24 @@ impl Store {
                 })
             });
             found.collect()
-        };
-        read().map_err(|e| self.failed(e))
+        })
     }
 
     pub(crate) fn suspects(&self) -> Result<Vec<Suspect>, Error> {
-        let read = || -> Result<Vec<Suspect>, redb::Error> {
-            let table = match self.database.begin_read()?.open_table(SUSPECTS) {
+        self.query(|read| {
+            let table = match read.open_table(SUSPECTS) {
                 // nothing was written since there is such a table
                 Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
                 table => table?,
             };
             table.iter()?.map(|row| Ok(pair_of(row?.0.value()))).collect()
-        };
-        read().map_err(|e| self.failed(e))
+        })
     }
 
     /// Shards of a lake that nothing names.
     pub(crate) fn orphans(&self, lake: LakeId) -> Result<Vec<Orphan>, Error> {
-        let read = || -> Result<Vec<OrphanEntry>, redb::Error> {
-            let table = match self.database.begin_read()?.open_table(ORPHANS) {
+        let rows: Vec<OrphanEntry> = self.query(|read| {
+            let table = match read.open_table(ORPHANS) {
                 // nothing was written since there is such a table
                 Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
                 table => table?,
@@ -170,8 +160,7 @@ impl Store {
                 Ok((node.to_owned(), kind, number, index, row.value()))
             });
             rows.collect()
-        };
-        let rows = read().map_err(|e| self.failed(e))?;
+        })?;
         rows.into_iter()
             .map(|(node, kind, number, index, (name, bytes, since_s))| {
                 let container = ContainerId { kind: self.kind(kind)?, number };
@@ -183,41 +172,34 @@ impl Store {
 
     /// Runs that have index containers, with the number of the first one.
     pub(crate) fn index_runs(&self) -> Result<BTreeMap<u64, u32>, Error> {
-        let read = || -> Result<BTreeMap<u64, u32>, redb::Error> {
-            let table = self.database.begin_read()?.open_table(INDEX_RUNS)?;
+        self.query(|read| {
+            let table = read.open_table(INDEX_RUNS)?;
             table
                 .iter()?
                 .map(|row| row.map(|(run, n)| (run.value(), n.value())).map_err(Into::into))
                 .collect()
-        };
-        read().map_err(|e| self.failed(e))
+        })
     }
 
     pub(crate) fn unindexed(&self) -> Result<BTreeSet<u32>, Error> {
-        let read = || -> Result<BTreeSet<u32>, redb::Error> {
-            let table = self.database.begin_read()?.open_table(UNINDEXED)?;
+        self.query(|read| {
+            let table = read.open_table(UNINDEXED)?;
             table.iter()?.map(|row| Ok(row?.0.value())).collect()
-        };
-        read().map_err(|e| self.failed(e))
+        })
     }
 
     pub(crate) fn duplicate_count(&self) -> Result<u64, Error> {
-        let read = || -> Result<u64, redb::Error> {
-            Ok(self.database.begin_read()?.open_table(DUPLICATES)?.len()?)
-        };
-        read().map_err(|e| self.failed(e))
+        self.query(|read| Ok(read.open_table(DUPLICATES)?.len()?))
     }
 
     pub(crate) fn retired(&self) -> Result<Vec<Retired>, Error> {
-        let read = || -> Result<Vec<(ContainerKey, RetiredRow)>, redb::Error> {
-            let read = self.database.begin_read()?;
+        let rows: Vec<(ContainerKey, RetiredRow)> = self.query(|read| {
             let table = read.open_table(RETIRED)?;
             table
                 .iter()?
                 .map(|row| row.map(|(k, v)| (k.value(), v.value())).map_err(Into::into))
                 .collect()
-        };
-        let rows = read().map_err(|e| self.failed(e))?;
+        })?;
         rows.into_iter()
             .map(|((kind, number), (since_head, group, p, q))| {
                 let policy =
