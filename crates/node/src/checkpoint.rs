@@ -15,7 +15,11 @@ use crate::{
     snapshot::{QuietSegment, Snapshot},
     state::lock,
 };
-use std::{collections::BTreeSet, io, sync::atomic::Ordering};
+use std::{
+    collections::BTreeSet,
+    io,
+    sync::{MutexGuard, atomic::Ordering},
+};
 
 /// The node at one moment.
 struct Cut {
@@ -31,8 +35,12 @@ struct Cut {
 impl Inner {
     /// Takes a snapshot, if anything has changed since the last one.
     pub(crate) fn take_snapshot(&self) -> Result<(), NodeError> {
+        self.snapshot(&lock(&self.taking))
+    }
+
+    /// The same, by who alone may.
+    pub(crate) fn snapshot(&self, _one: &MutexGuard<'_, ()>) -> Result<(), NodeError> {
         let failed = |e| NodeError::disk("write a snapshot", e);
-        let _one = lock(&self.taking);
         if self.index_damaged.load(Ordering::SeqCst) {
             return Err(failed(io::Error::other("the index is damaged: start the node anew")));
         }
@@ -114,7 +122,7 @@ impl Inner {
         changes.begin();
         let generation = state.generation;
         state.generation += 1;
-        let mut in_flux: BTreeSet<u32> = state.stale.values().copied().collect();
+        let mut in_flux: BTreeSet<u32> = state.stale.iter().map(|(_, segment)| *segment).collect();
         let mut snapshot = Snapshot {
             generation,
             sequence: state.sequence,

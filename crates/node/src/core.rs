@@ -296,7 +296,7 @@ impl Node {
         self.inner.make_room()?;
         let _fence = self.inner.lakes.enter(id.lake, term)?;
         let _busy = self.inner.busy(id);
-        if let Some(&segment) = lock(&self.inner.state).stale.get(&id) {
+        if let Some(segment) = lock(&self.inner.state).stale_copy(id) {
             return Err(NodeError::Poisoned { segment });
         }
         let Some((entry, segment)) = self.inner.find(id)? else { return Ok(false) };
@@ -434,9 +434,12 @@ impl Inner {
 
     /// Sees to it that memory has room for changes of the index: whoever makes too many waits for a snapshot.
     pub(crate) fn make_room(&self) -> Result<(), NodeError> {
-        if lock(&self.state).shards.changes() < self.config.changes_max {
+        let is_full = || lock(&self.state).shards.changes() >= self.config.changes_max;
+        if !is_full() {
             return Ok(());
         }
-        self.take_snapshot()
+        let one = lock(&self.taking);
+        // whoever waited has room by now
+        if is_full() { self.snapshot(&one) } else { Ok(()) }
     }
 }

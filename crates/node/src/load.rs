@@ -167,7 +167,7 @@ impl<'a> Loader<'a> {
         };
         if let Err(e) = dropped() {
             tracing::warn!(%id, segment = older.segment, error = %e, "cannot drop an older copy");
-            lock(&self.node.state).stale.insert(id, older.segment);
+            lock(&self.node.state).stale.insert((id, older.segment));
         }
     }
 

@@ -94,7 +94,7 @@ pub(crate) struct State {
     /// of the next snapshot
     pub(crate) generation: u64,
     /// segments that hold a copy which could not be dropped, or not be kept: after a delete it might come back
-    pub(crate) stale: BTreeMap<ShardId, u32>,
+    pub(crate) stale: BTreeSet<(ShardId, u32)>,
     /// shards that a commit or a delete works on; others wait
     pub(crate) busy: HashSet<ShardId>,
     pub(crate) uploads: usize,
@@ -117,6 +117,11 @@ impl State {
     /// All commits up to this sequence number are durable.
     pub(crate) fn durable_through(&self) -> u64 {
         self.syncing.first().map_or(self.sequence, |first| first - 1)
+    }
+
+    /// A segment with a copy of a shard that may come back.
+    pub(crate) fn stale_copy(&self, id: ShardId) -> Option<u32> {
+        self.stale.range((id, 0)..=(id, u32::MAX)).next().map(|(_, segment)| *segment)
     }
 
     /// From which generation on runs count, by segment.

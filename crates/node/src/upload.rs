@@ -210,7 +210,7 @@ impl Upload {
             let mut state = lock(&node.state);
             if writing.segment.is_poisoned() {
                 // it may be there after a crash: later commits stay in doubt, a delete cannot be promised
-                state.stale.insert(id, writing.segment.number);
+                state.stale.insert((id, writing.segment.number));
             } else {
                 state.syncing.remove(&sequence);
             }
@@ -221,7 +221,7 @@ impl Upload {
         state.syncing.remove(&sequence);
         state.shards.insert(id, entry, stored.is_some());
         if let (Some(old), None) = (stored, &replaced) {
-            state.stale.insert(id, old.segment);
+            state.stale.insert((id, old.segment));
         }
         drop(state);
         writing.settled = true;
@@ -233,7 +233,7 @@ impl Upload {
                 Ok(()) => node.dropped(&segment, place),
                 Err(e) => {
                     tracing::warn!(%id, error = %e, "cannot drop a replaced copy");
-                    lock(&node.state).stale.insert(id, segment.number);
+                    lock(&node.state).stale.insert((id, segment.number));
                 }
             }
         }

@@ -370,3 +370,34 @@ fn what_lies_on_a_read_only_disk_is_read() {
     disk.set_faults(|faults| faults.read_only = false);
     assert!(node.delete(id(0), Term(1)).unwrap());
 }
+
+#[test]
+fn each_copy_that_could_not_be_dropped_is_looked_at_by_the_next_start() {
+    let disk = stopped();
+    let [second, third] = [1, 2].map(|number| disk.file(segment(number)));
+    disk.put_file(segment(1), third);
+    let node = open_with(small(), &disk);
+    let shard = bytes(2, 40_000);
+    // its segment is not there now: one copy stays in it
+    assert!(get(&node, id(2)).is_err());
+    put(&node, id(2), 1, &shard).unwrap();
+    // the next one is damaged, and cannot be dropped either
+    let newest = (0..).take_while(|&number| disk.has(segment(number))).last().unwrap();
+    disk.flip(segment(newest), disk.file(segment(newest)).len() - 10_000, 1);
+    assert!(get(&node, id(2)).is_err());
+    for writes in 0.. {
+        disk.set_faults(|faults| faults.writes_left = writes);
+        let done = put(&node, id(2), 1, &shard);
+        disk.set_faults(|faults| faults.writes_left = u64::MAX);
+        if done.is_ok() {
+            break;
+        }
+    }
+    assert!(matches!(node.delete(id(2), Term(1)), Err(NodeError::Poisoned { .. })));
+    disk.put_file(segment(1), second);
+    node.checkpoint().unwrap();
+    drop(node);
+    assert!(open_with(small(), &disk).delete(id(2), Term(1)).unwrap());
+    disk.remove(SNAPSHOT.as_ref()).unwrap();
+    assert!(open_with(small(), &disk).stat(id(2)).unwrap().is_none(), "an old copy is back");
+}
