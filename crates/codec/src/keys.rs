@@ -68,7 +68,7 @@ impl LakeSecret {
         derive("prunedb v1 head signing key", &[self.expose()])
     }
 
-    /// The key of the digests that a registry has of containers.
+    /// The key of the digests that a registry has of containers and heads.
     pub fn batch_key(&self) -> Key {
         derive("prunedb v1 batch key", &[self.expose()])
     }

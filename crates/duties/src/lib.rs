@@ -15,6 +15,7 @@ mod attest;
 mod copies;
 mod founding;
 mod holder;
+mod lease;
 mod reader;
 mod shards;
 mod task;

@@ -1,22 +1,23 @@
 //! The writer's part: it holds the lease, has batches closed, follows the elections, reads back, and heeds the watermark.
 //!
 //! ```text
-//! each block:  lease ── renewed
+//! each block:  lease ── taken by each process, renewed; its term is that at the nodes
 //!              elected holders ──> Db::follow_elections
 //!              next batch in the lake ── Cosign at every validator ──> CloseBatch
-//!              closed batches ── read back from random shards ──> AttestReadBack
+//!              closed batches ── the manifest's head ──> CommitHead
+//!                             ── read back from random shards ──> AttestReadBack
 //!              watermark ──> Db::govern
 //! ```
 //! Offloading does not wait for any of it: closings follow behind, in their order, and only what may leave this machine waits.
 
 use crate::{
     attest::{AttestError, ReadBack},
+    lease::Tenure,
     task::{PAUSE, Stop, Task},
 };
+use prunedb_core::Term;
 use prunedb_engine::{BatchFacts, Connect, Db, Elected, ElectedGroup, Governance, NodeDomains};
-use prunedb_registry::{
-    Amount, Body, CloseBatch, Lease, NodeStatus, Secret, SignedTx, canonical::Canonical,
-};
+use prunedb_registry::{Body, CloseBatch, Key, NodeStatus, Secret, SignedTx, canonical::Canonical};
 use prunedb_validator::{Client, ClientError, Happened, PAGE_MAX, Placement, Proposal, Status};
 use std::{
     collections::BTreeMap,
@@ -26,9 +27,6 @@ use tokio::runtime::Handle;
 
 /// How long one wait for the next block is.
 const WAIT_MS: u32 = 1_000;
-/// Heights of a lease, and how many are left when it is renewed.
-const LEASE_HEIGHTS: u32 = 2_000;
-const LEASE_RENEW: u64 = 1_000;
 /// Heights that a closing counts for.
 const CLOSE_HEIGHTS: u64 = 200;
 
@@ -52,6 +50,40 @@ pub enum WriterError {
         expected: prunedb_core::LakeId,
         /// the registry's
         found: prunedb_core::LakeId,
+    },
+    /// Another process took the lease.
+    #[error(
+        "{holder} has taken the lease (term {term}, this process had {ours}): nothing is stored in the lake any more; end that writer, \
+         then start this one again"
+    )]
+    Replaced {
+        /// the term of this process
+        ours: Term,
+        /// the one that holds
+        term: Term,
+        /// who has it
+        holder: Key,
+    },
+    /// Another writer has the lease.
+    #[error(
+        "{holder} has the lease up to height {until}: nothing is stored in the lake before that writer ends"
+    )]
+    LeaseHeld {
+        /// who
+        holder: Key,
+        /// its last height
+        until: u64,
+    },
+    /// The lake was written by another database since.
+    #[error(
+        "another writer has written the lake since: head {head} under term {term}; what was put here and is not in the lake stays \
+         here, `prunedb recover` in an empty folder takes the lake over"
+    )]
+    OtherWriter {
+        /// the term of its lease
+        term: Term,
+        /// the number of its head
+        head: u64,
     },
     /// The next batch is in another group than the one whose turn it is.
     #[error(
@@ -87,6 +119,13 @@ pub enum WriterError {
     },
 }
 
+impl WriterError {
+    /// Whether another one has the right to write.
+    const fn is_of_another(&self) -> bool {
+        matches!(self, Self::Replaced { .. } | Self::LeaseHeld { .. } | Self::OtherWriter { .. })
+    }
+}
+
 /// What a [`Writer`] works with.
 pub struct WriterConfig {
     /// whom to ask
@@ -120,9 +159,14 @@ pub struct WriterStatus {
 
 /// The writer of a lake with a registry.
 pub struct Writer {
-    config: WriterConfig,
+    client: Client,
+    db: Db,
+    connect: Arc<Connect>,
+    on_governance: Box<dyn Fn(Governance) + Send>,
+    runtime: Handle,
     status: Arc<Mutex<WriterStatus>>,
     governance: Governance,
+    tenure: Tenure,
     /// the next event to look at; `None`: the placement was not looked at yet
     seen: Option<u64>,
     read_back: ReadBack,
@@ -131,12 +175,26 @@ pub struct Writer {
 
 impl Writer {
     /// A writer that has done nothing yet.
-    pub fn new(mut config: WriterConfig) -> Self {
-        let attesters = std::mem::take(&mut config.attesters);
+    pub fn new(config: WriterConfig) -> Self {
+        let WriterConfig {
+            lease,
+            authority,
+            attesters,
+            client,
+            db,
+            connect,
+            on_governance,
+            runtime,
+        } = config;
         Self {
-            config,
+            governance: db.governance().unwrap_or_default(),
+            client,
+            db,
+            connect,
+            on_governance,
+            runtime,
             status: Arc::default(),
-            governance: Governance::default(),
+            tenure: Tenure::new(lease, authority),
             seen: None,
             read_back: ReadBack::new(attesters),
             names_offered: 0,
@@ -179,72 +237,52 @@ impl Writer {
 
     /// Waits for a height, a little, and does what is due then.
     fn step(&mut self, height: u64, stop: &Stop) -> Result<u64, WriterError> {
-        let reached = self.wait(self.config.client.height(height, WAIT_MS))?;
+        let reached = self.wait(self.client.height(height, WAIT_MS))?;
         if reached < height {
             return Ok(reached);
         }
-        let status = self.wait(self.config.client.status())?;
-        let (expected, found) = (self.config.db.lake(), status.lake);
+        let status = self.wait(self.client.status())?;
+        let (expected, found) = (self.db.lake(), status.lake);
         if expected != found {
             return Err(WriterError::OtherLake { expected, found });
         }
-        self.govern(status.prunable_up_to, self.governance.placed);
-        let term = self.lease(&status)?;
+        self.govern(Governance { prunable_up_to: status.prunable_up_to, ..self.governance });
+        let kept = self.runtime.block_on(self.tenure.keep(&self.client, &status, &self.db));
+        if kept.as_ref().is_err_and(WriterError::is_of_another) {
+            self.govern(Governance { lease: None, ..self.governance });
+        }
+        let term = kept?;
+        self.govern(Governance { lease: Some(term), ..self.governance });
         let followed = self.follow(&status);
         let closed = self.close(&status, term);
-        let WriterConfig { client, runtime, db, .. } = &self.config;
-        let attested = self.read_back.step(client, runtime, db, &status, stop);
-        followed.and(closed)?;
+        let committed = self.commit_head(&status, term);
+        let attested = self.read_back.step(&self.client, &self.runtime, &self.db, &status, stop);
+        followed.and(closed).and(committed)?;
         attested?;
         Ok(reached)
     }
 
     fn wait<T>(&self, asked: impl Future<Output = T>) -> T {
-        self.config.runtime.block_on(asked)
+        self.runtime.block_on(asked)
     }
 
-    fn send(&self, status: &Status, body: Body, signer: &Secret) -> Result<(), ClientError> {
-        self.wait(self.config.client.send(&status.registry, body, &[signer])).map(drop)
-    }
-
-    fn govern(&mut self, prunable_up_to: u32, placed: bool) {
-        let governance = Governance { prunable_up_to, placed };
-        if governance != self.governance || self.config.db.governance().is_none() {
+    fn govern(&mut self, governance: Governance) {
+        if governance != self.governance || self.db.governance().is_none() {
             self.governance = governance;
-            self.config.db.govern(governance);
-            (self.config.on_governance)(governance);
+            self.db.govern(governance);
+            (self.on_governance)(governance);
         }
     }
 
-    /// Takes the lease, or goes on with it; its term.
-    fn lease(&self, status: &Status) -> Result<u64, WriterError> {
-        let key = self.config.lease.key();
-        let until = |lease: &Lease| lease.until.saturating_sub(status.height);
-        match &status.lease {
-            Some(lease) if lease.holder == key && until(lease) > LEASE_RENEW => Ok(lease.term.0),
-            Some(lease) if lease.holder == key && until(lease) > 0 => {
-                let body = Body::RenewLease { term: lease.term.0, heights: LEASE_HEIGHTS };
-                self.send(status, body, &self.config.lease)?;
-                Ok(lease.term.0)
-            }
-            lease => {
-                let term = lease.as_ref().map_or(0, |lease| lease.term.0);
-                self.acquire_lease(status, term)?;
-                Ok(term + 1)
-            }
+    /// Tells the registry of the manifest's head, once for each batch that closed.
+    fn commit_head(&mut self, status: &Status, term: Term) -> Result<(), WriterError> {
+        if !self.governance.placed || !self.tenure.wants_head(status) {
+            return Ok(());
         }
-    }
-
-    fn acquire_lease(&self, status: &Status, term: u64) -> Result<(), ClientError> {
-        let WriterConfig { client, lease, authority, .. } = &self.config;
-        let body = Body::AcquireLease { term, heights: LEASE_HEIGHTS };
-        let Some(authority) = authority else { return self.send(status, body, lease) };
-        let account = lease.key();
-        if self.wait(client.account(account))?.1.is_none() {
-            // moves nothing: it opens the account
-            self.send(status, Body::Deposit { account, amount: Amount(0) }, authority)?;
-        }
-        self.wait(client.send(&status.registry, body, &[lease, authority])).map(drop)
+        let head = self.db.publish_head()?;
+        // one that was written under an earlier lease is followed by others
+        let Some(head) = head.filter(|head| head.lease == term) else { return Ok(()) };
+        Ok(self.runtime.block_on(self.tenure.commit_head(&self.client, status, head))?)
     }
 
     /// Brings the lake's placement to what was elected.
@@ -254,11 +292,11 @@ impl Writer {
         }
         let next = match self.seen {
             None => {
-                let (_, next) = self.wait(self.config.client.history(u64::MAX, 0, 0))?;
+                let (_, next) = self.wait(self.client.history(u64::MAX, 0, 0))?;
                 next
             }
             Some(seen) => {
-                let asked = self.config.client.history(seen, PAGE_MAX, 0);
+                let asked = self.client.history(seen, PAGE_MAX, 0);
                 let (events, _) = self.wait(asked)?;
                 let Some(last) = events.last() else { return Ok(()) };
                 let next = last.number + 1;
@@ -269,8 +307,8 @@ impl Writer {
                 next
             }
         };
-        let placement = self.wait(self.config.client.placement())?;
-        let moved = self.config.db.follow_elections(&elected(&placement), &*self.config.connect)?;
+        let placement = self.wait(self.client.placement())?;
+        let moved = self.db.follow_elections(&elected(&placement), &*self.connect)?;
         if moved.slots > 0 || moved.stuck_slots > 0 {
             tracing::info!(
                 slots = moved.slots,
@@ -280,7 +318,7 @@ impl Writer {
                 "elected holders took over"
             );
         }
-        self.govern(status.prunable_up_to, true);
+        self.govern(Governance { placed: true, ..self.governance });
         // what is stuck is tried again
         if moved.stuck_slots == 0 {
             self.seen = Some(next);
@@ -289,19 +327,19 @@ impl Writer {
     }
 
     /// Has the next batch closed, where it is in the lake.
-    fn close(&mut self, status: &Status, term: u64) -> Result<(), WriterError> {
+    fn close(&mut self, status: &Status, term: Term) -> Result<(), WriterError> {
         if status.closing.is_some() || !self.governance.placed {
             return Ok(());
         }
         let number = status.batches;
-        let Some(batch) = self.config.db.batch(number)? else { return Ok(()) };
+        let Some(batch) = self.db.batch(number)? else { return Ok(()) };
         let expected = number % status.groups.max(1);
         let found = batch.group.unwrap_or(expected);
         if expected != found {
             return Err(WriterError::Group { batch: number, expected, found });
         }
-        let key = self.config.lease.key();
-        let (height, account) = self.wait(self.config.client.account(key))?;
+        let key = self.tenure.key().key();
+        let (height, account) = self.wait(self.client.account(key))?;
         let nonce = account.ok_or(ClientError::Account { key })?.nonce;
         let proposal = Proposal {
             nonce,
@@ -310,7 +348,7 @@ impl Writer {
             names: batch.names.clone(),
         };
         let body = Body::CloseBatch { batch: proposal.close };
-        let (signed, refused) = self.wait(self.config.client.cosign(&proposal));
+        let (signed, refused) = self.wait(self.client.cosign(&proposal));
         // those count that have looked, this writer's own validator like any other
         let validators = status.validators.len();
         let is_validator = |(key, _): &&(_, _)| status.validators.binary_search(key).is_ok();
@@ -323,14 +361,13 @@ impl Writer {
                 refused,
             });
         }
-        let signers = [&self.config.lease];
+        let signers = [self.tenure.key()];
         let own = SignedTx::sign(&status.registry, nonce, proposal.valid_until, body, &signers);
         let mut signatures = own.signatures.clone();
         signatures.extend(signed.into_iter().filter(|(signer, _)| *signer != key));
         let tx = SignedTx { signatures, ..own };
-        let name = self.wait(self.config.client.submit(tx.to_bytes()))?;
-        let outcome =
-            self.wait(self.config.client.outcome(name, prunedb_validator::WAIT_MS_MAX))?;
+        let name = self.wait(self.client.submit(tx.to_bytes()))?;
+        let outcome = self.wait(self.client.outcome(name, prunedb_validator::WAIT_MS_MAX))?;
         match outcome.and_then(|outcome| outcome.refused) {
             // another transaction of ours came first: the next block's turn
             Some(refused) if refused.is_nonce => return Ok(()),
@@ -341,7 +378,7 @@ impl Writer {
         }
         if self.names_offered <= number {
             // those that did not sign serve them, too
-            self.wait(self.config.client.offer_names(number, &batch.names));
+            self.wait(self.client.offer_names(number, &batch.names));
             self.names_offered = number + 1;
         }
         Ok(())
@@ -353,11 +390,11 @@ fn changes_placement(event: &Happened) -> bool {
     matches!(&event.kind[..], "joined" | "gone" | "assigned")
 }
 
-fn close_of(batch: &BatchFacts, term: u64, group: u32) -> CloseBatch {
+fn close_of(batch: &BatchFacts, term: Term, group: u32) -> CloseBatch {
     let facts = &batch.facts;
     CloseBatch {
         batch: batch.number,
-        term,
+        term: term.0,
         first_block: batch.first_record,
         blocks: batch.records,
         container_digest: batch.container_digest,

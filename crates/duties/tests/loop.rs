@@ -4,12 +4,12 @@
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
 use prunedb_consensus::{Local, LocalConfig};
-use prunedb_core::{LakeId, Policy};
+use prunedb_core::{Digest, LakeId, Policy, Term};
 use prunedb_disk::{Disk, RealDisk};
 use prunedb_duties::{Holder, Joining, OwnRecords, OwnShards, Task, Writer, WriterConfig, found};
-use prunedb_engine::{Db, LakeSecret, Options, TableKind};
+use prunedb_engine::{Db, Error, Governance, HeadName, LakeSecret, Options, TableKind};
 use prunedb_node::{NodeConfig, NodeServer};
-use prunedb_registry::{Genesis, Params, Secret};
+use prunedb_registry::{Body, Genesis, Params, Secret};
 use prunedb_store::{NodeOptions, NodeStore, ShardStore};
 use prunedb_validator::{
     Client, Copies, Door, Placement, Status, Validator, ValidatorConfig, ValidatorKey,
@@ -161,12 +161,16 @@ impl World {
     }
 
     fn writer(&self) -> Writer {
+        self.writer_of(self.db.clone())
+    }
+
+    fn writer_of(&self, db: Db) -> Writer {
         Writer::new(WriterConfig {
             client: self.client.clone(),
             lease: secret(VALIDATOR),
             authority: None,
             attesters: vec![secret(VALIDATOR)],
-            db: self.db.clone(),
+            db,
             connect: Arc::new(connect),
             on_governance: Box::new(|_| {}),
             runtime: self.runtime.handle().clone(),
@@ -197,6 +201,19 @@ impl World {
             }
             assert!(begun.elapsed() < Duration::from_secs(90), "{what}: {status:#?}");
             std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Waits until a writer's problem is this one.
+    fn until_problem(writer: &std::sync::Mutex<prunedb_duties::WriterStatus>, text: &str) {
+        let begun = Instant::now();
+        loop {
+            let problem = writer.lock().unwrap().problem.clone().unwrap_or_default();
+            if problem.contains(text) {
+                return;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "{problem}");
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 
@@ -306,15 +323,7 @@ fn an_elected_validator_makes_its_shard_from_its_own_copy_and_refuses_a_master_t
     // other records: another root
     let lie = own.ensure_table("blocks", TableKind::Sequence).unwrap();
     assert_eq!(lie.name(), "blocks");
-    let begun = Instant::now();
-    loop {
-        let problem = state.lock().unwrap().problem.clone().unwrap_or_default();
-        if problem.contains("does not have batch 0 itself") {
-            break;
-        }
-        assert!(begun.elapsed() < Duration::from_secs(60), "{problem}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    World::until_problem(&state, "does not have batch 0 itself");
     assert_eq!(world.status().batches, 0);
     // the lake's nodes are empty but for this one's upload: its first shard is deleted, and made again from the own copy
     fill(&own, 0);
@@ -355,5 +364,82 @@ fn an_elected_validator_makes_its_shard_from_its_own_copy_and_refuses_a_master_t
     drop(holding);
     drop(writing);
     drop(mine);
+    world.stop();
+}
+
+#[test]
+fn of_two_writers_the_one_without_the_lease_is_refused_by_the_registry_and_by_the_nodes() {
+    let mut world = World::new(|world| Arc::new(OwnRecords(world.db.clone())));
+    let writer = world.writer();
+    let first = writer.status();
+    let writing = writer.run();
+    world.start_holders(|_| None);
+    world.until_placed(&first);
+    fill(&world.db, 0);
+    world.db.flush(&mut |_| {}).unwrap();
+    let committed = |status: &Status| {
+        let head = status.head.unwrap();
+        HeadName { lease: head.term, number: head.number, root: head.root }
+    };
+    let status =
+        world.until("a head is committed with a batch", |s| s.batches > 0 && s.head.is_some());
+    let one = committed(&status);
+    assert_eq!(one.lease, Term(1));
+    // what this writer has published is at least that
+    world.db.check_head(&one).unwrap();
+    let forked = HeadName { root: Digest([1; 32]), ..world.db.head_name().unwrap() };
+    assert!(matches!(world.db.check_head(&forked), Err(Error::OtherHead { .. })));
+
+    // the folder is thought to be lost: its keys are used by a database that is recovered elsewhere
+    let elsewhere = options(&world.dir.path().join("elsewhere"));
+    let handle = world.runtime.handle().clone();
+    let seeds = &world.addresses;
+    let taken = Db::recover(disk(), elsewhere, lake_secret(), seeds, &connect, handle, &mut |_| {});
+    let taken = taken.unwrap().0;
+    // the registry governs it from the beginning: without the lease nothing is stored
+    taken.govern(Governance { placed: true, ..Governance::default() });
+    fill(&taken, 100);
+    let refused = taken.flush(&mut |_| {});
+    assert!(matches!(refused, Err(Error::Governed { .. })), "{refused:?}");
+    let writer = world.writer_of(taken.clone());
+    let second = writer.status();
+    let taking = writer.run();
+    World::until_problem(&first, "has taken the lease (term 2, this process had 1)");
+    let begun = Instant::now();
+    while taken.governance().unwrap().lease != Some(Term(2)) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", second.lock());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    taken.flush(&mut |_| {}).unwrap();
+
+    // the writer before stores nothing, the nodes would refuse it, and so does the registry
+    fill(&world.db, 200);
+    let refused = world.db.flush(&mut |_| {});
+    assert!(matches!(refused, Err(Error::Governed { .. })), "{refused:?}");
+    let governance = world.db.governance().unwrap();
+    world.db.govern(Governance { lease: Some(Term(1)), ..governance });
+    let refused = world.db.flush(&mut |_| {});
+    assert!(matches!(refused, Err(Error::Fenced { .. })), "{refused:?}");
+    let head = Body::CommitHead { term: 1, number: one.number + 100, root: one.root };
+    let (registry, key) = (world.status().registry, secret(VALIDATOR));
+    let signers = [&key];
+    let sent = world.client.send(&registry, head, &signers);
+    let refused = world.runtime.block_on(sent).unwrap_err().to_string();
+    assert!(refused.contains("term 1, the lease has 2"), "{refused}");
+
+    // the next head is the other one's: whoever has an older manifest can tell, and does not take the lease back
+    let status =
+        world.until("a head of the new term", |s| s.head.is_some_and(|h| h.term == Term(2)));
+    taken.check_head(&committed(&status)).unwrap();
+    let behind = world.db.check_head(&committed(&status));
+    assert!(matches!(behind, Err(Error::BehindRegistry { .. })), "{behind:?}");
+    drop(writing);
+    let writer = world.writer();
+    let again = writer.status();
+    let writing = writer.run();
+    World::until_problem(&again, "another writer has written the lake since");
+    assert_eq!(world.status().lease.unwrap().term, Term(2));
+    drop((writing, taking));
+    drop(taken);
     world.stop();
 }

@@ -3,6 +3,7 @@
 use crate::{
     background::Background,
     checked::Looking,
+    committed::HeadName,
     elected::Governance,
     error::{At, Error},
     executor::Executor,
@@ -90,6 +91,8 @@ pub(crate) struct Inner {
     pub(crate) reader: Option<Follower>,
     /// the term of this process, once it fenced the lake
     pub(crate) term: Mutex<Option<Term>>,
+    /// the newest head that this process published
+    pub(crate) published: Mutex<Option<HeadName>>,
     /// one offload, publication or repaired container at a time
     pub(crate) lake_writes: Mutex<()>,
     /// one repair at a time
@@ -505,6 +508,7 @@ impl Inner {
             wanted: Wanted::default(),
             spare_spool: Mutex::default(),
             governance: Mutex::default(),
+            published: Mutex::default(),
             record_sums: Mutex::default(),
             index_whole: RwLock::new(true),
             suspects,

@@ -14,7 +14,7 @@ use crate::{
     placement::NodeDomains,
     verify::Subject,
 };
-use prunedb_core::{ContainerId, Policy, ShardIndex};
+use prunedb_core::{ContainerId, Policy, ShardIndex, Term};
 use prunedb_format::head::Group;
 use prunedb_store::StoreSpace;
 use std::{
@@ -29,6 +29,9 @@ pub struct Governance {
     pub prunable_up_to: u32,
     /// the lake's groups are those of the registry: before that nothing is stored
     pub placed: bool,
+    /// the term of the registry's lease, where this writer holds it: without it nothing is stored, and each has terms of its own at
+    /// the nodes
+    pub lease: Option<Term>,
 }
 
 /// The nodes and groups of a registry.
@@ -74,13 +77,14 @@ struct Handing<'a> {
 
 impl Db {
     /// A registry governs the lake from now on: only what it allows to be pruned leaves this machine, and slots move by its
-    /// elections alone. The watermark never falls.
+    /// elections alone. The watermark never falls; the lease comes and goes.
     pub fn govern(&self, governance: Governance) {
         let mut known = self.inner.governance.lock().unwrap_or_else(PoisonError::into_inner);
         let before = known.unwrap_or_default();
         *known = Some(Governance {
             prunable_up_to: before.prunable_up_to.max(governance.prunable_up_to),
             placed: before.placed || governance.placed,
+            lease: governance.lease,
         });
     }
 
@@ -99,7 +103,8 @@ impl Db {
             return Err(Error::ReadOnly);
         }
         let moved = self.inner.follow_elections(elected, connect)?;
-        self.govern(Governance { prunable_up_to: 0, placed: true });
+        let governance = self.governance().unwrap_or_default();
+        self.govern(Governance { placed: true, ..governance });
         self.inner.publish()?;
         Ok(moved)
     }

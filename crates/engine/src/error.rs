@@ -247,6 +247,25 @@ pub enum Error {
         /// the first edit that differs, or the one behind which ours are missing
         edit: u64,
     },
+    /// What is here is older than what a registry has.
+    #[error(
+        "the manifest here is at head {ours}, the registry has head {committed}: the nodes that were asked keep newer heads back, \
+         or another writer has the lake"
+    )]
+    BehindRegistry {
+        /// ours
+        ours: u64,
+        /// the registry's
+        committed: u64,
+    },
+    /// Another head of the same number than a registry has.
+    #[error(
+        "head {number} here is not the one in the registry: two writers published under one number"
+    )]
+    OtherHead {
+        /// which
+        number: u64,
+    },
     /// A newer writer has the lake.
     #[error(
         "another writer has taken the lake over (term {seen}, ours is {term}): if it is gone for good, `prunedb recover` takes the lake back"

@@ -16,7 +16,7 @@ use prunedb_core::{ContainerId, Digest, Generation, Policy, ShardIndex, Term};
 use prunedb_disk::File;
 use prunedb_format::{
     container::{Footer, TRAILER_BYTES},
-    head::{Group, HeadPrefix},
+    head::Group,
     manifest::{ContainerEntry, StreamEntry},
 };
 use spool::AnySpool;
@@ -236,41 +236,6 @@ impl Inner {
             }
             uploaded => Ok((uploaded?, term)),
         }
-    }
-
-    /// The term of this process: the first write to the lake takes the next one and fences the others off.
-    ///
-    /// Only who knows the newest head may: a manifest that misses what another writer published would undo it.
-    pub(crate) fn term(&self) -> Result<Term, Error> {
-        if self.reader.is_some() {
-            return Err(Error::ReadOnly);
-        }
-        let mut held = self.term.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(term) = *held {
-            return Ok(term);
-        }
-        let state = self.manifest.state();
-        let is_foreign =
-            |head: &&HeadPrefix| head.term > state.term || head.number > state.head_number;
-        if let Some(head) = self.lake.heads().iter().find(is_foreign) {
-            return Err(Error::Fenced { term: state.term, seen: head.term });
-        }
-        // kept only where the nodes agreed: who is fenced off must not climb past the other by trying again
-        let term = Term(state.term.0 + 1);
-        self.lake.fence(term)?;
-        // the other one may have published before the fence stood
-        if let Some(head) = self.lake.heads().iter().find(is_foreign) {
-            return Err(Error::Fenced { term: state.term, seen: head.term });
-        }
-        self.manifest.update(|state| state.term = term)?;
-        *held = Some(term);
-        Ok(term)
-    }
-
-    /// Goes on under the next term, as if this process had begun anew.
-    pub(crate) fn next_term(&self) -> Result<Term, Error> {
-        self.term.lock().unwrap_or_else(PoisonError::into_inner).take();
-        self.term()
     }
 }
 

@@ -6,6 +6,7 @@
 //! so that readers of an older head can still finish.
 
 use crate::{
+    committed::HeadName,
     db::Inner,
     error::Error,
     lake::{SealedHead, fenced, open_head, seal_head},
@@ -65,6 +66,8 @@ impl Inner {
                 }
                 return Err(error);
             }
+            let name = HeadName::new(&self.lake.secret, term, number, &body);
+            *self.published.lock().unwrap_or_else(PoisonError::into_inner) = Some(name);
             let retired: Vec<Retired> = replaced
                 .iter()
                 .map(|old| Retired {

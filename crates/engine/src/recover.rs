@@ -10,6 +10,7 @@ use crate::{
     manifest::Manifest,
     options::Options,
     progress::OnProgress,
+    terms::last_of_block,
 };
 use prunedb_codec::LakeSecret;
 use prunedb_core::{ContainerId, ContainerKind, ShardId, ShardIndex, Term};
@@ -41,10 +42,6 @@ pub struct Recovered {
 
 /// So many containers may an old writer have stored after its last head.
 const NUMBERS_AHEAD_MAX: u32 = 1 << 20;
-
-/// A takeover begins the next block of so many terms. The writer that is replaced takes one more term with each start, also
-/// where it then publishes nothing: it must not meet ours, as equal terms fence nobody off.
-const TERMS_OF_A_WRITER: u64 = 0xffff;
 
 impl Db {
     /// Rebuilds manifest and index in empty folders from the lake, and takes the lake over: an old writer is fenced
@@ -112,7 +109,8 @@ impl Db {
         manifest.update(|state| {
             state.body = Arc::new(body);
             state.head_number = prefix.number;
-            state.term = Term(prefix.term.0 | TERMS_OF_A_WRITER);
+            // a takeover begins the next block
+            state.term = last_of_block(prefix.term);
             state.head_dirty = false;
             state.next_index = found.next_number(ContainerKind::Index, state.next_index);
         })?;

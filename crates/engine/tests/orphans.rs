@@ -83,7 +83,7 @@ fn with_a_registry_no_shard_of_a_batch_goes_whoever_has_it() {
     // noted before the registry was there
     put(&world, other, batch, term, 1);
     assert_eq!(sweep(&db, Duration::ZERO).orphans, 1);
-    db.govern(Governance { placed: true, prunable_up_to: 0 });
+    db.govern(Governance { placed: true, prunable_up_to: 0, lease: Some(Term(1)) });
     [index, manifest].into_iter().for_each(|id| put(&world, other, id, term, 1));
     assert_eq!((sweep(&db, DAY * 2).orphans, sweep(&db, DAY * 4).deleted), (2, 2));
     let has = |id| world.runtime.block_on(other.stat(id)).unwrap().is_some();

@@ -5,7 +5,7 @@
 mod common;
 
 use common::{World, check, fill, quiet};
-use prunedb_core::{ContainerId, ShardId, ShardIndex};
+use prunedb_core::{ContainerId, ShardId, ShardIndex, Term};
 use prunedb_engine::{Db, Depth, Elected, ElectedGroup, Error, Governance, NodeDomains, Outages};
 use prunedb_store::{MemoryStore, ShardStore};
 use std::sync::Arc;
@@ -75,15 +75,15 @@ fn nothing_leaves_before_the_registry_allows_it() {
     fill(&db, 0, RECORDS, BYTES);
     let early = db.flush(&mut quiet());
     assert!(matches!(early, Err(Error::Governed { .. })), "{early:?}");
-    db.govern(Governance { placed: true, prunable_up_to: 0 });
+    db.govern(Governance { placed: true, prunable_up_to: 0, lease: Some(Term(1)) });
     let evicted = db.evict(&mut quiet()).unwrap();
     let all = db.containers().unwrap().len() as u64;
     assert_eq!((evicted.containers, evicted.kept.len() as u64), (0, all));
     let reason = &evicted.kept[0].1;
     assert!(reason.contains("below 0"), "{reason}");
-    db.govern(Governance { placed: true, prunable_up_to: 2 });
+    db.govern(Governance { placed: true, prunable_up_to: 2, lease: Some(Term(1)) });
     // the watermark never falls
-    db.govern(Governance { placed: false, prunable_up_to: 1 });
+    db.govern(Governance { placed: false, prunable_up_to: 1, lease: Some(Term(1)) });
     let evicted = db.evict(&mut quiet()).unwrap();
     assert_eq!((evicted.containers, evicted.kept.len() as u64), (2, all - 2));
     check(&db, 0, RECORDS, BYTES);
@@ -116,7 +116,7 @@ fn slots_go_where_the_registry_says() {
     // before anything is stored the groups are replaced as a whole
     let mut wanted = elected(&db);
     wanted.groups.iter_mut().for_each(|group| group.slots.rotate_left(1));
-    db.govern(Governance { placed: true, prunable_up_to: 0 });
+    db.govern(Governance { placed: true, prunable_up_to: 0, lease: Some(Term(1)) });
     let moved = db.follow_elections(&wanted, &world.connect()).unwrap();
     assert_eq!((moved.slots, moved.copied_shards), (0, 0));
     assert_eq!(elected(&db), wanted);
@@ -172,7 +172,7 @@ fn slots_go_where_the_registry_says() {
 #[test]
 fn a_slot_whose_group_needs_its_node_back_stays() {
     let (world, db) = World::open_new("4+2", 9);
-    db.govern(Governance { placed: true, prunable_up_to: 0 });
+    db.govern(Governance { placed: true, prunable_up_to: 0, lease: Some(Term(1)) });
     fill(&db, 0, RECORDS, BYTES);
     db.flush(&mut quiet()).unwrap();
     let before = elected(&db);

@@ -63,10 +63,7 @@ impl State {
         heights: u32,
         events: &mut Events,
     ) -> Result<(), Reject> {
-        // a writer that is no validator has the authorities' word for it
-        if self.require_validator(tx).is_err() && self.require_authorities(tx).is_err() {
-            return Err(Reject::Signer("a validator, or enough authorities"));
-        }
+        self.require_writer(tx)?;
         let until = self.lease_end(heights)?;
         let holder = tx.sender();
         let (last, in_sync) = match &self.lease {
@@ -93,6 +90,14 @@ impl State {
         Ok(())
     }
 
+    /// Who may have the lease: a validator, or who has the authorities' word for it.
+    fn require_writer(&self, tx: &CheckedTx) -> Result<(), Reject> {
+        if self.require_validator(tx).is_ok() || self.require_authorities(tx).is_ok() {
+            return Ok(());
+        }
+        Err(Reject::Signer("a validator, or enough authorities"))
+    }
+
     fn lease_end(&self, heights: u32) -> Result<u64, Reject> {
         if !(1..=LEASE_HEIGHTS_MAX).contains(&heights) {
             let expected = LEASE_HEIGHTS_MAX.into();
@@ -112,6 +117,8 @@ impl State {
         heights: u32,
     ) -> Result<(), Reject> {
         self.require_lease(tx, term)?;
+        // whose right was taken away goes on until the lease runs out, and no longer
+        self.require_writer(tx)?;
         let until = self.lease_end(heights)?;
         let lease = self.lease.as_mut().expect("just checked");
         lease.until = lease.until.max(until);

@@ -27,6 +27,10 @@ pub(crate) struct Status {
     /// List every container, too
     #[arg(long)]
     pub(crate) containers: bool,
+    /// Ask these validators of the lake's registry whether the manifest here is as new as the head that they have; exits with 1
+    /// where it is older
+    #[arg(long, value_name = "HOST:PORT,...", value_delimiter = ',')]
+    pub(crate) registry: Vec<String>,
 }
 
 #[derive(Args, Debug, Clone)]

@@ -7,15 +7,19 @@ use crate::{
     text::{count, ratio, show_bytes, show_key, size},
 };
 use prunedb_engine::{
-    Backpressure, ContainerPlace, ContainerStatus, Contender, Duplicate, NodeState, NodeStatus,
-    ReaderStatus, Status, TableKind,
+    Backpressure, ContainerPlace, ContainerStatus, Contender, Duplicate, HeadName, NodeState,
+    NodeStatus, ReaderStatus, Status, TableKind,
 };
 use prunedb_local::LocalNodes;
 use prunedb_node::ScrubStatus;
+use prunedb_validator::Client;
 use serde_json::{Value, json};
 
 pub(super) fn run(args: &args::Status, session: &Session, io: &mut Io) -> anyhow::Result<Exit> {
     let status = session.db.status()?;
+    let checked = (!args.registry.is_empty()).then(|| head_in_registry(&args.registry, session));
+    let checked = checked.transpose()?;
+    let exit = Exit::of(checked.as_ref().is_none_or(|checked| checked.problem.is_none()));
     let containers = if args.containers { Some(session.db.containers()?) } else { None };
     if io.json {
         let mut out = status_json(&status, &session.db.duplicates()?);
@@ -23,10 +27,19 @@ pub(super) fn run(args: &args::Status, session: &Session, io: &mut Io) -> anyhow
         if let Some(containers) = &containers {
             out["container_list"] = containers.iter().map(container_json).collect();
         }
+        if let Some(HeadInRegistry { height, number, problem }) = &checked {
+            out["registry"] =
+                json!({ "height": height, "head_number": number, "problem": problem });
+        }
         io.json(&out)?;
-        return Ok(Exit::Done);
+        return Ok(exit);
     }
     write(&status, io)?;
+    if let Some(HeadInRegistry { height, number, problem }) = &checked {
+        let head = number.map_or_else(|| "no head yet".into(), |number| format!("head {number}"));
+        let found = problem.as_deref().unwrap_or("the manifest here is as new");
+        io.line(format_args!("registry  {head} at height {height}: {found}"))?;
+    }
     write_scrubs(session, io)?;
     for duplicate in session.db.duplicates()?.iter().take(DUPLICATES_SHOWN) {
         write_duplicate(duplicate, io)?;
@@ -34,7 +47,49 @@ pub(super) fn run(args: &args::Status, session: &Session, io: &mut Io) -> anyhow
     for container in containers.iter().flatten() {
         write_container(container, io)?;
     }
-    Ok(Exit::Done)
+    Ok(exit)
+}
+
+/// The manifest's newest head that validators know of.
+struct HeadInRegistry {
+    height: u64,
+    number: Option<u64>,
+    /// what is wrong with the manifest here
+    problem: Option<String>,
+}
+
+/// Asks all of them: the newest head counts, since none of them knows of a head that was not committed.
+fn head_in_registry(validators: &[String], session: &Session) -> anyhow::Result<HeadInRegistry> {
+    let client = Client::new(validators.iter().cloned());
+    let mut problems = Vec::new();
+    let mut newest: Option<prunedb_validator::Status> = None;
+    for (address, answer) in session.runtime.block_on(client.statuses()) {
+        match answer {
+            Ok(status) if status.lake != session.db.lake() => {
+                problems
+                    .push(format!("{address} has the registry of another lake, {}", status.lake));
+            }
+            Ok(status) => {
+                let order =
+                    |s: &prunedb_validator::Status| (s.head.map(|head| head.number), s.height);
+                if newest.as_ref().is_none_or(|known| order(known) < order(&status)) {
+                    newest = Some(status);
+                }
+            }
+            Err(error) => problems.push(format!("{address}: {error}")),
+        }
+    }
+    let Some(newest) = newest else {
+        anyhow::bail!("no validator of this lake's registry answers: {}", problems.join("; "));
+    };
+    let committed =
+        newest.head.map(|head| HeadName { lease: head.term, number: head.number, root: head.root });
+    let compared = committed.map_or(Ok(()), |head| session.db.check_head(&head));
+    Ok(HeadInRegistry {
+        height: newest.height,
+        number: committed.map(|head| head.number),
+        problem: compared.err().map(|error| error.to_string()),
+    })
 }
 
 /// How far the local nodes are with checking what they hold.

@@ -8,13 +8,13 @@
 //! validators/NN/    key, blocks, state of each validator that runs here
 //! nodes/NN.key      keys of the local nodes
 //! doors.json        where the validators answer, while they run
-//! governance.json   what the registry last said of the lake: what may leave this machine
+//! governance.json   what the registry last said of the lake: what may leave this machine, which lease it had
 //! ```
 //! The folder of a validator with a process of its own has copies of genesis and settings, and `validators/00`: its own.
 
 use crate::{secret, session};
 use anyhow::{Context, ensure};
-use prunedb_core::Digest;
+use prunedb_core::{Digest, Term};
 use prunedb_disk::{read_all, write_atomic};
 use prunedb_engine::Governance;
 use prunedb_registry::{Genesis, Key, Secret, canonical::Canonical};
@@ -96,6 +96,9 @@ struct Doors {
 struct Governed {
     prunable_up_to: u32,
     placed: bool,
+    /// term of the lease that the last `prunedb up` had
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lease: Option<u64>,
 }
 
 /// The folder.
@@ -151,13 +154,22 @@ impl RegistryFolder {
     }
 
     pub(crate) fn genesis(&self) -> anyhow::Result<Genesis> {
-        let bytes = self.read("genesis")?.context("this folder has no registry")?;
+        let bytes = self.read("genesis")?.with_context(|| {
+            format!(
+                "{} has no registry: `prunedb registry init` founds one there; to run a validator of one that is there already, copy \
+                 the founder's registry/genesis and registry/settings.json to {}",
+                self.dir.parent().unwrap_or(&self.dir).display(),
+                self.dir.display()
+            )
+        })?;
         Genesis::from_bytes("genesis", &bytes)
             .with_context(|| format!("{} is damaged", self.file("genesis").display()))
     }
 
     pub(crate) fn settings(&self) -> anyhow::Result<Settings> {
-        self.read_json("settings.json")?.context("registry/settings.json is missing")
+        let path = self.file("settings.json");
+        let settings = self.read_json("settings.json")?;
+        settings.with_context(|| format!("{} is missing: copy the founder's", path.display()))
     }
 
     /// The key of a file that must be there.
@@ -221,11 +233,13 @@ impl RegistryFolder {
         Ok(known.map_or_else(Governance::default, |known| Governance {
             prunable_up_to: known.prunable_up_to,
             placed: known.placed,
+            lease: known.lease.map(Term),
         }))
     }
 
     pub(crate) fn write_governance(&self, governance: Governance) -> anyhow::Result<()> {
-        let Governance { prunable_up_to, placed } = governance;
-        self.write("governance.json", &serde_json::to_vec(&Governed { prunable_up_to, placed })?)
+        let Governance { prunable_up_to, placed, lease } = governance;
+        let governed = Governed { prunable_up_to, placed, lease: lease.map(|term| term.0) };
+        self.write("governance.json", &serde_json::to_vec(&governed)?)
     }
 }

@@ -65,6 +65,14 @@ fn batches_close_are_proven_and_only_then_may_be_evicted() {
     assert_eq!(closed["failing_nodes"], 0);
     until(&folder, "the first may go", |s| s["prunable_up_to"] == 1);
 
+    let headed = until(&folder, "the head is committed", |s| s["head"]["number"].is_u64());
+    let at = headed["address"].as_str().unwrap();
+    let checked = folder.run(&["status", "--registry", at, "--json"]).exits(0).json();
+    assert_eq!(checked["registry"]["problem"], Value::Null, "{checked:#}");
+    assert!(checked["head_number"].as_u64() >= checked["registry"]["head_number"].as_u64());
+    let nobody = folder.run(&["status", "--registry", "127.0.0.1:1"]);
+    nobody.fails(&["no validator of this lake's registry"]);
+
     let list = folder.run(&["batch", "list", "--json"]).exits(0).json();
     assert_eq!(list["batches"].as_array().unwrap().len(), 2);
     let (first, second) = (&list["batches"][0], &list["batches"][1]);
@@ -120,6 +128,7 @@ fn batches_close_are_proven_and_only_then_may_be_evicted() {
     let after = registry(&folder);
     assert!(after["height"].as_u64() >= before["height"].as_u64());
     assert_eq!((&after["batches"], &after["registry"]), (&before["batches"], &before["registry"]));
+    until(&folder, "the new process takes the lease anew", |s| s["lease"]["term"] == 2);
     import(&folder, 2);
     until(&folder, "the third batch closes", |s| s["batches"] == 3);
     assert_eq!(up.interrupt(), 0);

@@ -5,7 +5,7 @@ use aws_lc_rs::{
     signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey},
 };
 use prunedb_codec::LakeSecret;
-use prunedb_core::Term;
+use prunedb_core::{Digest, Term};
 use prunedb_format::head::{HeadBody, HeadParts, HeadPrefix};
 
 /// A head as the nodes store it.
@@ -57,6 +57,14 @@ pub(crate) fn open_head(secret: &LakeSecret, bytes: &[u8]) -> Option<(HeadPrefix
         return None; // nothing can be placed
     }
     Some((parts.prefix, body))
+}
+
+/// What a registry has of a head: whoever has the secret can tell whether it is this one.
+pub(crate) fn head_root(secret: &LakeSecret, term: Term, number: u64, body: &HeadBody) -> Digest {
+    let mut hasher = blake3::Hasher::new_derive_key("prunedb v1 manifest head");
+    hasher.update(secret.batch_key().as_slice());
+    hasher.update(&term.0.to_le_bytes()).update(&number.to_le_bytes()).update(&body.encode());
+    Digest(*hasher.finalize().as_bytes())
 }
 
 fn signer(secret: &LakeSecret) -> Ed25519KeyPair {

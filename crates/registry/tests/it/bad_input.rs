@@ -256,6 +256,34 @@ fn the_lease_goes_to_one_of_the_in_sync_set_when_it_runs_out() {
     let events = world.send(acquire(3, 10), &[OWNER, AUTHORITY]).unwrap();
     assert_eq!(events, [Event::Leased { holder: OWNER, term: Term(4) }]);
     world.send(head(4, 8), &[OWNER]).unwrap();
+    // it goes on as long as the authority says so
+    let renew = Body::RenewLease { term: 4, heights: 50 };
+    assert_eq!(world.send(renew.clone(), &[OWNER]), stranger);
+    world.send(renew, &[OWNER, AUTHORITY]).unwrap();
+}
+
+#[test]
+fn who_has_the_lease_and_is_a_validator_no_more_goes_on_until_it_runs_out() {
+    let mut world = World::started(params(), "2+2", 4, 1);
+    let [first, second, ..] = VALIDATORS;
+    world.send(Body::AcquireLease { term: 1, heights: 100 }, &[first]).unwrap();
+    let validators = VALIDATORS[1..].to_vec();
+    world.send(Body::SetValidators { validators }, &[AUTHORITY]).unwrap();
+    while world.state.validators().contains(&first) {
+        world.block();
+    }
+    let head = |number| Body::CommitHead { term: 2, number, root: Digest([1; 32]) };
+    world.send(head(1), &[first]).unwrap();
+    let renewed = world.send(Body::RenewLease { term: 2, heights: 100 }, &[first]);
+    assert_eq!(renewed, Err(Reject::Signer("a validator, or enough authorities")));
+    let acquire = Body::AcquireLease { term: 2, heights: 100 };
+    assert!(matches!(world.send(acquire.clone(), &[second]), Err(Reject::Phase(_))));
+    while world.state.lease().unwrap().until >= world.state.height() {
+        world.block();
+    }
+    assert!(matches!(world.send(head(2), &[first]), Err(Reject::Phase(_))));
+    assert!(world.send(acquire.clone(), &[first]).is_err());
+    world.send(acquire, &[second]).unwrap();
 }
 
 #[test]

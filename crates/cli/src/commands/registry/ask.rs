@@ -81,6 +81,9 @@ fn status_json(address: &str, s: &Status) -> Value {
         "lease": s.lease.as_ref().map(|l| json!({
             "term": l.term.0, "holder": l.holder.to_string(), "until": l.until,
         })),
+        "head": s.head.map(|h| json!({
+            "term": h.term.0, "number": h.number, "root": h.root.to_string(),
+        })),
         "escrow": s.escrow.0,
         "waiting_txs": s.waiting_txs,
         "failure": s.failure,
@@ -120,6 +123,13 @@ fn write(address: &str, s: &Status, io: &mut Io) -> std::io::Result<()> {
         io.line(format_args!(
             "  {} with too few good shards: nothing closes",
             count(epoch.weak_groups.into(), "group")
+        ))?;
+    }
+    if let Some(lease) = &s.lease {
+        let head = s.head.map_or_else(|| "no head yet".into(), |h| format!("head {}", h.number));
+        io.line(format_args!(
+            "  lease {} of {} up to height {}; {head}",
+            lease.term, lease.holder, lease.until
         ))?;
     }
     if let Some(failure) = &s.failure {
