@@ -2,8 +2,7 @@
 //!
 //! ```text
 //! epoch's seed ──> a seed for each cell ──> places of samples ──> the holder's samples, checked against the cell's root
-//! answers root = Merkle root of: presence of the children, then one leaf for each cell, by rising number
-//! leaf = H("prunedb v1 market answer", epoch || cell || samples)      no samples: it did not prove
+//! answers root = Merkle root of: presence of the children, then one leaf for each cell, by rising number; no samples: it did not prove
 //! ```
 //! The registry has the root and one bit for each cell; everything else stays with the heavy node, which shows any leaf to
 //! whoever asks ([`Closed::evidence`]).
@@ -16,15 +15,17 @@ use crate::{
     message::{SAMPLES_MAX, Shown},
 };
 use prunedb_core::Digest;
-use prunedb_proof::{Challenge, SAMPLE_BYTES, SampleError, SampleProof, merkle, verify_sample};
+use prunedb_proof::merkle;
 use prunedb_registry::{
-    NodeId,
-    canonical::{Canonical, FormatError, Reader, canonical_struct},
+    NodeId, answer_leaf,
+    canonical::{Canonical, FormatError, Reader},
+    cell_places, verify_cell,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Samples of a cell in an epoch. All heavy nodes ask for as many: they look at each other's answers.
-pub const CHECK_SAMPLES: u16 = 8;
+/// The rules of checking are the registry's, which judges by them where a report is disputed.
+pub use prunedb_registry::{CELL_SAMPLES as CHECK_SAMPLES, CheckError, Evidence, cell_seed};
+
 /// How often a holder that is silent is asked in an epoch.
 const ATTEMPTS: u8 = 3;
 
@@ -39,39 +40,9 @@ pub struct CheckedCell {
     pub bytes: u64,
 }
 
-/// An answer that proves nothing.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum CheckError {
-    /// Not as many samples as were asked for.
-    #[error("{found} samples, expected {expected}")]
-    Count {
-        /// samples asked for
-        expected: u16,
-        /// samples shown
-        found: usize,
-    },
-    /// A sample is not the cell's.
-    #[error("sample {position}: {source}")]
-    Sample {
-        /// which one
-        position: usize,
-        /// what is wrong
-        source: SampleError,
-    },
-}
-
-/// The seed of a cell in an epoch.
-pub fn cell_seed(epoch_seed: &[u8; 32], cell: u64) -> [u8; 32] {
-    let input = [&epoch_seed[..], &cell.to_le_bytes()].concat();
-    blake3::derive_key("prunedb v1 market check", &input)
-}
-
 /// The samples to show of a cell of so many bytes.
 pub fn places(seed: &[u8; 32], bytes: u64, samples: u16) -> Vec<u64> {
-    let count = (bytes / SAMPLE_BYTES as u64).max(1);
-    let challenge = Challenge { seed: *seed, holder: 0, sequential: false };
-    (0..samples.min(SAMPLES_MAX)).map(|index| challenge.place(index, count, None)).collect()
+    cell_places(seed, bytes, samples.min(SAMPLES_MAX))
 }
 
 /// Whether a holder has shown what it had to.
@@ -84,15 +55,7 @@ pub fn verify(
     samples: u16,
     shown: &[Shown],
 ) -> Result<(), CheckError> {
-    let places = places(seed, cell.bytes, samples);
-    if places.len() != shown.len() || places.is_empty() {
-        return Err(CheckError::Count { expected: samples, found: shown.len() });
-    }
-    for (position, (place, shown)) in places.into_iter().zip(shown).enumerate() {
-        verify_sample(&cell.root, cell.bytes, place, &SampleProof::from(shown))
-            .map_err(|source| CheckError::Sample { position, source })?;
-    }
-    Ok(())
+    verify_cell((&cell.root, cell.bytes), seed, samples, shown)
 }
 
 /// How far a cell's check is.
@@ -197,12 +160,6 @@ impl Checks {
     }
 }
 
-fn leaf(epoch: u32, cell: u64, shown: &Vec<Shown>) -> Digest {
-    let mut bytes = (epoch, cell).to_bytes();
-    shown.put(&mut bytes);
-    Digest(blake3::derive_key("prunedb v1 market answer", &bytes))
-}
-
 /// An epoch that is over: what is reported, and what is kept to be shown.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Closed {
@@ -212,25 +169,6 @@ pub struct Closed {
     pub proven: Vec<u8>,
     leaves: Vec<Digest>,
     answers: BTreeMap<u64, Vec<Shown>>,
-}
-
-canonical_struct! {
-    /// What a root of answers says of a cell.
-    #[derive(Clone, PartialEq, Eq, Debug)]
-    pub struct Evidence {
-        /// which epoch
-        pub epoch: u32,
-        /// which cell
-        pub cell: u64,
-        /// the samples; none: it did not prove
-        pub shown: Vec<Shown>,
-        /// leaves under the root
-        pub leaves: u32,
-        /// which of them this is
-        pub position: u32,
-        /// from the leaf to the root
-        pub path: Vec<Digest>,
-    }
 }
 
 impl Canonical for Closed {
@@ -252,7 +190,7 @@ impl Closed {
         let mut leaves = vec![presence];
         for (position, (&cell, shown)) in answers.iter().enumerate() {
             proven[position / 8] |= u8::from(!shown.is_empty()) << (position % 8);
-            leaves.push(leaf(epoch, cell, shown));
+            leaves.push(answer_leaf(epoch, cell, shown));
         }
         Self { epoch, proven, leaves, answers }
     }
@@ -270,15 +208,6 @@ impl Closed {
         let number = |n: usize| u32::try_from(n).expect("bounded by the registry's cells");
         let (leaves, position) = (number(self.leaves.len()), number(position));
         Some(Evidence { epoch: self.epoch, cell, shown, leaves, position, path })
-    }
-}
-
-impl Evidence {
-    /// Whether it is under a root that was committed to.
-    pub fn is_under(&self, root: &Digest) -> bool {
-        let leaf = leaf(self.epoch, self.cell, &self.shown);
-        let (position, leaves) = (self.position as usize, self.leaves as usize);
-        merkle::root_of_path(&leaf, position, leaves, &self.path).is_ok_and(|found| found == *root)
     }
 }
 

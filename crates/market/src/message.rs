@@ -11,7 +11,7 @@ use crate::{
 };
 use prunedb_access::{CAPABILITY_BYTES, SIGNATURE_BYTES};
 use prunedb_core::Digest;
-use prunedb_proof::{SAMPLE_BYTES, SampleProof};
+pub use prunedb_registry::Shown;
 use prunedb_registry::{
     Amount, Cell, Endpoint, Key, NodeId,
     canonical::{canonical_enum, canonical_struct},
@@ -51,29 +51,6 @@ canonical_struct! {
         pub nonce: u64,
         /// the last height at which it counts
         pub valid_until: u64,
-    }
-}
-
-canonical_struct! {
-    /// A sample of a cell, and its path to the cell's root.
-    #[derive(Clone, PartialEq, Eq, Debug)]
-    pub struct Shown {
-        /// the bytes
-        pub sample: [u8; SAMPLE_BYTES],
-        /// from the sample up
-        pub path: Vec<[u8; 32]>,
-    }
-}
-
-impl From<SampleProof> for Shown {
-    fn from(proof: SampleProof) -> Self {
-        Self { sample: *proof.sample, path: proof.path }
-    }
-}
-
-impl From<&Shown> for SampleProof {
-    fn from(shown: &Shown) -> Self {
-        Self { sample: Box::new(shown.sample), path: shown.path.clone() }
     }
 }
 

@@ -24,6 +24,7 @@ impl State {
         let mut events = Events::new();
         self.advance_params(&mut events);
         self.expire_repairs(&mut events);
+        self.expire_demands(&mut events);
         self.advance_epoch(&mut events);
         Ok(events)
     }
@@ -109,6 +110,13 @@ impl State {
             Body::ReportFault { node, batch, slot } => {
                 self.report_fault(tx, *node, *batch, *slot, events)
             }
+            Body::DisputeReport { heavy, evidence } => {
+                self.dispute_report(tx, *heavy, evidence, events)
+            }
+            Body::DemandAnswer { heavy, epoch, cell } => {
+                self.demand_answer(tx, (*heavy, *epoch, *cell), events)
+            }
+            Body::ShowAnswer { heavy, evidence } => self.show_answer(tx, *heavy, evidence),
         }
     }
 }

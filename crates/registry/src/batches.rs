@@ -246,9 +246,7 @@ impl State {
         let batch = close.record(self.height);
         self.closing = Some(Closing { batch, since: self.height });
         events.push(Event::Closing { batch: close.batch, group, root: close.root });
-        if self.wants_election() {
-            self.elect(events);
-        }
+        self.elect(events);
         Ok(())
     }
 

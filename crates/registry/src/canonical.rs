@@ -154,6 +154,18 @@ impl<A: Canonical, B: Canonical> Canonical for (A, B) {
     }
 }
 
+impl<A: Canonical, B: Canonical, C: Canonical> Canonical for (A, B, C) {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.0.put(out);
+        self.1.put(out);
+        self.2.put(out);
+    }
+
+    fn get(from: &mut Reader<'_>) -> Result<Self, FormatError> {
+        Ok((A::get(from)?, B::get(from)?, C::get(from)?))
+    }
+}
+
 fn put_count(count: usize, out: &mut Vec<u8>) {
     u32::try_from(count).expect("lists are bounded far below 2^32").put(out);
 }

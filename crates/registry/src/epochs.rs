@@ -38,6 +38,8 @@ canonical_struct! {
         pub beacon: Option<[u8; 32]>,
         /// the seed, once it is fixed
         pub seed: Option<[u8; 32]>,
+        /// the seed of the epoch before
+        pub seed_before: Option<[u8; 32]>,
         /// the last seed that was fixed
         pub last_seed: [u8; 32],
         /// batches of each group at its beginning
@@ -86,6 +88,7 @@ impl State {
         self.epoch = Epoch {
             number: self.epoch.number.saturating_add(1),
             started: self.height,
+            seed_before: self.epoch.seed,
             last_seed: self.epoch.last_seed,
             frozen: std::mem::take(&mut self.epoch.frozen),
             frozen_batches,
@@ -93,6 +96,7 @@ impl State {
             priority: std::mem::take(&mut self.epoch.reported),
             ..Epoch::default()
         };
+        self.forget_reports();
         if let Some(validators) = self.next_validators.take() {
             self.watermark.attested.retain(|key, _| validators.contains(key));
             self.validators = validators;
@@ -315,10 +319,7 @@ impl State {
         self.epoch.settled = true;
         events.push(Event::EpochSettled { epoch: self.epoch.number, paid, short });
         self.raise_watermark(events);
-        if self.wants_election() {
-            self.elect(events);
-        }
-        self.release_leavers(events);
+        self.elect(events);
     }
 
     /// Pays each what is due, or the same share of it where the escrow is short. What was paid, and what was missing.

@@ -78,6 +78,22 @@ pub enum Event {
         /// who had said so
         reporter: Key,
     },
+    /// A heavy node is to show what it committed to of a cell.
+    AnswerDemanded {
+        /// which heavy node
+        heavy: NodeId,
+        /// of which epoch
+        epoch: u32,
+        /// of which cell
+        cell: u64,
+    },
+    /// A heavy node's report was shown to be a lie: it loses its stake, its cells end, and it leaves.
+    Convicted {
+        /// which node
+        node: NodeId,
+        /// who showed it
+        by: Key,
+    },
     /// A node lost part of its stake.
     Slashed {
         /// which node

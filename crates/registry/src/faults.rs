@@ -19,9 +19,6 @@ use crate::{
 use prunedb_placement::NodeId;
 use std::ops::Range;
 
-/// What the reporter has of a slash, in millionths.
-const REWARD_PPM: u32 = 150_000;
-
 canonical_struct! {
     /// A shard that a reader did not get.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,9 +47,7 @@ impl State {
         events: &mut Events,
     ) -> Result<(), Reject> {
         let reporter = tx.sender();
-        if !self.has_a_part(&reporter) {
-            return Err(Reject::Signer("a validator, an authority, or the owner of a node"));
-        }
+        self.require_part(&reporter)?;
         self.present(node)?;
         let group = self.batches.get(batch).ok_or(Reject::Phase("there is no such batch"))?.group;
         let slots = &self.groups[group as usize].slots;
@@ -73,10 +68,14 @@ impl State {
         Ok(())
     }
 
-    fn has_a_part(&self, key: &Key) -> bool {
-        self.validators.binary_search(key).is_ok()
+    /// Who has a part in the lake.
+    pub(crate) fn require_part(&self, key: &Key) -> Result<(), Reject> {
+        let has_it = self.validators.binary_search(key).is_ok()
             || self.params.authorities.binary_search(key).is_ok()
-            || self.nodes.iter().any(|n| n.owner == *key && n.status == NodeStatus::Active)
+            || self.nodes.iter().any(|n| n.owner == *key && n.status == NodeStatus::Active);
+        has_it
+            .then_some(())
+            .ok_or(Reject::Signer("a validator, an authority, or the owner of a node"))
     }
 
     /// The places, among those of all that a node owes, of the shard that was reported; nothing where it does not owe it.
@@ -100,8 +99,14 @@ impl State {
     /// The reporter's part of a slash, given to it; what is left.
     pub(crate) fn reward_reporter(&mut self, node: NodeId, slashed: Amount) -> Amount {
         let Some(report) = self.epoch.priority.get(&node) else { return slashed };
-        let reward = slashed.parts_per_million(REWARD_PPM);
-        self.bank.give(&report.reporter, reward);
+        let reporter = report.reporter;
+        self.reward(&reporter, slashed)
+    }
+
+    /// The part of a slash of who showed what it is for, given to it; what is left.
+    pub(crate) fn reward(&mut self, who: &Key, slashed: Amount) -> Amount {
+        let reward = slashed.parts_per_million(self.params.reward_ppm);
+        self.bank.give(who, reward);
         slashed.minus(reward).expect("a part of it")
     }
 }

@@ -109,6 +109,13 @@ impl State {
 
     /// Elects a holder for every slot whose holder does not stand any more, and for every vacant one.
     pub(crate) fn elect(&mut self, events: &mut Events) {
+        if self.wants_election() {
+            self.move_slots(events);
+        }
+        self.release_leavers(events);
+    }
+
+    fn move_slots(&mut self, events: &mut Events) {
         let members = self.members();
         let mut groups: Vec<Group> = self
             .groups
@@ -124,7 +131,6 @@ impl State {
         for moved in outcome.moves {
             self.assign(moved.group, moved.slot, moved.to, events);
         }
-        self.release_leavers(events);
     }
 
     fn election<'a>(&self, members: &'a [Member]) -> Election<'a> {
@@ -179,7 +185,6 @@ impl State {
         self.nodes[leave.node.0 as usize].status = NodeStatus::Leaving;
         events.push(Event::Leaving(leave.node));
         self.elect(events);
-        self.release_leavers(events);
         Ok(())
     }
 

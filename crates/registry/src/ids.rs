@@ -9,6 +9,13 @@ use std::fmt;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Key(pub [u8; 32]);
 
+impl Key {
+    /// The lowest one there may be.
+    pub(crate) const MIN: Self = Self([0; 32]);
+    /// The highest one there may be.
+    pub(crate) const MAX: Self = Self([0xff; 32]);
+}
+
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&Digest(self.0), f)

@@ -2,10 +2,12 @@
 //!
 //! The owner's money for the whole time is set aside when the rent begins. Each epoch the holder's heavy node says which of its
 //! cells proved; a proven epoch is paid at once, from what was set aside: the price less the fee to the holder's owner, the fee in
-//! halves to the two heavy nodes, so that longer paths earn nothing. What is not used goes back.
+//! halves to the two heavy nodes, so that longer paths earn nothing. What is not used goes back. What a report had paid may be
+//! disputed for some epochs (`disputes`).
 
 use crate::{
     canonical::canonical_struct,
+    disputes::Demand,
     event::{Event, Events},
     ids::{Amount, Key},
     nodes::NodeStatus,
@@ -63,6 +65,32 @@ canonical_struct! {
 }
 
 canonical_struct! {
+    /// A cell that a report had paid, as its contract was.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct PaidCell {
+        /// its number
+        pub number: u64,
+        /// root of what is in it
+        pub root: Digest,
+        /// how much
+        pub bytes: u64,
+    }
+}
+
+canonical_struct! {
+    /// A report that may be disputed.
+    #[derive(Clone, PartialEq, Eq, Debug)]
+    pub struct OpenReport {
+        /// root of the answers
+        pub answers_root: Digest,
+        /// the seed of the epoch that it is about
+        pub seed: [u8; 32],
+        /// the cells that it had paid, by rising number
+        pub paid: Vec<PaidCell>,
+    }
+}
+
+canonical_struct! {
     /// All cells.
     #[derive(Clone, PartialEq, Eq, Debug, Default)]
     pub struct Market {
@@ -70,8 +98,10 @@ canonical_struct! {
         pub next: u64,
         /// by number
         pub cells: BTreeMap<u64, RentedCell>,
-        /// the last report of each heavy node
-        pub reports: BTreeMap<NodeId, CellReport>,
+        /// reports that may be disputed, by heavy node and epoch
+        pub reports: BTreeMap<(NodeId, u32), OpenReport>,
+        /// answers that are to be shown, or were, by heavy node, epoch, and who demands it
+        pub demands: BTreeMap<(NodeId, u32, Key), Demand>,
     }
 }
 
@@ -79,7 +109,7 @@ canonical_struct! {
 pub const CELL_BYTES_MAX: u64 = 256 << 20;
 /// A heavy node is silent that sent no report for more epochs than these: the one that is running, and the one in which the
 /// report before was due.
-const SILENT_EPOCHS: u32 = 2;
+pub(crate) const SILENT_EPOCHS: u32 = 2;
 /// Most cells at once.
 pub const CELLS_MAX: usize = 1_000_000;
 
@@ -89,10 +119,37 @@ impl Market {
         self.cells.values().map(|c| u128::from(c.held.0)).sum()
     }
 
-    /// Whether a node holds cells, or checks them.
+    /// Whether a node holds cells, checks them, or has said something of them that may be disputed.
     pub(crate) fn holds(&self, node: NodeId) -> bool {
         let is_its = |c: &RentedCell| c.cell.holder == node || c.cell.holder_heavy == Some(node);
-        self.cells.values().any(is_its)
+        self.cells.values().any(is_its) || self.reports_of(node).next().is_some()
+    }
+
+    /// The reports of a heavy node that may be disputed, the oldest first.
+    pub fn reports_of(&self, heavy: NodeId) -> impl Iterator<Item = (u32, &OpenReport)> {
+        let reports = self.reports.range((heavy, 0)..=(heavy, u32::MAX));
+        reports.map(|((_, epoch), report)| (*epoch, report))
+    }
+
+    /// The answers that a heavy node has to show: epoch and cell.
+    pub fn demanded_of(&self, heavy: NodeId) -> impl Iterator<Item = (u32, u64)> {
+        let of_heavy = (heavy, 0, Key::MIN)..=(heavy, u32::MAX, Key::MAX);
+        let open = self.demands.range(of_heavy).filter(|(_, demand)| demand.deadline.is_some());
+        open.map(|((_, epoch, _), demand)| (*epoch, demand.cell))
+    }
+
+    /// The newest report of a heavy node, as far as it may be disputed.
+    pub fn newest_report(&self, heavy: NodeId) -> Option<CellReport> {
+        let (epoch, report) = self.reports_of(heavy).last()?;
+        Some(CellReport { epoch, answers_root: report.answers_root })
+    }
+
+    /// The newest report of each heavy node, as far as it may be disputed.
+    pub fn newest_reports(&self) -> BTreeMap<NodeId, CellReport> {
+        let reports = self.reports.iter().map(|(&(heavy, epoch), report)| {
+            (heavy, CellReport { epoch, answers_root: report.answers_root })
+        });
+        reports.collect()
     }
 }
 
@@ -113,10 +170,10 @@ impl State {
         if self.nodes[heavy.0 as usize].status != NodeStatus::Active {
             return Err(Reject::Node(heavy));
         }
-        let reports = &self.market.reports;
+        let last = |heavy| self.market.newest_report(heavy);
         let is_adopted = |c: &RentedCell| {
             let before = c.cell.holder_heavy.filter(|&before| before != heavy);
-            let is_forsaken = before.is_some_and(|h| c.is_forsaken(reports.get(&h), epoch));
+            let is_forsaken = before.is_some_and(|h| c.is_forsaken(last(h).as_ref(), epoch));
             c.cell.holder == holder && is_forsaken
         };
         let cells = self.market.cells.iter();
@@ -193,7 +250,7 @@ impl State {
         Ok(())
     }
 
-    fn drop_cell(&mut self, number: u64, events: &mut Events) {
+    pub(crate) fn drop_cell(&mut self, number: u64, events: &mut Events) {
         let cell = self.market.cells.remove(&number).expect("looked up before");
         self.bank.give(&cell.owner, cell.held);
         events.push(Event::CellEnded(number));
@@ -211,18 +268,25 @@ impl State {
             return Err(Reject::Signer("the heavy node"));
         }
         expect_value("epoch", report.epoch.saturating_add(1), self.epoch.number)?;
-        if self.market.reports.get(&heavy).is_some_and(|r| r.epoch >= report.epoch) {
+        let seed = self.epoch.seed_before.ok_or(Reject::Phase("the epoch had no seed"))?;
+        if self.market.reports.contains_key(&(heavy, report.epoch)) {
             return Err(Reject::Phase("the heavy node reported this epoch already"));
         }
         let its = |c: &RentedCell| c.is_checked_by(heavy, report.epoch);
         let cells: Vec<u64> =
             self.market.cells.iter().filter(|(_, c)| its(c)).map(|(&number, _)| number).collect();
         expect_value("bytes of the report", proven.len() as u64, cells.len().div_ceil(8) as u64)?;
+        let mut paid = Vec::new();
         for (position, number) in cells.into_iter().enumerate() {
             let has_proven = (proven[position / 8] >> (position % 8)) & 1 == 1;
+            if has_proven {
+                let Cell { root, bytes, .. } = self.market.cells[&number].cell;
+                paid.push(PaidCell { number, root, bytes });
+            }
             self.end_cell_epoch(number, has_proven, events);
         }
-        self.market.reports.insert(heavy, report);
+        let open = OpenReport { answers_root: report.answers_root, seed, paid };
+        self.market.reports.insert((heavy, report.epoch), open);
         self.release_leavers(events);
         Ok(())
     }

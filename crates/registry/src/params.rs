@@ -3,6 +3,7 @@
 use crate::{
     canonical::canonical_struct,
     ids::{Amount, Key},
+    market::SILENT_EPOCHS,
 };
 use prunedb_placement::{DOMAIN_KINDS, Limits};
 
@@ -46,10 +47,15 @@ canonical_struct! {
         pub misses_max: u8,
         /// millionths of the stake that these misses cost
         pub slash_ppm: u32,
+        /// millionths of a slash for who showed what it is for
+        pub reward_ppm: u32,
         /// what an account is paid for a GiB proven in an epoch
         pub pay_per_gib: Amount,
         /// millionths of a cell's rent for the two heavy nodes together
         pub heavy_fee_ppm: u32,
+        /// epochs in which a heavy node's report may be disputed, the one in which it came first; at least those after which a heavy
+        /// node without a report is silent
+        pub dispute_epochs: u32,
         /// least stake of a node
         pub stake_min: Amount,
         /// stake for a GiB of slots; 0: capacity alone counts
@@ -90,8 +96,10 @@ impl Params {
             attesters: 1,
             misses_max: 2,
             slash_ppm: 0,
+            reward_ppm: 150_000,
             pay_per_gib: Amount(0),
             heavy_fee_ppm: 20_000,
+            dispute_epochs: 2,
             stake_min: Amount(0),
             stake_per_gib: Amount(0),
             nodes_max: 100_000,
@@ -126,6 +134,8 @@ impl Params {
             ("misses_max", (1..=8).contains(&self.misses_max)),
             ("heavy_fee_ppm", self.heavy_fee_ppm <= 1_000_000),
             ("slash_ppm", self.slash_ppm <= 1_000_000),
+            ("reward_ppm", self.reward_ppm <= 1_000_000),
+            ("dispute_epochs", (SILENT_EPOCHS..=64).contains(&self.dispute_epochs)),
         ];
         checks.iter().find(|check| !check.1).map_or(Ok(()), |check| Err(ParamsError(check.0)))
     }

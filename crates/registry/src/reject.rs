@@ -109,6 +109,42 @@ pub enum Reject {
         /// what is wrong
         source: SampleError,
     },
+    /// A dispute of a report that is not there, not yet, or not any more.
+    #[error("heavy node {heavy} has no report of epoch {epoch} that may be disputed")]
+    NoReport {
+        /// whose
+        heavy: NodeId,
+        /// of which epoch
+        epoch: u32,
+    },
+    /// A dispute about a cell that the report did not have paid.
+    #[error("the report of heavy node {heavy} of epoch {epoch} had cell {cell} not paid")]
+    NotPaid {
+        /// whose
+        heavy: NodeId,
+        /// of which epoch
+        epoch: u32,
+        /// which cell
+        cell: u64,
+    },
+    /// A dispute with an answer that the heavy node did not commit to.
+    #[error("the answer is not under the root of heavy node {heavy} of epoch {epoch}")]
+    NotCommitted {
+        /// whose
+        heavy: NodeId,
+        /// of which epoch
+        epoch: u32,
+    },
+    /// A dispute of a report that is right.
+    #[error("heavy node {heavy} had proof of cell {cell} in epoch {epoch}: the report is right")]
+    NoLie {
+        /// whose
+        heavy: NodeId,
+        /// of which epoch
+        epoch: u32,
+        /// which cell
+        cell: u64,
+    },
     /// There are too few nodes.
     #[error(transparent)]
     Election(#[from] ElectError),

@@ -378,13 +378,22 @@ impl Client {
         expect_answer!(self.ask(&Request::Cells { first, count }).await, Cells { cells } => cells)
     }
 
-    /// The last report of each heavy node about the cells that it checks.
+    /// The newest report of each heavy node about the cells that it checks, as far as it may be disputed.
     ///
     /// # Errors
     /// [`ClientError`].
     pub async fn cell_reports(&self) -> Result<Vec<(NodeId, CellReport)>, ClientError> {
         let answer = self.ask(&Request::CellReports {}).await;
         expect_answer!(answer, CellReports { reports } => reports)
+    }
+
+    /// The answers about its cells that a heavy node has to show: epoch and cell.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn cell_demands(&self, heavy: NodeId) -> Result<Vec<(u32, u64)>, ClientError> {
+        let answer = self.ask(&Request::CellDemands { heavy }).await;
+        expect_answer!(answer, CellDemands { demands } => demands)
     }
 
     /// Waits until a height is applied; the height that was reached.

@@ -171,8 +171,12 @@ async fn answer(shared: &Arc<Shared>, request: Request) -> Answer {
             Answer::Cells { cells: shared.machine().cells(first, count) }
         }
         Request::CellReports {} => {
-            let reports = shared.machine().state().market().reports.clone();
+            let reports = shared.machine().state().market().newest_reports();
             Answer::CellReports { reports: reports.into_iter().collect() }
+        }
+        Request::CellDemands { heavy } => {
+            let demands = shared.machine().state().market().demanded_of(heavy).collect();
+            Answer::CellDemands { demands }
         }
         Request::Height { at_least, wait_ms } => {
             let reached = || Some(()).filter(|()| *shared.applied.borrow() >= at_least);

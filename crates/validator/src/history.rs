@@ -60,6 +60,15 @@ impl Happened {
             Event::SeedWithheld(key) => Self { key: Some(key), ..kind("seed_withheld") },
             Event::Proven(node) => Self { node: Some(node), ..kind("proven") },
             Event::Missed(node) => Self { node: Some(node), ..kind("missed") },
+            Event::AnswerDemanded { heavy, epoch, cell } => Self {
+                node: Some(heavy),
+                epoch: Some(epoch),
+                number_of: Some(cell),
+                ..kind("answer_demanded")
+            },
+            Event::Convicted { node, by } => {
+                Self { node: Some(node), key: Some(by), ..kind("convicted") }
+            }
             Event::Slashed { node, amount } => {
                 Self { node: Some(node), amount: Some(amount), ..kind("slashed") }
             }

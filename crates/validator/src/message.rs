@@ -107,6 +107,11 @@ canonical_enum! {
         },
         /// The last report of each heavy node about the cells that it checks.
         17 CellReports {},
+        /// The answers about its cells that a heavy node has to show.
+        18 CellDemands {
+            /// which heavy node
+            heavy: NodeId,
+        },
     }
 }
 
@@ -210,6 +215,11 @@ canonical_enum! {
         18 CellReports {
             /// by the heavy node's number
             reports: Vec<(NodeId, CellReport)>,
+        },
+        /// Answers to be shown.
+        19 CellDemands {
+            /// epoch and cell
+            demands: Vec<(u32, u64)>,
         },
     }
 }

@@ -18,8 +18,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-/// Epochs whose answers are kept.
-const EPOCHS_KEPT: usize = 2;
+/// Epochs whose answers are kept: those that may be disputed, and whose answers may be demanded for an epoch's time after that.
+const EPOCHS_KEPT: usize = 4;
 /// Reports of one epoch that are kept until the registry has one of them.
 const MADE_MAX: usize = 8;
 /// Longest file: some 75,000 cells.
@@ -187,16 +187,16 @@ mod tests {
     fn what_was_kept_is_shown_after_a_crash_and_old_epochs_go() {
         let (disk, folder) = (FaultyDisk::new(1), Path::new("/heavy"));
         let answers = Answers::open(Arc::new(disk.clone()), folder).unwrap();
-        for epoch in [3, 4, 6] {
+        for epoch in [1, 2, 3, 4, 6] {
             answers.keep(closed(epoch, None)).unwrap();
         }
-        assert_eq!(epochs(&answers), [4, 6]);
+        assert_eq!(epochs(&answers), [2, 3, 4, 6]);
         let crashed = Arc::new(disk.crashed(Unsynced::Lost));
         // a crash before it was removed
-        let old = folder.join("answers").join(name(&closed(3, None)));
-        crashed.put_file(&old, encode(&closed(3, None)));
+        let old = folder.join("answers").join(name(&closed(1, None)));
+        crashed.put_file(&old, encode(&closed(1, None)));
         let again = Answers::open(Arc::clone(&crashed) as _, folder).unwrap();
-        assert_eq!((epochs(&again), crashed.has(&old)), (vec![4, 6], false));
+        assert_eq!((epochs(&again), crashed.has(&old)), (vec![2, 3, 4, 6], false));
         let shown = &again.of(6)[0];
         assert_eq!(**shown, closed(6, None));
         assert!(shown.evidence(7).unwrap().is_under(&closed(6, None).root()));
@@ -204,7 +204,7 @@ mod tests {
         let path = folder.join("answers").join(name(shown));
         let bytes = read_all(&*crashed, &path, FILE_BYTES_MAX).unwrap();
         crashed.flip(&path, 50, 1);
-        assert_eq!(epochs(&Answers::open(crashed, folder).unwrap()), [4]);
+        assert_eq!(epochs(&Answers::open(crashed, folder).unwrap()), [2, 3, 4]);
         for length in 0..bytes.len() {
             decode(&name(shown), &bytes[..length]).unwrap_err();
         }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! epoch n: seed ──> every child is asked ──────────┐
-//! epoch n+1: report of n ──> evidence of others' n ─┴─> findings
+//! epoch n+1: report of n ──> evidence of others' n ─┴─> findings ──> disputes
+//! always: answers that others demand of us are shown
 //! ```
 //! A look at the registry comes with each new block, and no more often than [`PACE`].
 
@@ -112,6 +113,7 @@ async fn step(
             epochs.repeats.push(repeat);
         }
     }
+    answer_demands(inner).await?;
     let epoch = inner.chain.client.epoch().await?;
     if let Some(checks) = epochs.checks.take_if(|c| c.epoch() < epoch.number) {
         let presence = lock(&inner.children).end_epoch(inner.now_ms());
@@ -292,12 +294,17 @@ async fn look_at(inner: &Inner, checks: &Checks, repeats: &[Repeat]) -> Result<(
             continue;
         }
         let Some(link) = link_to(inner, &nodes, repeat.heavy) else { continue };
+        let is_paid = now.epochs_proven > repeat.proven_before;
         let evidence = match evidence_of(&link, checks.epoch(), repeat.number).await {
             Ok(evidence) => evidence,
             Err(error) => {
                 let Repeat { number, heavy, .. } = repeat;
                 let text = format!("heavy node {heavy}, cell {number}: cannot be asked: {error}");
                 inner.found(&text);
+                if is_paid {
+                    // the registry reaches it, if it is alive
+                    dispute(inner, repeat, checks.epoch(), None).await?;
+                }
                 continue;
             }
         };
@@ -307,12 +314,61 @@ async fn look_at(inner: &Inner, checks: &Checks, repeats: &[Repeat]) -> Result<(
             epoch_seed: checks.seed(),
             samples: checks.samples(),
             answers_root: &reported.answers_root,
-            is_paid: now.epochs_proven > repeat.proven_before,
+            is_paid,
             evidence: evidence.as_ref(),
         };
         if let Err(finding) = judge(&report, repeat.has_shown) {
             tell(inner, &nodes, repeat, checks.epoch(), &finding);
+            match finding {
+                Finding::Unproven | Finding::Wrong(_) => {
+                    dispute(inner, repeat, checks.epoch(), evidence).await?;
+                }
+                Finding::Withheld | Finding::NotCommitted => {
+                    dispute(inner, repeat, checks.epoch(), None).await?;
+                }
+                // nothing that is signed shows it
+                Finding::Contradicted | Finding::Denied => {}
+            }
         }
+    }
+    Ok(())
+}
+
+/// Has the registry look at a report that had a cell paid: at once by the answer that is a lie, else by one that is demanded.
+async fn dispute(
+    inner: &Inner,
+    repeat: &Repeat,
+    epoch: u32,
+    lie: Option<Evidence>,
+) -> Result<(), ClientError> {
+    let Repeat { heavy, number: cell, .. } = *repeat;
+    let body = match lie {
+        Some(evidence) => Body::DisputeReport { heavy, evidence },
+        None => Body::DemandAnswer { heavy, epoch, cell },
+    };
+    settle(inner, body, "a dispute").await
+}
+
+/// Shows what others demand of us.
+async fn answer_demands(inner: &Inner) -> Result<(), ClientError> {
+    for (epoch, cell) in inner.chain.client.cell_demands(inner.node).await? {
+        match serve::evidence(inner, epoch, cell).await {
+            Ok(Answer::Evidence { evidence }) => {
+                settle(inner, Body::ShowAnswer { heavy: inner.node, evidence }, "an answer")
+                    .await?;
+            }
+            other => tracing::debug!(?other, epoch, cell, "an answer is demanded that is not here"),
+        }
+    }
+    Ok(())
+}
+
+/// Sends a transaction of a dispute; that the registry refuses it is said, and changes nothing.
+async fn settle(inner: &Inner, body: Body, what: &str) -> Result<(), ClientError> {
+    match inner.chain.send(body).await {
+        Ok(sent) => tracing::info!(what, tx = %sent.tx, "sent to the registry"),
+        Err(ClientError::Rejected { reason, .. }) => tracing::info!(what, reason, "refused"),
+        Err(error) => return Err(error),
     }
     Ok(())
 }

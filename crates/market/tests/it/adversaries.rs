@@ -3,7 +3,7 @@
 use crate::world::{CELL_BYTES, MONEY, World, content, rent};
 use prunedb_core::Digest;
 use prunedb_market::{CELL_TERM, LightState, LinkError, TenantError, cells_lake, message::Refusal};
-use prunedb_registry::{Amount, Body, Secret};
+use prunedb_registry::{Amount, Body, NodeStatus, Secret};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_loses_or_vanishes_is_not_paid_and_a_forged_report_is_found() {
@@ -67,6 +67,12 @@ async fn who_loses_or_vanishes_is_not_paid_and_a_forged_report_is_found() {
     // who forges is asked nothing any more
     let refused = owner.find(&rent(9_000, 1)).await.unwrap_err().to_string();
     assert!(refused.contains("nobody within reach"), "{refused}");
+    // it cannot show an answer under that root: the registry convicts it, and gives back what is left of the rent
+    let nodes = || async { client.placement().await.unwrap().nodes };
+    while nodes().await[two.node().0 as usize].status == NodeStatus::Active {
+        blocks.next().await;
+    }
+    assert!(world.cell(lost.number).await.is_none() && world.cell(gone.number).await.is_none());
     loses.stop().await;
     one.stop().await;
     two.stop().await;

@@ -2,6 +2,7 @@
 
 use crate::{
     canonical::{Canonical, canonical_enum, canonical_struct},
+    evidence::Evidence,
     ids::{Amount, Endpoint, Key},
     params::Params,
 };
@@ -357,6 +358,30 @@ canonical_enum! {
             holder: NodeId,
             /// who is to check them
             heavy: NodeId,
+        },
+        /// A heavy node had a cell paid, and the root that it committed to has no proof of it. Sent by anybody.
+        27 DisputeReport {
+            /// the heavy node
+            heavy: NodeId,
+            /// what its root says of the cell
+            evidence: Evidence,
+        },
+        /// A heavy node does not show what it committed to of a cell that it had paid. Sent by a validator, an authority, or a node's
+        /// owner.
+        28 DemandAnswer {
+            /// the heavy node
+            heavy: NodeId,
+            /// of which epoch
+            epoch: u32,
+            /// which cell
+            cell: u64,
+        },
+        /// What was demanded. Sent by the heavy node.
+        29 ShowAnswer {
+            /// the heavy node
+            heavy: NodeId,
+            /// what its root says of the cell
+            evidence: Evidence,
         },
     }
 }

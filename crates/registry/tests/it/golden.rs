@@ -4,10 +4,21 @@ use crate::world::{AUTHORITY, OWNER, VALIDATORS, World, params};
 use prunedb_core::Digest;
 use prunedb_proof::SampleProof;
 use prunedb_registry::{
-    Amount, Answer, Body, Canonical, Cell, CloseBatch, Endpoint, JoinNode, KIND_COUNT, Leave,
-    NodeId, Proof, Receipt, Secret, SetInSync, SignedTx,
+    Amount, Answer, Body, Canonical, Cell, CloseBatch, Endpoint, Evidence, JoinNode, KIND_COUNT,
+    Leave, NodeId, Proof, Receipt, Secret, SetInSync, Shown, SignedTx,
 };
 use std::fmt::Write;
+
+fn evidence(epoch: u32, digest: Digest) -> Evidence {
+    Evidence {
+        epoch,
+        cell: 3,
+        shown: vec![Shown { sample: [5; 1024], path: vec![[6; 32]] }],
+        leaves: 4,
+        position: 1,
+        path: vec![digest, Digest([0xd2; 32])],
+    }
+}
 
 fn bodies() -> Vec<Body> {
     let (node, epoch, amount) = (NodeId(0x0102_0304), 9, Amount(0x0a0b));
@@ -87,6 +98,9 @@ fn bodies() -> Vec<Body> {
         Body::ReportCells { heavy: node, epoch, answers_root: digest, proven: vec![0b101] },
         Body::ReportFault { node, batch: 1, slot: 2 },
         Body::AdoptCells { holder: node, heavy: node },
+        Body::DisputeReport { heavy: node, evidence: evidence(epoch, digest) },
+        Body::DemandAnswer { heavy: node, epoch, cell: 3 },
+        Body::ShowAnswer { heavy: node, evidence: evidence(epoch, digest) },
     ]
 }
 

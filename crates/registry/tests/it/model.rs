@@ -1,9 +1,11 @@
 //! Random sequences of transactions: whatever comes, the invariants hold, replay gives the same root, a snapshot the same state.
 
-use crate::world::{AUTHORITY, OWNER, VALIDATORS, World, genesis, node_key, params};
+use crate::world::{AUTHORITIES, AUTHORITY, OWNER, VALIDATORS, World, genesis, node_key, params};
 use proptest::prelude::*;
 use prunedb_core::Digest;
-use prunedb_registry::{Amount, Body, Cell, Key, Leave, NodeId, Params};
+use prunedb_registry::{
+    Amount, Body, Cell, Evidence, Key, Lease, Leave, NodeId, Params, State, answer_leaf,
+};
 
 /// A step; numbers are taken modulo what there is.
 #[derive(Clone, Debug)]
@@ -25,11 +27,17 @@ enum Step {
     Stake(u8, u64),
     Groups(u8),
     Lease(u8, u8),
+    Renew(u8),
+    Head(u8),
+    Authorities(u8, u8),
+    Restore,
     Margin(u8),
     Rent(u8, u8, u16),
     End(u8),
     Report(u8, u8),
     Adopt(u8),
+    Dispute(u8),
+    Demand(u8, u8),
     Fault(u8, u8, u8),
     Validators(u8),
 }
@@ -53,11 +61,17 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (any::<u8>(), 0u64..2_000).prop_map(|(n, a)| Step::Stake(n, a)),
         1 => (0u8..3).prop_map(Step::Groups),
         1 => (any::<u8>(), any::<u8>()).prop_map(|(v, h)| Step::Lease(v, h)),
+        1 => any::<u8>().prop_map(Step::Renew),
+        1 => (0u8..4).prop_map(Step::Head),
+        1 => (1u8..8, 0u8..3).prop_map(|(set, enough)| Step::Authorities(set, enough)),
+        1 => Just(Step::Restore),
         1 => (0u8..3).prop_map(Step::Margin),
         2 => (any::<u8>(), any::<u8>(), any::<u16>()).prop_map(|(n, e, p)| Step::Rent(n, e, p)),
         1 => any::<u8>().prop_map(Step::End),
         2 => (any::<u8>(), any::<u8>()).prop_map(|(n, b)| Step::Report(n, b)),
         2 => any::<u8>().prop_map(Step::Adopt),
+        1 => any::<u8>().prop_map(Step::Dispute),
+        1 => (any::<u8>(), any::<u8>()).prop_map(|(n, a)| Step::Demand(n, a)),
         2 => (any::<u8>(), any::<u8>(), any::<u8>()).prop_map(|(n, b, s)| Step::Fault(n, b, s)),
         1 => (0u8..4).prop_map(Step::Validators),
     ]
@@ -110,7 +124,8 @@ fn run(world: &mut World, step: &Step) {
             world.send(Body::AttestReadBack { up_to }, &[validator])
         }
         Step::Deposit(to, amount) => {
-            world.send(Body::Deposit { account: account(to), amount: Amount(amount) }, &[AUTHORITY])
+            let body = Body::Deposit { account: account(to), amount: Amount(amount) };
+            world.send(body, &world.governors())
         }
         Step::Withdraw(from, amount) => {
             world.send(Body::Withdraw { amount: Amount(amount) }, &[account(from)])
@@ -125,20 +140,54 @@ fn run(world: &mut World, step: &Step) {
         }
         Step::Groups(count) => {
             let policy = world.policy;
-            world.send(Body::OpenGroups { policy, count: count.into() }, &[AUTHORITY])
+            world.send(Body::OpenGroups { policy, count: count.into() }, &world.governors())
         }
         Step::Lease(validator, heights) => {
             let term = world.state.lease().map_or(0, |l| l.term.0);
             let body = Body::AcquireLease { term, heights: u32::from(heights) + 1 };
-            match VALIDATORS.get(usize::from(validator) % 5) {
-                Some(&validator) => world.send(body, &[validator]),
-                None => world.send(body, &[OWNER, AUTHORITY]),
+            // a validator; a writer for whom the authorities sign; one of those; an authority that may have no say any more
+            match validator % 8 {
+                number @ 0..4 => world.send(body, &[VALIDATORS[usize::from(number)]]),
+                4 | 5 => world.send(body, &[vec![OWNER], world.governors()].concat()),
+                6 => world.send(body, &world.governors()),
+                _ => world.send(body, &AUTHORITIES),
             }
+        }
+        Step::Renew(heights) => {
+            let Some(Lease { term, holder, .. }) = world.state.lease().cloned() else { return };
+            let body = Body::RenewLease { term: term.0, heights: u32::from(heights) * 4 + 1 };
+            // every other time by itself alone
+            let others =
+                world.governors().into_iter().filter(|key| *key != holder && heights % 2 == 0);
+            let signers: Vec<Key> = [holder].into_iter().chain(others).collect();
+            world.send(body, &signers)
+        }
+        Step::Head(rise) => {
+            let Some(Lease { term, holder, .. }) = world.state.lease().cloned() else { return };
+            let last = world.state.head().map_or(0, |head| head.number);
+            let number = last + u64::from(rise);
+            let (term, root) = (term.0, Digest([3; 32]));
+            world.send(Body::CommitHead { term, number, root }, &[holder])
+        }
+        Step::Authorities(set, enough) => {
+            let is_in = |n: &usize| (set >> n) & 1 == 1;
+            let authorities: Vec<Key> = (0..3).filter(is_in).map(|n| AUTHORITIES[n]).collect();
+            let authority_threshold =
+                u16::from(enough) % u16::try_from(authorities.len()).unwrap() + 1;
+            let params =
+                Params { authorities, authority_threshold, ..world.state.params().clone() };
+            let height = world.state.height() + 2;
+            world.send(Body::SetParams { height, params }, &world.governors())
+        }
+        Step::Restore => {
+            // whoever begins with a snapshot goes on like all the others: the replay at the end knows no snapshot
+            world.state = State::restore(&world.state.snapshot(), &world.state.root()).unwrap();
+            Ok(Vec::new())
         }
         Step::Margin(margin) => {
             let params = Params { margin, ..world.state.params().clone() };
             let height = world.state.height() + 3;
-            world.send(Body::SetParams { height, params }, &[AUTHORITY])
+            world.send(Body::SetParams { height, params }, &world.governors())
         }
         Step::Rent(n, epochs, price) => {
             let cell = Cell {
@@ -159,11 +208,14 @@ fn run(world: &mut World, step: &Step) {
             let heavy = node(n);
             let epoch = world.state.epoch().number.saturating_sub(1);
             let of = |c: &&prunedb_registry::RentedCell| c.is_checked_by(heavy, epoch);
-            let cells = world.state.market().cells.values().filter(of).count();
+            let market = world.state.market();
+            let cells = market.cells.values().filter(of).count();
+            // it commits to having no answer for its first cell, and to nothing else
+            let first = market.cells.iter().find(|(_, c)| of(c)).map_or(0, |(number, _)| *number);
             let body = Body::ReportCells {
                 heavy,
                 epoch,
-                answers_root: Digest([2; 32]),
+                answers_root: answer_leaf(epoch, first, &Vec::new()),
                 proven: vec![bits; cells.div_ceil(8)],
             };
             world.send(body, &[node_key(heavy.0)])
@@ -173,6 +225,16 @@ fn run(world: &mut World, step: &Step) {
             let keys = [node_key(holder.0), node_key(heavy.0)];
             let signers = if holder == heavy { &keys[..1] } else { &keys[..] };
             world.send(Body::AdoptCells { holder, heavy }, signers)
+        }
+        Step::Dispute(n) => {
+            let Some((heavy, epoch, cell)) = paid_cell(world, node(n)) else { return };
+            let (shown, path) = (Vec::new(), Vec::new());
+            let evidence = Evidence { epoch, cell, shown, leaves: 1, position: 0, path };
+            world.send(Body::DisputeReport { heavy, evidence }, &[account(n)])
+        }
+        Step::Demand(n, by) => {
+            let Some((heavy, epoch, cell)) = paid_cell(world, node(n)) else { return };
+            world.send(Body::DemandAnswer { heavy, epoch, cell }, &[account(by)])
         }
         Step::Fault(n, batch, slot) => {
             let batch = u32::from(batch) % (world.state.batches().count() + 1);
@@ -189,9 +251,15 @@ fn run(world: &mut World, step: &Step) {
             // three of the four: a closing needs more than two thirds of those who are left
             let mut validators = VALIDATORS.to_vec();
             validators.remove(without.into());
-            world.send(Body::SetValidators { validators }, &[AUTHORITY])
+            world.send(Body::SetValidators { validators }, &world.governors())
         }
     };
+}
+
+/// The first cell that a heavy node's newest report had paid.
+fn paid_cell(world: &World, heavy: NodeId) -> Option<(NodeId, u32, u64)> {
+    let (epoch, report) = world.state.market().reports_of(heavy).last()?;
+    Some((heavy, epoch, report.paid.first()?.number))
 }
 
 fn rules() -> impl Strategy<Value = Params> {
@@ -214,6 +282,34 @@ fn rules() -> impl Strategy<Value = Params> {
     )
 }
 
+/// One writer at a time, under a term of its own; whose right was taken away does not go on beyond its lease.
+fn check_lease(world: &World, before: Option<&Lease>, now: Option<&Lease>) {
+    let (Some(before), Some(now)) = (before, now) else {
+        assert!(before.is_none(), "a lease is replaced, never taken away");
+        return;
+    };
+    if now.term == before.term {
+        assert_eq!(now.holder, before.holder, "two holders of one term");
+        let last = world.history.last().and_then(|block| block.last());
+        if now.until != before.until {
+            let tx = last.expect("a block changes no lease");
+            assert!(matches!(tx.body(), Body::RenewLease { .. }) && tx.sender() == now.holder);
+            let may = world.state.validators().contains(&now.holder)
+                || tx
+                    .signers()
+                    .iter()
+                    .filter(|k| world.state.params().authorities.contains(k))
+                    .count()
+                    >= world.state.params().authority_threshold.into();
+            assert!(may && now.until > before.until, "renewed without the right to write");
+        }
+    } else {
+        assert_eq!(now.term.0, before.term.0 + 1, "terms rise by one");
+        let was_free = before.until < world.state.height() || before.holder == now.holder;
+        assert!(was_free, "the lease was taken from who had it");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
@@ -221,11 +317,18 @@ proptest! {
     fn whatever_comes_the_invariants_hold(rules in rules(), steps in prop::collection::vec(step(), 1..160)) {
         let mut world = World::started(rules.clone(), "2+2", 6, 2);
         let mut watermark = 0;
+        let (mut lease, mut head) = (None, 0);
         for step in &steps {
             run(&mut world, step);
             world.check();
             prop_assert!(world.state.prunable_up_to() >= watermark, "the watermark fell");
             watermark = world.state.prunable_up_to();
+            let now = world.state.lease().cloned();
+            check_lease(&world, lease.as_ref(), now.as_ref());
+            lease = now;
+            let number = world.state.head().map_or(0, |head| head.number);
+            prop_assert!(number >= head, "the head fell");
+            head = number;
         }
         world.check_replay(&genesis(rules));
     }

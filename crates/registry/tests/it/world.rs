@@ -9,6 +9,8 @@ use prunedb_registry::{
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) const AUTHORITY: Key = Key([1; 32]);
+/// Those that there may be.
+pub(crate) const AUTHORITIES: [Key; 3] = [AUTHORITY, Key([7; 32]), Key([8; 32])];
 pub(crate) const VALIDATORS: [Key; 4] = [Key([2; 32]), Key([3; 32]), Key([4; 32]), Key([5; 32])];
 pub(crate) const OWNER: Key = Key([6; 32]);
 const LEAF_BYTES: u32 = 4096;
@@ -85,6 +87,12 @@ impl World {
         world
     }
 
+    /// As many authorities as must sign now.
+    pub(crate) fn governors(&self) -> Vec<Key> {
+        let params = self.state.params();
+        params.authorities[..params.authority_threshold.into()].to_vec()
+    }
+
     /// Begins the next block.
     pub(crate) fn block(&mut self) -> Events {
         self.history.push(Vec::new());
@@ -125,7 +133,7 @@ impl World {
             capacity_gib: 10 + number % 3,
             stake: self.state.params().stake_min,
         };
-        let signers = [OWNER, join.key, AUTHORITY];
+        let signers = [vec![OWNER, join.key], self.governors()].concat();
         self.send(Body::JoinNode { join }, &signers)?;
         Ok(NodeId(number))
     }
