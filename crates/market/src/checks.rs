@@ -8,7 +8,7 @@
 //! whoever asks ([`Closed::evidence`]).
 //!
 //! Cost: a cell is read and hashed once for all samples of an epoch, at its holder; an answer of 8 samples of a 256 MB cell
-//! is about 13 KB, kept for two epochs.
+//! is about 13 KB, kept for some epochs.
 
 use crate::{
     children::Presence,

@@ -52,7 +52,7 @@ const REACHED: Duration = Duration::from_secs(10);
 /// How long a short question may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Pause before a heavy node that has no relay, or does not answer, is asked again.
-const PAUSE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_secs(60);
 
 fn failed(error: impl std::fmt::Display) -> io::Error {
     io::Error::other(error.to_string())

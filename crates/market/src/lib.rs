@@ -8,7 +8,7 @@
 //! ```
 //! - [`Heavy`]: knows its children, finds holders, checks cells in every epoch, reports, relays, repeats others' checks.
 //! - [`Light`]: a storage node; grants, proves and signs when its heavy node asks.
-//! - [`Tenant`]: rents cells, reads them, ends them. [`audit`]: anybody looks at a heavy node's last report.
+//! - [`Tenant`]: rents cells, reads them, ends them. [`audit()`]: anybody looks at a heavy node's last report.
 //!
 //! The pure part: [`lookup`] (wishes, hops, offers), [`children`] (a heavy node's table), [`checks`] (an epoch's checks and what
 //! is committed to), [`judge`] (what is wrong with others' reports). They have no I/O; times and seeds are brought by the

@@ -21,7 +21,7 @@ pub struct DbArchive {
 }
 
 /// Sees what is put: table, key and value.
-pub type Observer = Box<dyn FnMut(&Table, &[u8], &[u8]) + Send + Sync>;
+pub type Observer = Box<dyn FnMut(&Table, &[u8], &[u8]) + Send>;
 
 #[derive(Debug, thiserror::Error)]
 #[error("cancelled: what was stored is safe, repeat the command to go on")]

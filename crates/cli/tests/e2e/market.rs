@@ -59,9 +59,9 @@ fn heavy_and_light_nodes_are_processes_of_their_own() {
         folder.run(&["account", "deposit", &key(&folder, name), amount]).exits(0);
     }
     let listen = ["--listen", "127.0.0.1:0", "--registry", registry];
-    let run = ["heavy", "run", "--probe", "64KiB"];
-    let heavy = start(&folder, "heavy", &[&run[..], &listen].concat());
-    let address = said(&heavy, "at");
+    let run_heavy = ["heavy", "run", "--probe", "64KiB"];
+    let heavy = start(&folder, "heavy", &[&run_heavy[..], &listen].concat());
+    let address = &said(&heavy, "at").to_owned();
     let asked = ["--heavy", address, "--registry", registry];
     let run = ["light", "run", "--capacity", "64MiB", "--offer", "8MiB", "--price", "10"];
     let light = start(&folder, "light", &[&run[..], &listen[..2], &asked, &["--relayed"]].concat());
@@ -85,7 +85,14 @@ fn heavy_and_light_nodes_are_processes_of_their_own() {
     owner(&["light", "get", &cell, "again.bin"]).exits(0);
     assert_eq!(fs::read(folder.path("again.bin")).unwrap(), content);
     owner(&["light", "get", &cell, "again.bin"]).fails(&["cannot create"]);
-    owner(&["light", "get", "77", "other.bin"]).fails(&["the contract of cell 77"]);
+    owner(&["light", "get", "77", "other.bin"]).fails(&["there is no contract of cell 77"]);
+    // as if it had died before it knew the number
+    let kept = |name: String| folder.path(&format!("owner/cells/{name}"));
+    let pending = format!("{node}-{}.pending", rented["root"].as_str().unwrap());
+    fs::rename(kept(format!("{cell}.contract")), kept(pending)).unwrap();
+    owner(&["light", "get", &cell, "once-more.bin"]).exits(0);
+    assert_eq!(fs::read(folder.path("once-more.bin")).unwrap(), content);
+    assert!(fs::exists(kept(format!("{cell}.contract"))).unwrap());
     let begun = Instant::now();
     loop {
         let cells = owner(&["light", "cells", "--json"]).exits(0).json();
@@ -98,6 +105,15 @@ fn heavy_and_light_nodes_are_processes_of_their_own() {
     let status = folder.run(&["heavy", "status", address, "--json"]).exits(0).json();
     assert_eq!((&status["children"], &status["cells"]), (&1.into(), &1.into()));
     assert!(status["relayed_bytes"].as_u64() > Some(600_000), "{status:#}");
+    // killed, and started again where it was: it shows what it had reported
+    drop(heavy);
+    let server = address.split('/').nth(2).unwrap();
+    let again = ["--listen", server, "--registry", registry];
+    let heavy = start(&folder, "heavy", &[&run_heavy[..], &again].concat());
+    let check = ["heavy", "check", address, "--registry", registry, "--json"];
+    let shown = folder.run(&[&check[..], &[&cell]].concat()).exits(0).json();
+    assert_eq!(shown["good"], true, "{shown:#}");
+    folder.run(&[&check[..], &["77"]].concat()).exits(1);
     owner(&["light", "end", &cell]).exits(0);
     owner(&["light", "end", &cell]).fails(&["there is no such cell"]);
     let mut leave = clean_command();

@@ -22,7 +22,7 @@ use super::{
     json::Quantity,
     network::Network,
     rpc::quantity,
-    tables::{NewBlocks, StoredParts, Tables},
+    tables::{NewBlock, StoredParts, Tables},
     uint::U256,
 };
 use crate::archive::{Archive, ArchiveError};
@@ -409,12 +409,9 @@ impl<'a> Follower<'a> {
         rebuilt: &Rebuilt,
         total: Option<U256>,
     ) -> Result<u64, FollowError> {
-        let mut new = NewBlocks::default();
-        new.push(block, Some(&rebuilt.receipts), total, None)
+        let new = NewBlock::of(block, Some(rebuilt.receipts.clone()), total)
             .map_err(|fault| self.bad(block.header().number, fault))?;
-        new.iter().try_fold(0, |bytes, new| {
-            Ok(bytes + new.put(archive, &self.tables, StoredParts::default())?)
-        })
+        Ok(new.put(archive, &self.tables, StoredParts::default())?)
     }
 
     /// What is stored right below a height.

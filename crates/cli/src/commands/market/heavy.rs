@@ -57,7 +57,7 @@ pub(crate) struct Check {
     #[arg(value_name = "tls://HOST:PORT/KEY")]
     address: HeavyAddress,
     /// The cell's number
-    #[arg(value_name = "CELL")]
+    #[arg(value_name = "CELL", value_parser = super::parse::cell)]
     cell: u64,
     #[command(flatten)]
     registry: AskedRegistry,
@@ -82,19 +82,10 @@ pub(super) fn run(args: &Run, dir: &Path, runtime: &Runtime, io: &mut Io) -> any
         },
     };
     let heavy = runtime.block_on(prunedb_market::Heavy::start(config, session::disk()))?;
-    // before anybody is told that it is ready
-    let stopped = {
-        let _inside = runtime.enter();
-        super::super::up::stop_signal()?
-    };
+    let stopped = super::stop_signal(runtime)?;
     let (address, node) = (heavy.address().to_string(), heavy.node().0);
-    if io.json {
-        io.json(&json!({ "address": address, "node": node, "dir": dir }))?;
-    } else {
-        io.line(format_args!("heavy node {node} at {address}"))?;
-        io.line(format_args!("ready; Ctrl-C stops"))?;
-    }
-    io.sink.finish()?;
+    let report = json!({ "address": address, "node": node, "dir": dir });
+    super::ready(io, &report, &format!("heavy node {node} at {address}"))?;
     runtime.block_on(stopped);
     io.note("stopping");
     runtime.block_on(heavy.stop());

@@ -33,8 +33,8 @@ pub(crate) struct Run {
     #[arg(long, value_name = "SIZE")]
     offer: Option<ByteSize>,
     /// Price of an epoch of a cell
-    #[arg(long, value_name = "AMOUNT")]
-    price: u64,
+    #[arg(long, value_name = "AMOUNT", value_parser = super::parse::amount)]
+    price: Amount,
     /// It is not reached from outside: the heavy node relays
     #[arg(long)]
     relayed: bool,
@@ -71,18 +71,14 @@ pub(super) fn run(args: &Run, dir: &Path, runtime: &Runtime, io: &mut Io) -> any
         dir: dir.into(),
         capacity_bytes: args.capacity.0,
         offer_bytes: args.offer.map(|ByteSize(bytes)| bytes),
-        price: Amount(args.price),
+        price: args.price,
         domains: [&args.operator, &args.network, &args.place].map(domain),
         is_relayed: args.relayed,
         heavies: args.heavy.clone(),
         registry: args.registry.registry.clone(),
     };
     let light = runtime.block_on(prunedb_market::Light::start(config, session::disk()))?;
-    // before anybody is told that it is ready
-    let mut stopped = {
-        let _inside = runtime.enter();
-        Box::pin(super::super::up::stop_signal()?)
-    };
+    let mut stopped = super::stop_signal(runtime)?;
     let mut state = light.state();
     let registered = runtime.block_on(async {
         loop {
@@ -103,21 +99,17 @@ pub(super) fn run(args: &Run, dir: &Path, runtime: &Runtime, io: &mut Io) -> any
         let cells = light.cells()?;
         let held: u64 = cells.iter().map(|(_, bytes)| bytes).sum();
         let address = light.local_addr().to_string();
-        if io.json {
-            io.json(&json!({
-                "node": node.0,
-                "listen": address,
-                "key": light.key().to_string(),
-                "cells": cells.len(),
-                "cell_bytes": held,
-                "dir": dir,
-            }))?;
-        } else {
-            let cells = count(cells.len() as u64, "cell");
-            io.line(format_args!("light node {node} on {address}, {cells} of {}", size(held)))?;
-            io.line(format_args!("ready; Ctrl-C stops"))?;
-        }
-        io.sink.finish()?;
+        let report = json!({
+            "node": node.0,
+            "listen": address,
+            "key": light.key().to_string(),
+            "cells": cells.len(),
+            "cell_bytes": held,
+            "dir": dir,
+        });
+        let cells = count(cells.len() as u64, "cell");
+        let line = format!("light node {node} on {address}, {cells} of {}", size(held));
+        super::ready(io, &report, &line)?;
         runtime.block_on(stopped);
     }
     io.note("stopping");
@@ -143,7 +135,11 @@ pub(super) fn leave(
     io: &mut Io,
 ) -> anyhow::Result<Exit> {
     let path = dir.join(KEY_FILE);
-    anyhow::ensure!(path.exists(), "there is no key file {}", path.display());
+    anyhow::ensure!(
+        path.exists(),
+        "there is no key file {}: --dir is to name the light node's folder",
+        path.display()
+    );
     let secret = Secret::from_seed(&*secret::key_seed(&path)?);
     let client = Client::new(args.registry.registry.iter().cloned());
     let node = runtime.block_on(async {

@@ -2,12 +2,15 @@
 
 mod heavy;
 mod light;
+mod parse;
 mod tenant;
 
 use crate::io::{Exit, Io};
 use clap::{Args, Subcommand};
-use prunedb_market::HeavyAddress;
-use std::path::Path;
+use prunedb_market::{HeavyAddress, LinkError};
+use prunedb_validator::ClientError;
+use serde_json::Value;
+use std::{error::Error, path::Path, pin::Pin};
 use tokio::runtime::Runtime;
 
 /// The participant's key, in its folder.
@@ -17,7 +20,7 @@ const KEY_FILE: &str = "node.key";
 #[derive(Args, Debug, Clone)]
 pub(crate) struct AskedRegistry {
     /// The registry's validators
-    #[arg(long, value_name = "HOST:PORT,...", value_delimiter = ',', required = true)]
+    #[arg(long, value_name = "HOST:PORT,...", value_delimiter = ',', required = true, value_parser = parse::validator)]
     registry: Vec<String>,
 }
 
@@ -78,17 +81,53 @@ pub(crate) enum Light {
     Leave(light::Leave),
 }
 
+/// Says what to do about somebody who does not answer.
+fn explain(error: anyhow::Error) -> anyhow::Error {
+    let is_registry = |e: &(dyn Error + 'static)| {
+        matches!(e.downcast_ref(), Some(ClientError::Unreachable { .. }))
+    };
+    let is_heavy =
+        |e: &(dyn Error + 'static)| matches!(e.downcast_ref(), Some(LinkError::Unreachable { .. }));
+    if error.chain().any(is_registry) {
+        error.context("--registry is to name where validators listen, as `prunedb up` shows it behind `registry at`")
+    } else if error.chain().any(is_heavy) {
+        error.context(
+            "is the heavy node running, and is this its address, as `prunedb heavy run` shows it?",
+        )
+    } else {
+        error
+    }
+}
+
+/// Ends with Ctrl-C; made before anybody is told that a participant is ready.
+fn stop_signal(runtime: &Runtime) -> anyhow::Result<Pin<Box<impl Future<Output = ()>>>> {
+    let _inside = runtime.enter();
+    Ok(Box::pin(super::up::stop_signal()?))
+}
+
+/// Tells that a participant is ready.
+fn ready(io: &mut Io, report: &Value, line: &str) -> anyhow::Result<()> {
+    if io.json {
+        io.json(report)?;
+    } else {
+        io.line(format_args!("{line}"))?;
+        io.line(format_args!("ready; Ctrl-C stops"))?;
+    }
+    Ok(io.sink.finish()?)
+}
+
 pub(crate) fn heavy(
     asked: &Heavy,
     dir: &Path,
     runtime: &Runtime,
     io: &mut Io,
 ) -> anyhow::Result<Exit> {
-    match asked {
+    let done = match asked {
         Heavy::Run(args) => heavy::run(args, dir, runtime, io),
         Heavy::Check(args) => heavy::check(args, runtime, io),
         Heavy::Status(args) => heavy::status(args, runtime, io),
-    }
+    };
+    done.map_err(explain)
 }
 
 pub(crate) fn light(
@@ -97,7 +136,7 @@ pub(crate) fn light(
     runtime: &Runtime,
     io: &mut Io,
 ) -> anyhow::Result<Exit> {
-    match asked {
+    let done = match asked {
         Light::Run(args) => light::run(args, dir, runtime, io),
         Light::Key => light::key(dir, io),
         Light::Rent(args) => tenant::rent(args, dir, runtime, io),
@@ -105,5 +144,6 @@ pub(crate) fn light(
         Light::Cells(args) => tenant::cells(args, dir, runtime, io),
         Light::End(args) => tenant::end(args, dir, runtime, io),
         Light::Leave(args) => light::leave(args, dir, runtime, io),
-    }
+    };
+    done.map_err(explain)
 }

@@ -30,14 +30,14 @@ pub(crate) struct RentArgs {
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Most that an epoch may cost
-    #[arg(long, value_name = "AMOUNT")]
-    price_max: u64,
+    #[arg(long, value_name = "AMOUNT", value_parser = super::parse::amount)]
+    price_max: Amount,
     /// How long
-    #[arg(long, value_name = "EPOCHS")]
+    #[arg(long, value_name = "EPOCHS", value_parser = super::parse::epochs)]
     epochs: u32,
     /// Holders that are not wanted, by number: they have a part of the same already
-    #[arg(long, value_name = "NODE,...", value_delimiter = ',')]
-    except: Vec<u32>,
+    #[arg(long, value_name = "NODE,...", value_delimiter = ',', value_parser = super::parse::node)]
+    except: Vec<NodeId>,
     #[command(flatten)]
     asked: Asked,
 }
@@ -46,7 +46,7 @@ pub(crate) struct RentArgs {
 #[derive(Args, Debug, Clone)]
 pub(crate) struct Get {
     /// The cell's number
-    #[arg(value_name = "CELL")]
+    #[arg(value_name = "CELL", value_parser = super::parse::cell)]
     cell: u64,
     /// The file to write; it must not be there
     #[arg(value_name = "FILE")]
@@ -66,7 +66,7 @@ pub(crate) struct Cells {
 #[derive(Args, Debug, Clone)]
 pub(crate) struct End {
     /// The cell's number
-    #[arg(value_name = "CELL")]
+    #[arg(value_name = "CELL", value_parser = super::parse::cell)]
     cell: u64,
     #[command(flatten)]
     asked: Asked,
@@ -150,18 +150,18 @@ pub(super) fn rent(
     runtime: &Runtime,
     io: &mut Io,
 ) -> anyhow::Result<Exit> {
-    let tenant = tenant(&args.asked, dir, runtime)?;
-    let cells = dir.join("cells");
-    super::super::init::make_dir(&cells)?;
     let path = io.path(&args.file);
     let opened = File::open(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
     let (content_bytes, file) =
         opened.with_context(|| format!("cannot read {}", path.display()))?;
+    let tenant = tenant(&args.asked, dir, runtime)?;
+    let cells = dir.join("cells");
+    super::super::init::make_dir(&cells)?;
     let rent = prunedb_market::Rent {
         content_bytes,
-        price_max: Amount(args.price_max),
+        price_max: args.price_max,
         epochs: args.epochs,
-        except: args.except.iter().map(|&node| NodeId(node)).collect(),
+        except: args.except.clone(),
     };
     let placed = runtime.block_on(tenant.place(&rent, BufReader::new(file)))?;
     // on disk before anything is paid: who dies from here on finds the way to the cell again
