@@ -12,7 +12,8 @@ const AUTHORITY: Key = Key([1; 32]);
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(tx) = SignedTx::decode(bytes) {
         assert_eq!(tx.to_bytes(), bytes);
-        assert!(tx.check(&Digest([7; 32])).is_err(), "a signature out of nothing");
+        // the published transaction is signed for another registry
+        assert!(tx.check(&Digest([0; 32])).is_err(), "a signature out of nothing");
     }
     for result in [
         Params::from_bytes("parameters", bytes).map(|p| p.to_bytes()),
