@@ -13,7 +13,7 @@ const TXS: usize = 300;
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
     let dir = tempfile::tempdir().expect("a folder");
-    let mut cluster = Cluster::new(dir.path().into(), 4, Duration::from_millis(50));
+    let mut cluster = Cluster::new(dir.path().into(), 4, 4, Duration::from_millis(50));
     (0..4).for_each(|number| cluster.start(number));
     for number in 0..4 {
         cluster.reach(number, 20).await;

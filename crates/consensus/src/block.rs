@@ -8,6 +8,8 @@ use prunedb_format::{
 
 /// Heights from one checkpoint to the next: the roots of the states between them are not looked at.
 pub const CHECKPOINT_HEIGHTS: u64 = 16;
+/// Heights of a sitting, in which the same validators vote: a change of them takes effect within so many blocks.
+pub const SITTING_HEIGHTS: u64 = 4 * CHECKPOINT_HEIGHTS;
 /// Most bytes of a block's transactions, each with its length.
 pub const BLOCK_BYTES_MAX: usize = 2 << 20;
 
@@ -42,6 +44,23 @@ impl Finalized {
         }
         out.extend_from_slice(&prunedb_format::bytes::count_u32(self.txs.len()));
         self.txs.iter().for_each(|tx| put_long(out, tx));
+    }
+
+    /// The block's bytes, as they travel.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.put(&mut bytes);
+        bytes
+    }
+
+    /// Reads a block's bytes, all of them.
+    ///
+    /// # Errors
+    /// [`FormatError`] for bytes that [`Self::to_bytes`] would not write.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, FormatError> {
+        let mut from = Reader::new("block", bytes);
+        let block = Self::get(&mut from)?;
+        from.end().map(|()| block)
     }
 
     /// Reads a block.

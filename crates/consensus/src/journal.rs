@@ -1,7 +1,7 @@
 //! The blocks on this machine's disk, each with its certificate.
 //!
 //! ```text
-//! <dir>/blocks-<first height, 20 digits>.log     one block after another, a new file after 16 MiB
+//! <dir>/blocks-<first height, 20 digits>.log     one block after another, a new file after 16 MiB or 64 blocks
 //!
 //! offset  size  field
 //!      0     4  bytes        of the rest, u32
@@ -28,6 +28,7 @@ use std::{
 };
 
 const SEGMENT_BYTES: u64 = 16 << 20;
+const SEGMENT_BLOCKS: usize = 64;
 const HEADER_BYTES: usize = 8;
 /// Longest certificate: of 255 validators, with room.
 pub(crate) const CERTIFICATE_BYTES_MAX: usize = 64 << 10;
@@ -128,6 +129,10 @@ impl Segment {
     fn end(&self) -> u64 {
         *self.offsets.last().expect("there is always an end")
     }
+
+    fn is_full(&self) -> bool {
+        self.end() >= SEGMENT_BYTES || self.offsets.len() > SEGMENT_BLOCKS
+    }
 }
 
 impl Journal {
@@ -182,7 +187,7 @@ impl Journal {
             return Err(JournalError::Height { last: segments.last, found: block.height });
         }
         segments.is_dead = true;
-        if segments.list.last().is_none_or(|segment| segment.end() >= SEGMENT_BYTES) {
+        if segments.list.last().is_none_or(Segment::is_full) {
             let path = segment_path(&self.dir, block.height);
             let file = self.disk.open(&path, Open::CreateNew);
             let file = file.map_err(|e| JournalError::io("creating", &path, &e))?;
@@ -236,6 +241,19 @@ impl Journal {
                 Err(JournalError::Damaged { path, offset: start, problem: error.to_string() })
             }
         }
+    }
+
+    /// Removes all blocks: they come to an end before those of a snapshot begin.
+    #[cfg(feature = "simplex")]
+    pub(crate) fn clear(&self) -> Result<(), JournalError> {
+        let mut segments = self.segments();
+        while let Some(segment) = segments.list.first() {
+            let path = &segment.path;
+            self.disk.remove(path).map_err(|e| JournalError::io("removing", path, &e))?;
+            segments.list.remove(0);
+        }
+        segments.last = 0;
+        self.disk.sync_dir(&self.dir).map_err(|e| JournalError::io("syncing", &self.dir, &e))
     }
 
     /// Removes the files whose blocks are all below a height; never the last one.
@@ -294,6 +312,15 @@ impl Segment {
         }
         Ok(Self { path, file, first, offsets })
     }
+}
+
+/// The heights of the blocks that a folder has, from the first one to before the next one. Nobody may have it open.
+///
+/// # Errors
+/// [`JournalError`].
+pub fn kept_blocks(disk: Arc<dyn Disk>, dir: &Path) -> Result<std::ops::Range<u64>, JournalError> {
+    let journal = Journal::open(disk, dir)?;
+    Ok(journal.first_height()..journal.last_height() + 1)
 }
 
 struct Record {

@@ -22,10 +22,10 @@ mod roots;
 #[cfg(feature = "simplex")]
 mod simplex;
 
-pub use block::{BLOCK_BYTES_MAX, CHECKPOINT_HEIGHTS, Checkpoint, Finalized};
+pub use block::{BLOCK_BYTES_MAX, CHECKPOINT_HEIGHTS, Checkpoint, Finalized, SITTING_HEIGHTS};
 pub use follow::Follower;
-pub use journal::JournalError;
+pub use journal::{JournalError, kept_blocks};
 pub use local::{Local, LocalConfig};
 pub use orderer::{OrderError, Orderer, Status, SubmitError};
 #[cfg(feature = "simplex")]
-pub use simplex::{Simplex, SimplexConfig, SimplexError};
+pub use simplex::{Simplex, SimplexConfig, SimplexError, Start, StartError};

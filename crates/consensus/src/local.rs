@@ -12,6 +12,7 @@ use crate::{
 };
 use prunedb_core::Digest;
 use prunedb_disk::Disk;
+use prunedb_registry::Key;
 use std::{
     collections::BTreeSet,
     path::PathBuf,
@@ -125,7 +126,7 @@ impl Orderer for Local {
         Ok(Some(block))
     }
 
-    fn applied(&self, height: u64, root: Digest) {
+    fn applied(&self, height: u64, root: Digest, _: &[Key]) {
         self.shared.roots.applied(height, root);
     }
 
@@ -146,6 +147,7 @@ impl Orderer for Local {
             waiting_txs,
             waiting_bytes,
             validators: 1,
+            votes: true,
             failure: work.stopped.clone(),
         }
     }

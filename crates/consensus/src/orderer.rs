@@ -2,6 +2,7 @@
 
 use crate::{block::Finalized, journal::JournalError};
 use prunedb_core::Digest;
+use prunedb_registry::Key;
 use tokio::sync::watch;
 
 /// Takes transactions, and gives back one order of them.
@@ -27,12 +28,13 @@ pub trait Orderer: Send + Sync {
     /// also for a block that was pruned.
     fn block(&self, height: u64) -> Result<Option<Finalized>, OrderError>;
 
-    /// Tells the root of the state after a height. Wanted for each height that [`crate::CHECKPOINT_HEIGHTS`] divides, others
-    /// are ignored; without it blocks agree on no root.
-    fn applied(&self, height: u64, root: Digest);
+    /// Tells the state after a height: its root, and the registry's validators in it, who vote from the next sitting
+    /// on. Wanted for each height that [`crate::CHECKPOINT_HEIGHTS`] divides, others are ignored; without it blocks
+    /// agree on no root, and those who vote come to an end.
+    fn applied(&self, height: u64, root: Digest, validators: &[Key]);
 
-    /// The signatures that made the block of a height final; `None` where it is not final yet, empty where
-    /// nobody signs.
+    /// What made the block of a height final, for those who were not there; `None` where it is not final yet, empty
+    /// where nobody signs.
     ///
     /// # Errors
     /// [`OrderError::Journal`].
@@ -61,8 +63,10 @@ pub struct Status {
     pub waiting_txs: usize,
     /// their bytes
     pub waiting_bytes: usize,
-    /// members that vote, this one with them
+    /// members that vote
     pub validators: usize,
+    /// this one is among them
+    pub votes: bool,
     /// why there are no more blocks
     pub failure: Option<String>,
 }

@@ -5,28 +5,37 @@
 //! the key that signs its votes. Leaders take turns; one that is silent is skipped. With `3f + 1` validators
 //! `f` may fail in any way.
 //!
+//! Who votes is told by the registry's state: the validators in it at the end of a sitting vote in the next one. Others that are connected
+//! get the same blocks, and may begin to vote in the sitting after they were named.
+//!
 //! What a block agrees on besides transactions is the root at a checkpoint: a validator that has applied that height and got
 //! another root does not vote for it, and reads no further once the others have agreed on it.
 
 mod application;
 mod chain;
+mod committees;
 mod delivery;
 mod engine;
 mod gossip;
+mod proof;
 mod shared;
 #[cfg(test)]
 mod simulation;
+mod sittings;
+mod start;
+mod voting;
+
+pub use start::{Start, StartError};
 
 use crate::{
     block::Finalized,
     journal::{Journal, JournalError},
     orderer::{OrderError, Orderer, Status, SubmitError},
 };
-use commonware_codec::{Copying, Decode, DecodeExt};
-use commonware_consensus::{marshal, simplex};
-use commonware_cryptography::{
-    ChaCha20Poly1305, Signer, certificate::Verifier, ed25519::PrivateKey,
-};
+use committees::Committees;
+use commonware_codec::{Copying, DecodeExt};
+use commonware_consensus::{marshal, simplex, types::Height};
+use commonware_cryptography::{ChaCha20Poly1305, Signer, ed25519::PrivateKey};
 use commonware_p2p::{Address, AddressableManager, authenticated::lookup};
 use commonware_runtime::{Runner as _, Supervisor as _, tokio as runtime};
 use commonware_stream::{
@@ -42,7 +51,7 @@ use std::{
     net::SocketAddr,
     num::NonZeroUsize,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, mpsc as std_mpsc},
+    sync::{Arc, Mutex, OnceLock, PoisonError, mpsc as std_mpsc},
     thread::JoinHandle,
     time::Duration,
 };
@@ -55,7 +64,8 @@ pub(crate) type Digest = commonware_cryptography::blake3::Digest;
 pub(crate) type Context = simplex::types::Context<Digest, PublicKey>;
 pub(crate) type Variant = marshal::standard::Standard<chain::Block>;
 pub(crate) type Mailbox = marshal::core::Mailbox<Scheme, Variant>;
-type Certificate = simplex::types::Finalization<Scheme, Digest>;
+pub(crate) type Certificate = simplex::types::Finalization<Scheme, Digest>;
+type Peers = ordered::Map<PublicKey, Address>;
 
 /// Most validators: their votes make up a certificate of 16 KiB.
 const VALIDATORS_MAX: usize = 255;
@@ -71,12 +81,14 @@ pub struct SimplexConfig {
     pub seed: Zeroizing<[u8; 32]>,
     /// where it listens
     pub listen: SocketAddr,
-    /// who votes, this validator with them, and where each is reached
-    pub validators: Vec<(Key, SocketAddr)>,
+    /// who votes first, as the registry's genesis says
+    pub founders: Vec<Key>,
+    /// who is connected: all that vote or are to vote, this validator with them, and where each is reached
+    pub peers: Vec<(Key, SocketAddr)>,
     /// time between a block and the next proposal
     pub interval: Duration,
-    /// for a validator that begins with a snapshot: the proof ([`Orderer::proof`]) of a block at or below the snapshot's height
-    pub start: Option<Vec<u8>>,
+    /// for a validator that goes on from a state of others: what was before is dropped
+    pub start: Option<Start>,
 }
 
 impl std::fmt::Debug for SimplexConfig {
@@ -85,7 +97,7 @@ impl std::fmt::Debug for SimplexConfig {
             .field("dir", &self.dir)
             .field("registry", &self.registry)
             .field("listen", &self.listen)
-            .field("validators", &self.validators)
+            .field("peers", &self.peers)
             .field("interval", &self.interval)
             .finish_non_exhaustive()
     }
@@ -101,9 +113,9 @@ pub enum SimplexError {
     /// The validators do not make sense.
     #[error("{0}")]
     Validators(&'static str),
-    /// The proof to begin with is none.
-    #[error("the proof to begin with is not one of this registry's validators: {0}")]
-    Start(String),
+    /// The state to begin with.
+    #[error(transparent)]
+    Start(#[from] StartError),
     /// The thread or the network.
     #[error("the validator does not start: {0}")]
     Thread(String),
@@ -114,6 +126,8 @@ pub struct Simplex {
     shared: Arc<Shared>,
     heights: watch::Receiver<u64>,
     metrics: Arc<Mutex<Option<runtime::Context>>>,
+    /// as soon as the engine runs
+    marshal: Arc<OnceLock<Mailbox>>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -124,40 +138,9 @@ impl std::fmt::Debug for Simplex {
     }
 }
 
-/// The scheme of some validators, and this one's key in it.
-pub(crate) fn scheme(
-    registry: &prunedb_core::Digest,
-    keys: &[Key],
-    secret: &PrivateKey,
-) -> Result<Scheme, SimplexError> {
-    let wrong = SimplexError::Validators;
-    if keys.is_empty() || keys.len() > VALIDATORS_MAX {
-        return Err(wrong("there are 1 to 255 validators"));
-    }
-    let keys = keys.iter().map(public_key).collect::<Result<Vec<_>, _>>()?;
-    let members = ordered::Set::try_from(keys).map_err(|_| wrong("a validator is listed twice"))?;
-    Scheme::signer(&registry.0, members, secret.clone())
-        .ok_or(wrong("this validator's key is not among those of the validators"))
-}
-
-fn public_key(key: &Key) -> Result<PublicKey, SimplexError> {
-    let wrong = SimplexError::Validators("a validator's key is not an ed25519 key");
-    PublicKey::decode(Copying(&key.0)).map_err(|_| wrong)
-}
-
-/// Reads the proof of a block and checks its signatures.
-fn certificate(
-    scheme: &Scheme,
-    proof: &[u8],
-    chance: &mut impl rand_core::CryptoRng,
-) -> Result<Certificate, SimplexError> {
-    let config = scheme.certificate_codec_config();
-    let certificate = Certificate::decode_cfg(Copying(proof), &config);
-    let certificate = certificate.map_err(|error| SimplexError::Start(error.to_string()))?;
-    if certificate.verify(chance, scheme, &commonware_parallel::Sequential) {
-        return Ok(certificate);
-    }
-    Err(SimplexError::Start("its signatures are wrong".into()))
+/// A key, where it is one.
+fn public_key(key: &Key) -> Option<PublicKey> {
+    PublicKey::decode(Copying(&key.0)).ok()
 }
 
 impl Simplex {
@@ -168,16 +151,26 @@ impl Simplex {
     pub fn start(disk: Arc<dyn Disk>, config: SimplexConfig) -> Result<Self, SimplexError> {
         let secret =
             PrivateKey::decode(Copying(&config.seed[..])).expect("any 32 bytes are a seed");
-        let keys: Vec<Key> = config.validators.iter().map(|(key, _)| *key).collect();
-        let scheme = scheme(&config.registry, &keys, &secret)?;
+        let peers = peers(&config.peers)?;
+        if peers.get_value(&secret.public_key()).is_none() {
+            return Err(SimplexError::Validators(
+                "this validator's key is not among those of the settings",
+            ));
+        }
+        let committees = Committees::open(
+            Arc::clone(&disk),
+            config.dir.join("committees"),
+            config.registry,
+            secret.clone(),
+            &config.founders,
+        )?;
         let journal = Journal::open(disk, &config.dir.join("blocks"))?;
         let (heights, heights_out) = watch::channel(journal.last_height());
         let (gossip_in, gossip) = mpsc::channel(gossip::WAITING_MAX);
-        let shared = Arc::new(Shared::new(journal, keys.len(), gossip_in));
+        let shared = Arc::new(Shared::new(journal, committees, gossip_in));
         let parts = Parts {
-            registry: config.registry,
-            scheme,
             me: secret.public_key(),
+            peers: config.peers.len(),
             prefix: String::new(),
             interval: config.interval,
             floor: None,
@@ -188,15 +181,20 @@ impl Simplex {
         let (stop, stopped) = oneshot::channel();
         let (started, is_started) = std_mpsc::sync_channel(1);
         let metrics = Arc::new(Mutex::new(None));
-        let (thread_metrics, thread_shared) = (Arc::clone(&metrics), Arc::clone(&shared));
+        let marshal = Arc::new(OnceLock::new());
+        let (thread_metrics, thread_marshal) = (Arc::clone(&metrics), Arc::clone(&marshal));
+        let thread_shared = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("prunedb-validator".into()).spawn(move || {
             let storage = config.dir.join("votes");
             let runner = runtime::Config::new().with_worker_threads(2).with_storage_directory(storage);
             runtime::Runner::new(runner).start(|context| async move {
                 *thread_metrics.lock().unwrap_or_else(PoisonError::into_inner) = Some(context.child("outside"));
-                let handles = run(context, &config, secret, parts).await;
-                let _ = started.send(handles.as_ref().map(|_| ()).map_err(ToString::to_string));
-                let Ok(handles) = handles else { return };
+                let (mailbox, handles) = match run(context, &config, peers, secret, parts).await {
+                    Ok(running) => running,
+                    Err(error) => return drop(started.send(Err(error))),
+                };
+                let _ = thread_marshal.set(mailbox);
+                let _ = started.send(Ok(()));
                 let ended = futures_util::future::select_all(handles);
                 tokio::select! {
                     _ = stopped => {}
@@ -205,11 +203,17 @@ impl Simplex {
             });
         });
         let thread = thread.map_err(|error| SimplexError::Thread(error.to_string()))?;
-        let this =
-            Self { shared, heights: heights_out, metrics, stop: Some(stop), thread: Some(thread) };
+        let this = Self {
+            shared,
+            heights: heights_out,
+            metrics,
+            marshal,
+            stop: Some(stop),
+            thread: Some(thread),
+        };
         match is_started.recv() {
             Ok(Ok(())) => Ok(this),
-            Ok(Err(error)) => Err(SimplexError::Thread(error)),
+            Ok(Err(error)) => Err(error),
             Err(_) => Err(SimplexError::Thread("its thread ended, its log says why".into())),
         }
     }
@@ -221,16 +225,34 @@ impl Simplex {
     }
 }
 
+/// Who is connected, by their keys.
+fn peers(peers: &[(Key, SocketAddr)]) -> Result<Peers, SimplexError> {
+    let wrong = SimplexError::Validators;
+    if peers.is_empty() || peers.len() > VALIDATORS_MAX {
+        return Err(wrong("1 to 255 validators are connected"));
+    }
+    let peer =
+        |(key, address): &(Key, SocketAddr)| Some((public_key(key)?, Address::from(*address)));
+    let peers: Option<Vec<_>> = peers.iter().map(peer).collect();
+    let peers = peers.ok_or(wrong("a validator's key is not an ed25519 key"))?;
+    ordered::Map::try_from(peers).map_err(|_| wrong("a validator is listed twice"))
+}
+
 /// Joins the network and starts the engine.
 async fn run(
     mut context: runtime::Context,
     config: &SimplexConfig,
+    peers: Peers,
     secret: PrivateKey,
     mut parts: Parts,
-) -> Result<Vec<commonware_runtime::Handle<()>>, SimplexError> {
-    if let Some(proof) = &config.start {
-        parts.floor = Some(certificate(&parts.scheme, proof, &mut context)?);
+) -> Result<(Mailbox, Vec<commonware_runtime::Handle<()>>), SimplexError> {
+    if let Some(start) = &config.start {
+        let known: Vec<Key> = config.peers.iter().map(|(key, _)| *key).collect();
+        start.verify(&config.registry, &known, &mut context)?;
+        parts.shared.begin(start)?;
+        parts.heights.send_replace(parts.shared.journal.last_height());
     }
+    parts.floor = parts.shared.floor()?;
     let handshake = Cups::<_, ChaCha20Poly1305>::new(
         Sake {
             signer: secret,
@@ -240,12 +262,12 @@ async fn run(
         },
         cups::Version::V1,
     );
-    let members = u32::try_from(config.validators.len()).expect("at most 255");
-    let max_peers = NonZeroUsize::new(config.validators.len()).expect("at least one");
+    let count = u32::try_from(peers.len()).expect("at most 255");
+    let max_peers = NonZeroUsize::new(peers.len()).expect("at least one");
     let network = lookup::Config {
         // the key says who it is; addresses change behind NAT and in containers
         bypass_ip_check: true,
-        allowed_handshake_rate_per_ip: quota(16 + members),
+        allowed_handshake_rate_per_ip: quota(16 + count),
         max_concurrent_handshakes: NZU32!(64),
         tracked_peer_sets: NZUsize!(1),
         ..lookup::Config::local(
@@ -253,26 +275,20 @@ async fn run(
             &config.registry.0,
             config.listen,
             max_peers,
-            engine::message_bytes_max(members),
-            NonZeroUsize::new(16 * config.validators.len()).expect("at least one"),
+            engine::message_bytes_max(),
+            NonZeroUsize::new(16 * peers.len()).expect("at least one"),
         )
     };
     let (mut network, mut oracle) = lookup::Network::new(context.child("network"), network);
-    let peers = config
-        .validators
-        .iter()
-        .map(|(key, address)| Ok((public_key(key)?, Address::from(*address))))
-        .collect::<Result<Vec<_>, SimplexError>>()?;
-    let peers = ordered::Map::try_from(peers)
-        .map_err(|_| SimplexError::Validators("a validator is listed twice"))?;
     oracle.track(0, peers);
     let [votes, certificates, requests, backfill, blocks, txs] =
         CHANNELS.map(|(channel, per_second)| network.register(channel, quota(per_second)));
     let channels = Channels { votes, certificates, requests, backfill, blocks, txs };
     let network = network.start();
-    let (_, mut handles) = engine::start(context, parts, oracle.clone(), oracle, channels).await;
+    let (mailbox, mut handles) =
+        engine::start(context, parts, oracle.clone(), oracle, channels).await;
     handles.push(network);
-    Ok(handles)
+    Ok((mailbox, handles))
 }
 
 impl Orderer for Simplex {
@@ -290,8 +306,8 @@ impl Orderer for Simplex {
         Ok(Some(block))
     }
 
-    fn applied(&self, height: u64, root: prunedb_core::Digest) {
-        self.shared.roots.applied(height, root);
+    fn applied(&self, height: u64, root: prunedb_core::Digest, validators: &[Key]) {
+        self.shared.applied(height, root, validators);
     }
 
     fn proof(&self, height: u64) -> Result<Option<Vec<u8>>, OrderError> {
@@ -299,7 +315,13 @@ impl Orderer for Simplex {
     }
 
     fn prune(&self, below: u64) -> Result<(), OrderError> {
-        Ok(self.shared.journal.prune(below)?)
+        self.shared.journal.prune(below)?;
+        let first = self.shared.journal.first_height();
+        self.shared.committees.forget_before(sittings::sitting_of(first))?;
+        if let Some(marshal) = self.marshal.get() {
+            marshal.prune(Height::new(first));
+        }
+        Ok(())
     }
 
     fn status(&self) -> Status {

@@ -64,7 +64,7 @@ async fn a_state_that_comes_out_different_is_told() {
         let block = follower.next().await.unwrap();
         orderer.submit(block.height.to_le_bytes().to_vec()).unwrap();
         block.txs.iter().for_each(|tx| chain.apply(tx));
-        orderer.applied(block.height, chain.0);
+        orderer.applied(block.height, chain.0, &[]);
         agreed = block.checkpoint.map_or(agreed, |c| c.height);
     }
     drop((follower, orderer));
@@ -85,7 +85,7 @@ async fn a_state_that_comes_out_different_is_told() {
             if is_changed && height == 5 {
                 chain.apply(b"a bug");
             }
-            orderer.applied(height, chain.0);
+            orderer.applied(height, chain.0, &[]);
         }
         let is_told = matches!(last, Err(OrderError::Diverged { height: CHECKPOINT_HEIGHTS, .. }));
         assert_eq!(is_told, is_changed, "{last:?}");

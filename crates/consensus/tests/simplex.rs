@@ -2,14 +2,16 @@
 
 mod cluster;
 
-use cluster::Cluster;
-use prunedb_consensus::{CHECKPOINT_HEIGHTS, Orderer};
+use cluster::{Cluster, VOTE};
+use prunedb_consensus::{
+    CHECKPOINT_HEIGHTS, Orderer, SITTING_HEIGHTS, SimplexError, Start, StartError,
+};
 use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_of_four_go_on_and_the_fourth_catches_up() {
     let dir = tempfile::tempdir().expect("a folder");
-    let mut cluster = Cluster::new(dir.path().into(), 4, Duration::from_millis(20));
+    let mut cluster = Cluster::new(dir.path().into(), 4, 4, Duration::from_millis(20));
     (0..4).for_each(|number| cluster.start(number));
     let tx = |n: u32| n.to_le_bytes().to_vec();
     for n in 0..100 {
@@ -47,7 +49,7 @@ async fn three_of_four_go_on_and_the_fourth_catches_up() {
     for height in 1..=last {
         let block = orderer.block(height).expect("kept").expect("final");
         agreed += u32::from(block.checkpoint.is_some());
-        proofs += u32::from(orderer.proof(height).expect("kept").is_some_and(|p| !p.is_empty()));
+        proofs += u32::from(orderer.proof(height).expect("kept").is_some_and(|p| p.len() > 32));
     }
     assert!(agreed > 0, "no root was agreed on");
     assert!(proofs > 0, "nothing is signed");
@@ -57,41 +59,143 @@ async fn three_of_four_go_on_and_the_fourth_catches_up() {
     }
 }
 
+impl Cluster {
+    /// Has others vote, by their numbers.
+    fn vote(&self, by: usize, numbers: &[u8]) {
+        self.validator(by).orderer.submit([VOTE, numbers].concat()).expect("room");
+    }
+
+    /// The state of a validator after a height, with what shows that it was agreed on.
+    fn state(&self, number: usize, height: u64) -> Start {
+        let validator = self.validator(number);
+        let (root, validators) = {
+            let seen = validator.seen.lock().expect("whole");
+            (seen.roots[&height], seen.validators[&height].clone())
+        };
+        let orderer = &validator.orderer;
+        let of = |height| {
+            Some((orderer.block(height).expect("kept")?, orderer.proof(height).expect("kept")?))
+        };
+        let blocks = (height + 1..=height + SITTING_HEIGHTS).map_while(of).collect();
+        Start { height, root, validators, blocks }
+    }
+}
+
+/// The first height after a sitting that begins after a height.
+const fn next_sitting(height: u64) -> u64 {
+    (height / SITTING_HEIGHTS + 1) * SITTING_HEIGHTS + 1
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_new_validator_begins_with_a_proven_block() {
+async fn four_become_five_and_one_leaves() {
     let dir = tempfile::tempdir().expect("a folder");
-    let mut cluster = Cluster::new(dir.path().into(), 4, Duration::from_millis(20));
+    let mut cluster = Cluster::new(dir.path().into(), 4, 5, Duration::from_millis(10));
+    (0..4).for_each(|number| cluster.start(number));
+    cluster.reach(0, 10).await;
+    cluster.vote(0, &[0, 1, 2, 3, 4]);
+    let votes = |cluster: &Cluster, number: usize| cluster.validator(number).orderer.status().votes;
+
+    // one starts again between the vote and the sitting after it; the new one comes when that has begun
+    cluster.stop(1).await;
+    cluster.start(1);
+    let five = next_sitting(cluster.height(0));
+    cluster.reach(0, five).await;
+    cluster.start(4);
+    for number in 0..5 {
+        cluster.reach(number, five + 10).await;
+        assert!(votes(&cluster, number), "validator {number} votes");
+    }
+    // started again in the middle of the sitting, it knows who votes
+    cluster.stop(4).await;
+    cluster.start(4);
+    cluster.vote(1, &[0, 1, 2, 4]);
+    cluster.reach(4, five + 20).await;
+
+    let four = next_sitting(cluster.height(0).max(five + 20));
+    for number in 0..5 {
+        cluster.reach(number, four + 10).await;
+        assert_eq!(votes(&cluster, number), number != 3, "validator {number}");
+    }
+    // who left gets the blocks all the same
+    cluster.stop(3).await;
+    cluster.start(3);
+    cluster.reach(3, four + 20).await;
+    let root = |number: usize| cluster.validator(number).seen.lock().expect("whole").roots[&four];
+    for number in 1..5 {
+        assert_eq!(root(number), root(0), "validator {number}");
+    }
+    // without it and another one there are three of four: the new one's vote is needed
+    cluster.stop(3).await;
+    cluster.stop(0).await;
+    let last = cluster.height(4);
+    cluster.reach(4, next_sitting(last) + 5).await;
+    cluster.reach(1, last + 5).await;
+    for number in 0..5 {
+        cluster.stop(number).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_validator_goes_on_from_a_state_of_others() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut cluster = Cluster::new(dir.path().into(), 4, 4, Duration::from_millis(10));
     (0..4).for_each(|number| cluster.start(number));
     for number in 0..4 {
-        cluster.reach(number, 20).await;
+        cluster.reach(number, 10).await;
     }
     cluster.stop(3).await;
-    cluster.wipe(3);
-    cluster.reach(0, 40).await;
-    let proven = |height: &u64| {
-        let proof = cluster.validator(0).orderer.proof(*height).expect("kept");
-        proof.filter(|proof| !proof.is_empty()).map(|proof| (*height, proof))
+    cluster.reach(0, 2 * SITTING_HEIGHTS).await;
+    let height = cluster.height(0) / SITTING_HEIGHTS * SITTING_HEIGHTS;
+    cluster.reach(0, height + SITTING_HEIGHTS / 2).await;
+    // the others have its blocks no more
+    (0..3).for_each(|number| cluster.validator(number).orderer.prune(height).expect("pruned"));
+    let start = cluster.state(0, height);
+
+    let refused = |cluster: &mut Cluster, start: Start| match cluster.try_start(3, Some(start)) {
+        Err(SimplexError::Start(error)) => error,
+        other => panic!("{other:?}"),
     };
-    let (first, proof) =
-        (25..40).find_map(|height| proven(&height)).expect("one of them is signed");
-    let mut forged = proof.clone();
-    *forged.last_mut().expect("not empty") ^= 1;
-    let refused = cluster.try_start(3, Some(forged)).expect_err("a signature is wrong");
-    assert!(refused.to_string().contains("proof to begin with"), "{refused}");
-    cluster.start_from(3, Some(proof));
-    let orderer = std::sync::Arc::clone(&cluster.validator(3).orderer);
+    let mut lie = start.clone();
+    lie.root.0[0] ^= 1;
+    assert!(matches!(refused(&mut cluster, lie), StartError::OtherRoot { .. }));
+    let mut torn = start.clone();
+    torn.blocks.truncate(1);
+    torn.blocks[0].1.truncate(32);
+    assert!(matches!(refused(&mut cluster, torn), StartError::Signatures(_)));
+    let mut gap = start.clone();
+    gap.blocks.remove(0);
+    assert!(matches!(refused(&mut cluster, gap), StartError::Chain { .. }));
+    let mut changed = start.clone();
+    changed.blocks[0].0.txs.push(vec![1]);
+    assert!(matches!(refused(&mut cluster, changed), StartError::Chain { .. }));
+    let mut forged = start.clone();
+    let last = &mut forged.blocks.last_mut().expect("some").1;
+    *last.last_mut().expect("not empty") ^= 1;
+    assert!(matches!(refused(&mut cluster, forged), StartError::Signatures(_)));
+    let mut usurped = start.clone();
+    usurped.validators.truncate(1);
+    assert!(matches!(refused(&mut cluster, usurped), StartError::Signatures(_)));
+    let odd = Start { height: height - 1, ..start.clone() };
+    assert!(matches!(refused(&mut cluster, odd), StartError::Height { .. }));
+
+    cluster.start_from(3, Some(start.clone()));
     let last = cluster.height(0);
-    let begun = std::time::Instant::now();
-    while orderer.status().height < last + 10 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-        assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", orderer.status());
+    cluster.reach(3, last + 10).await;
+    let orderer = |number: usize| &cluster.validator(number).orderer;
+    assert_eq!(orderer(3).status().first_height, height + 1);
+    for height in height + 1..=last {
+        assert_eq!(
+            orderer(3).block(height).expect("kept"),
+            orderer(0).block(height).expect("kept")
+        );
     }
-    assert!((first..=first + 1).contains(&orderer.status().first_height), "{:?}", orderer.status());
-    for height in first + 1..=last {
-        let block = |number: usize| cluster.validator(number).orderer.block(height).expect("kept");
-        assert_eq!(block(3), block(0), "height {height}");
-    }
-    drop(orderer);
+    // it votes: with another one gone, three of four go on; and it starts again by itself
+    cluster.stop(0).await;
+    let last = cluster.height(1);
+    cluster.reach(3, last + 5).await;
+    cluster.stop(3).await;
+    let old = cluster.state(1, height - SITTING_HEIGHTS);
+    assert!(matches!(refused(&mut cluster, old), StartError::Old { .. }));
     for number in 0..4 {
         cluster.stop(number).await;
     }

@@ -227,6 +227,27 @@ impl Client {
         all
     }
 
+    /// A part of a snapshot: its height, the length of all of it, the bytes.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub(crate) async fn snapshot_part(
+        &self,
+        height: Option<u64>,
+        offset: u64,
+    ) -> Result<(u64, u64, Vec<u8>), ClientError> {
+        let answer = self.ask(&Request::Snapshot { height, offset }).await;
+        expect_answer!(answer, Snapshot { height, total, bytes } => (height, total, bytes))
+    }
+
+    /// Blocks from a height on, each with its proof, as bytes.
+    ///
+    /// # Errors
+    /// [`ClientError`]; refused where the first one was pruned.
+    pub(crate) async fn blocks(&self, from: u64) -> Result<Vec<(Vec<u8>, Vec<u8>)>, ClientError> {
+        expect_answer!(self.ask(&Request::Blocks { from }).await, Blocks { blocks } => blocks)
+    }
+
     /// An account; `None` where there is none.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 //! silent for [`IDLE`] is closed.
 
 use crate::{
+    catch_up::serve,
     cosign::cosign,
     frame::{read_request, write_answer},
     machine::tx_name,
@@ -178,6 +179,8 @@ async fn answer(shared: &Arc<Shared>, request: Request) -> Answer {
             let demands = shared.machine().state().market().demanded_of(heavy).collect();
             Answer::CellDemands { demands }
         }
+        Request::Snapshot { height, offset } => serve::snapshot(shared, height, offset),
+        Request::Blocks { from } => serve::blocks(shared, from),
         Request::Height { at_least, wait_ms } => {
             let reached = || Some(()).filter(|()| *shared.applied.borrow() >= at_least);
             wait_for(shared, wait_ms, reached).await;

@@ -13,6 +13,7 @@
 //! goes on from a snapshot whose root is right; every request, answer, wait and list has a bound. What a snapshot does not
 //! have, the orderer's blocks give again.
 
+mod catch_up;
 mod client;
 mod copies;
 mod cosign;
@@ -26,6 +27,7 @@ mod names;
 mod snapshot;
 mod validator;
 
+pub use catch_up::{Behind, CatchUpError, Snapshot, behind};
 pub use client::{Client, ClientError, Included};
 pub use copies::{Copies, NoCopies, OwnCopy};
 pub use cosign::CosignError;
@@ -35,7 +37,8 @@ pub use history::{HISTORY_MAX, Happened};
 pub use key::ValidatorKey;
 pub use machine::tx_name;
 pub use message::{
-    Answer, DUTY_BATCHES_MAX, Duty, EpochStatus, Outcome, PAGE_MAX, Placement, Proposal, Refused,
-    Request, SlotDuty, Status, WAIT_MS_MAX,
+    Answer, DUTY_BATCHES_MAX, Duty, EpochStatus, Outcome, PAGE_MAX, PART_BYTES_MAX, Placement,
+    Proposal, Refused, Request, SlotDuty, Status, WAIT_MS_MAX,
 };
+pub use snapshot::kept_height;
 pub use validator::{Validator, ValidatorConfig, ValidatorError};

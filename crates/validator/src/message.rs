@@ -14,6 +14,8 @@ use prunedb_registry::{
 pub const WAIT_MS_MAX: u32 = 10_000;
 /// Most batches, or events, or cells of one answer.
 pub const PAGE_MAX: u32 = 1_000;
+/// Most bytes of one part of a snapshot, or of blocks; a block may go beyond.
+pub const PART_BYTES_MAX: usize = 4 << 20;
 /// Most batches that one answer tells a holder about.
 pub const DUTY_BATCHES_MAX: usize = 64;
 
@@ -111,6 +113,19 @@ canonical_enum! {
         18 CellDemands {
             /// which heavy node
             heavy: NodeId,
+        },
+        /// A part of a snapshot of the state, [`PART_BYTES_MAX`] at most.
+        19 Snapshot {
+            /// after which height; none: the newest one whose root was agreed on since then
+            height: Option<u64>,
+            /// where in its bytes
+            offset: u64,
+        },
+        /// Blocks one after another, a sitting of them at most, as many as [`PART_BYTES_MAX`] bytes take; refused where the first one
+        /// was pruned.
+        20 Blocks {
+            /// the first one's height
+            from: u64,
         },
     }
 }
@@ -220,6 +235,20 @@ canonical_enum! {
         19 CellDemands {
             /// epoch and cell
             demands: Vec<(u32, u64)>,
+        },
+        /// See [`Request::Snapshot`].
+        20 Snapshot {
+            /// after which height
+            height: u64,
+            /// length of all of it
+            total: u64,
+            /// the part
+            bytes: Vec<u8>,
+        },
+        /// See [`Request::Blocks`]; none: the first one is not final yet.
+        21 Blocks {
+            /// each with its proof
+            blocks: Vec<(Vec<u8>, Vec<u8>)>,
         },
     }
 }

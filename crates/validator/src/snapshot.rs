@@ -24,15 +24,19 @@ use std::{
 
 const MAGIC: &[u8; 8] = b"PDBREG\x00\x01";
 /// Largest snapshot that is read: ten times the state of a million batches.
-const BYTES_MAX: usize = 2 << 30;
+pub(crate) const BYTES_MAX: usize = 2 << 30;
 /// Snapshots that are kept.
 const KEPT: usize = 2;
 
-fn path(dir: &Path, height: u64) -> PathBuf {
+pub(crate) fn path(dir: &Path, height: u64) -> PathBuf {
     dir.join(format!("snapshot-{height:020}"))
 }
 
-fn heights(disk: &dyn Disk, dir: &Path) -> io::Result<Vec<u64>> {
+/// Heights of the snapshots of a folder.
+///
+/// # Errors
+/// Those of the disk.
+pub(crate) fn heights(disk: &dyn Disk, dir: &Path) -> io::Result<Vec<u64>> {
     let names = disk.list(dir)?;
     let of = |name: &String| name.strip_prefix("snapshot-")?.parse().ok();
     Ok(names.iter().filter_map(of).collect())
@@ -65,6 +69,17 @@ pub(crate) fn save(
     Ok(kept.last().copied().unwrap_or(0))
 }
 
+/// Height of the newest snapshot of a folder, whole or not; 0 where there is none.
+///
+/// # Errors
+/// Those of the disk.
+pub fn kept_height(disk: &dyn Disk, dir: &Path) -> io::Result<u64> {
+    if !disk.exists(dir)? {
+        return Ok(0);
+    }
+    Ok(heights(disk, dir)?.into_iter().max().unwrap_or(0))
+}
+
 /// The newest snapshot that is whole.
 ///
 /// # Errors
@@ -85,7 +100,11 @@ pub(crate) fn load(disk: &dyn Disk, dir: &Path) -> io::Result<Option<(State, Vec
     Ok(None)
 }
 
-fn decode(bytes: &[u8]) -> Result<(State, Vec<Happened>), String> {
+/// What is in a snapshot's bytes.
+///
+/// # Errors
+/// What is wrong with them.
+pub(crate) fn decode(bytes: &[u8]) -> Result<(State, Vec<Happened>), String> {
     let (body, digest) = bytes.split_last_chunk::<32>().ok_or("too short")?;
     if blake3::hash(body).as_bytes() != digest {
         return Err("its checksum is wrong".into());

@@ -68,6 +68,8 @@ pub(crate) struct Shared {
     pub(crate) copies: Arc<dyn Copies>,
     pub(crate) key: ValidatorKey,
     pub(crate) orderer: Arc<dyn Orderer>,
+    /// where its snapshots are
+    pub(crate) snapshots: (Arc<dyn Disk>, PathBuf),
     /// the height that is applied
     pub(crate) applied: watch::Sender<u64>,
     /// why no more blocks are applied
@@ -139,6 +141,7 @@ impl Validator {
             copies,
             key,
             orderer,
+            snapshots: (Arc::clone(&disk), dir.clone()),
             applied,
             failure: Mutex::default(),
             own: tokio::sync::Mutex::default(),
@@ -234,9 +237,10 @@ impl Driver {
         let mut machine = self.shared.machine();
         let root = machine.apply(height, txs).map_err(|reject| reject.to_string())?;
         let duty = self.shared.key.seed_duty(machine.state());
+        let validators = root.map(|_| machine.state().validators().to_vec());
         drop(machine);
-        if let Some(root) = root {
-            self.shared.orderer.applied(height, root);
+        if let (Some(root), Some(validators)) = (root, validators) {
+            self.shared.orderer.applied(height, root, &validators);
         }
         self.shared.applied.send_replace(height);
         if height.is_multiple_of(self.config.snapshot_heights) {

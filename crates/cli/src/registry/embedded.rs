@@ -7,7 +7,6 @@ use prunedb_duties::{
     Holder, Joining, OwnRecords, Task, Writer, WriterConfig, domain_number, found,
 };
 use prunedb_engine::NodeDomains;
-use prunedb_registry::State;
 use prunedb_validator::{Client, Copies};
 use std::{net::SocketAddr, sync::Arc};
 use tokio::runtime::Runtime;
@@ -38,8 +37,7 @@ impl Embedded {
             genesis.lake,
             session.db.lake()
         );
-        let registry = *State::new(&genesis)?.registry();
-        let orderers = super::orderers::start(&folder, &settings, &registry)?;
+        let orderers = super::orderers::start(&folder, &settings, &genesis)?;
         let copies: Arc<dyn Copies> = Arc::new(OwnRecords(session.db.clone()));
         let mut seats = Vec::new();
         for (number, orderer) in (0..settings.validators).zip(orderers) {

@@ -149,8 +149,12 @@ impl RegistryFolder {
 
     /// Writes what a registry begins with; the genesis comes last: with it there is one.
     pub(crate) fn create(&self, genesis: &Genesis, settings: &Settings) -> anyhow::Result<()> {
-        self.write("settings.json", &serde_json::to_vec_pretty(settings)?)?;
+        self.write_settings(settings)?;
         self.write("genesis", &genesis.to_bytes())
+    }
+
+    pub(crate) fn write_settings(&self, settings: &Settings) -> anyhow::Result<()> {
+        self.write("settings.json", &serde_json::to_vec_pretty(settings)?)
     }
 
     pub(crate) fn genesis(&self) -> anyhow::Result<Genesis> {

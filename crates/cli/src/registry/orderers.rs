@@ -2,19 +2,23 @@
 
 use super::{Peer, RegistryFolder, Settings};
 use prunedb_consensus::{Local, LocalConfig, Orderer};
-use prunedb_core::Digest;
-use prunedb_registry::Key;
+use prunedb_registry::{Genesis, Key};
+use prunedb_validator::Client;
 use std::{
     net::{SocketAddr, TcpListener},
     sync::Arc,
     time::Duration,
 };
+use tokio::runtime::Runtime;
+
+#[cfg(feature = "simplex")]
+mod voting;
 
 /// One for each validator, in their order.
 pub(super) fn start(
     folder: &RegistryFolder,
     settings: &Settings,
-    registry: &Digest,
+    genesis: &Genesis,
 ) -> anyhow::Result<Vec<Arc<dyn Orderer>>> {
     let interval = Duration::from_millis(settings.block_ms);
     match settings.validators {
@@ -30,27 +34,40 @@ pub(super) fn start(
             }
             drop(sockets);
             let voting = (0..count).zip(&validators).map(|(number, (_, listen))| {
-                voting((folder, number), registry, *listen, validators.clone(), interval)
+                Voting {
+                    folder,
+                    number,
+                    genesis,
+                    listen: *listen,
+                    peers: validators.clone(),
+                    interval,
+                }
+                .start()
             });
             voting.collect()
         }
     }
 }
 
-/// That of a validator with a process of its own: the first one of its folder.
+/// That of a validator with a process of its own: the first one of its folder. Where the others keep the blocks no more that it
+/// missed, it goes on from the state that one of them has.
 pub(crate) fn of_peer(
     folder: &RegistryFolder,
     settings: &Settings,
-    registry: &Digest,
+    genesis: &Genesis,
     listen: SocketAddr,
+    runtime: &Runtime,
 ) -> anyhow::Result<Arc<dyn Orderer>> {
     let interval = Duration::from_millis(settings.block_ms);
-    if settings.peers.len() == 1 {
+    if genesis.validators.len() == 1 {
         return alone(folder, interval);
     }
     let address = |peer: &Peer| (peer.key, peer.votes);
-    let validators = settings.peers.iter().map(address).collect();
-    voting((folder, 0), registry, listen, validators, interval)
+    let peers = settings.peers.iter().map(address).collect();
+    let voting = Voting { folder, number: 0, genesis, listen, peers, interval };
+    let me = folder.validator_key(0)?.public();
+    let doors = settings.peers.iter().filter(|peer| peer.key != me).map(|p| p.door.to_string());
+    voting.start_or_catch_up(&Client::new(doors), runtime)
 }
 
 fn alone(folder: &RegistryFolder, interval: Duration) -> anyhow::Result<Arc<dyn Orderer>> {
@@ -58,39 +75,26 @@ fn alone(folder: &RegistryFolder, interval: Duration) -> anyhow::Result<Arc<dyn 
     Ok(Arc::new(Local::start(crate::session::disk(), &local)?))
 }
 
-#[cfg(feature = "simplex")]
-fn voting(
-    (folder, number): (&RegistryFolder, u8),
-    registry: &Digest,
+/// A validator that votes.
+struct Voting<'a> {
+    folder: &'a RegistryFolder,
+    number: u8,
+    genesis: &'a Genesis,
     listen: SocketAddr,
-    validators: Vec<(Key, SocketAddr)>,
+    peers: Vec<(Key, SocketAddr)>,
     interval: Duration,
-) -> anyhow::Result<Arc<dyn Orderer>> {
-    use prunedb_consensus::{Simplex, SimplexConfig};
-
-    let dir = folder.validator(number);
-    let config = SimplexConfig {
-        seed: crate::secret::key_seed(&dir.join("validator.key"))?,
-        dir,
-        registry: *registry,
-        listen,
-        validators,
-        interval,
-        start: None,
-    };
-    Ok(Arc::new(Simplex::start(crate::session::disk(), config)?))
 }
 
 #[cfg(not(feature = "simplex"))]
-fn voting(
-    _: (&RegistryFolder, u8),
-    _: &Digest,
-    _: SocketAddr,
-    validators: Vec<(Key, SocketAddr)>,
-    _: Duration,
-) -> anyhow::Result<Arc<dyn Orderer>> {
-    anyhow::bail!(
-        "the registry has {} validators that vote, and this build of prunedb has no voting in it: build it with `--features simplex`",
-        validators.len()
-    )
+impl Voting<'_> {
+    fn start(self) -> anyhow::Result<Arc<dyn Orderer>> {
+        anyhow::bail!(
+            "the registry has {} validators that vote, and this build of prunedb has no voting in it: build it with `--features simplex`",
+            self.peers.len()
+        )
+    }
+
+    fn start_or_catch_up(self, _: &Client, _: &Runtime) -> anyhow::Result<Arc<dyn Orderer>> {
+        self.start()
+    }
 }

@@ -77,6 +77,8 @@ const COMMANDS: &[&str] = &[
     "registry join",
     "registry groups",
     "registry params",
+    "registry validators",
+    "registry peer",
     "registry tx",
     "batch",
     "batch list",

@@ -73,6 +73,28 @@ impl Town {
     }
 }
 
+/// Who votes is shown; who may not, or is nowhere, is refused.
+fn others_are_named(town: &Town) {
+    let validators = |args: &[&str]| town.folder.run(&[&["registry", "validators"], args].concat());
+    let shown = validators(&["--json"]).exits(0).json();
+    assert_eq!(shown["validators"].as_array().unwrap().len(), VALIDATORS);
+    assert!(shown["proposed_at"].is_null());
+    validators(&["--remove", &"00".repeat(32)]).fails(&["is no validator"]);
+    let key = output(&mut town.validator(9, &["registry", "key"])).exits(0).text();
+    let key = key.trim();
+    let why = if VALIDATORS == 1 { "founded with one validator" } else { "nobody knows where" };
+    validators(&["--add", key]).fails(&[why]);
+
+    let peer = |args: &[&str]| town.folder.run(&[&["registry", "peer"], args].concat());
+    peer(&["12,127.0.0.1:1"]).fails(&["64 hex digits"]);
+    peer(&[&format!("{key},127.0.0.1:1")]).fails(&["KEY,VOTES,DOOR"]);
+    let known = peer(&[&format!("{key},127.0.0.1:1,127.0.0.1:2"), "--json"]).exits(0).json();
+    assert_eq!(known["peers"], VALIDATORS + 1);
+    let known = peer(&[key, "--drop", "--json"]).exits(0).json();
+    assert_eq!(known["peers"], VALIDATORS);
+    peer(&[key, "--drop"]).fails(&["is not in the settings"]);
+}
+
 #[test]
 fn a_holder_and_a_validator_are_killed_and_every_batch_is_whole_again() {
     let mut town = Town::found();
@@ -87,6 +109,7 @@ fn a_holder_and_a_validator_are_killed_and_every_batch_is_whole_again() {
         folder.run(&[&join[..], &["--capacity", "2GB"]].concat()).exits(0);
     }
     folder.run(&["registry", "groups", "6", "--policy", "2+2"]).exits(0);
+    others_are_named(&town);
     import_when_placed(folder, 0);
     import(folder, 1);
     until(folder, "both batches close", |s| s["batches"] == 2);

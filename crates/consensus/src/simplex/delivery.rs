@@ -1,9 +1,8 @@
 //! From the engine to the journal: blocks that are final, in order, each acknowledged when it is durable.
 
-use super::{Mailbox, chain::Block, shared::Shared};
+use super::{Mailbox, chain::Block, proof::Proof, shared::Shared};
 use commonware_actor::Feedback;
-use commonware_codec::Encode;
-use commonware_consensus::{Heightable, Reporter, marshal::Update};
+use commonware_consensus::{Block as _, Heightable, Reporter, marshal::Update};
 use commonware_cryptography::Digested;
 use commonware_utils::{Acknowledgement, acknowledgement::Exact};
 use std::sync::Arc;
@@ -52,8 +51,8 @@ impl Delivery {
         while let Some((block, ack)) = self.blocks.recv().await {
             let height = block.height();
             let certificate = marshal.get_finalization(height).await;
-            let certificate = certificate.map_or_else(Vec::new, |c| c.encode().to_vec());
-            match self.shared.finalize(block.inner().body(), &certificate) {
+            let proof = Proof { parent: block.parent(), certificate };
+            match self.shared.finalize(block.inner().body(), &proof.to_bytes()) {
                 Ok(true) => {
                     self.heights.send_replace(height.get());
                 }

@@ -1,33 +1,30 @@
 //! The parts of a validator, put together on any runtime and network.
 //!
 //! ```text
-//! votes, certificates, requests ── simplex ── Inline(Proposer) ── marshal ── Inbox ─> Delivery ─> journal
-//!                                   blocks ── broadcast ────────────┘ │
-//!                                 backfill ── resolver ───────────────┘
+//! votes, certificates, requests ── Voting: simplex ── Inline(Proposer) ── marshal ── Inbox ─> Delivery ─> journal
+//!                                           blocks ── broadcast ────────────┘ │
+//!                                         backfill ── resolver ───────────────┘
 //! ```
 //! Queues have the length that the peers of one round can fill, times a few rounds.
 
 use super::{
-    Digest, Mailbox, PublicKey, Scheme, Variant,
+    Certificate, Digest, Mailbox, PublicKey, Scheme, VALIDATORS_MAX, Variant,
     application::Proposer,
     chain::Block,
     delivery::{self, Delivery, Inbox},
     gossip,
     shared::Shared,
+    sittings::Sittings,
+    voting::Voting,
 };
 use commonware_broadcast::buffered;
 use commonware_consensus::{
-    marshal::{self, core::Actor, standard::Inline},
-    simplex::{
-        self, ForwardPolicy, SkipBudget, SkipPolicy, elector::RoundRobin, types::Finalization,
-    },
-    types::{Epoch, FixedEpocher, ViewDelta},
+    marshal::{self, core::Actor},
+    simplex,
+    types::ViewDelta,
 };
-use commonware_cryptography::{
-    Digested, Digestible,
-    certificate::{ConstantProvider, Verifier},
-};
-use commonware_p2p::{Blocker, Provider, Receiver, Sender};
+use commonware_cryptography::{Digested, Digestible, certificate::Verifier};
+use commonware_p2p::{Blocker, Provider, Receiver, Sender, utils::mux::prefixed};
 use commonware_parallel::Sequential;
 use commonware_runtime::{
     Clock, Handle, Metrics, Quota, Spawner, Storage, Supervisor, buffer::paged::CacheRef,
@@ -45,12 +42,10 @@ use tokio::sync::{mpsc, watch};
 /// Blocks that are delivered ahead of acknowledgements.
 const AHEAD: NonZeroUsize = NZUsize!(16);
 /// Views behind the last final one that are remembered.
-const VIEWS_KEPT: ViewDelta = ViewDelta::new(256);
+pub(crate) const VIEWS_KEPT: ViewDelta = ViewDelta::new(256);
 /// Blocks in a file of the archive.
-const ARCHIVE_SECTION: NonZeroU64 = NZU64!(4096);
-const BUFFER_BYTES: NonZeroUsize = NZUsize!(256 << 10);
-/// One committee for ever: heights of an epoch that nobody reaches.
-const EPOCH_HEIGHTS: NonZeroU64 = NZU64!(1 << 40);
+const ARCHIVE_SECTION: NonZeroU64 = NZU64!(64);
+pub(crate) const BUFFER_BYTES: NonZeroUsize = NZUsize!(256 << 10);
 
 /// Numbers of the network's channels, and how many messages a second each peer may send.
 pub(crate) const CHANNELS: [(u64, u32); 6] =
@@ -71,10 +66,11 @@ pub(crate) fn quota(per_second: u32) -> Quota {
     Quota::per_second(NonZeroU32::new(per_second).expect("no channel has none"))
 }
 
-/// Longest message of any channel.
-pub(crate) fn message_bytes_max(validators: u32) -> u32 {
+/// Longest message of any channel, whoever votes.
+pub(crate) fn message_bytes_max() -> u32 {
+    let validators = u32::try_from(VALIDATORS_MAX).expect("255");
     commonware_p2p::max_message_size(&[
-        simplex::max_payload_size::<Scheme, Digest>(validators),
+        prefixed(simplex::max_payload_size::<Scheme, Digest>(validators)),
         marshal::max_payload_size::<Variant, Scheme>(validators, &()),
         gossip::MESSAGE_BYTES_MAX,
     ])
@@ -82,14 +78,14 @@ pub(crate) fn message_bytes_max(validators: u32) -> u32 {
 
 /// What a validator is made of, besides runtime and network.
 pub(crate) struct Parts {
-    pub(crate) registry: prunedb_core::Digest,
-    pub(crate) scheme: Scheme,
     pub(crate) me: PublicKey,
+    /// how many validators are connected, this one with them
+    pub(crate) peers: usize,
     /// in front of the names of everything stored
     pub(crate) prefix: String,
     pub(crate) interval: Duration,
     /// of a block that the chain begins with here
-    pub(crate) floor: Option<Finalization<Scheme, Digest>>,
+    pub(crate) floor: Option<Certificate>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) heights: watch::Sender<u64>,
     pub(crate) gossip: mpsc::Receiver<Vec<u8>>,
@@ -131,10 +127,9 @@ where
     S: Sender<PublicKey = PublicKey>,
     R: Receiver<PublicKey = PublicKey>,
 {
-    let members = commonware_cryptography::certificate::Scheme::participants(&parts.scheme).len();
-    let mailbox_size = NonZeroUsize::new(64 * members).expect("there are validators");
+    let mailbox_size = NonZeroUsize::new(64 * parts.peers).expect("there are validators");
     let page_cache = CacheRef::new(NZU16!(4084), NZUsize!(256));
-    let genesis = Block::genesis(&parts.registry);
+    let genesis = Block::genesis(parts.shared.committees.registry());
     let root = genesis.digest();
 
     let resolver = marshal::resolver::p2p::init(
@@ -174,20 +169,17 @@ where
     let blocks =
         prunable::Archive::init(context.child("blocks"), blocks).await.expect("storage of blocks");
 
-    let (start, floor) = match parts.floor {
-        None => (
-            marshal::Start::Genesis(Digested::precomputed(genesis, root)),
-            simplex::Floor::Genesis(root),
-        ),
-        Some(floor) => (marshal::Start::Floor(floor.clone()), simplex::Floor::Finalized(floor)),
+    let start = match parts.floor {
+        None => marshal::Start::Genesis(Digested::precomputed(genesis, root)),
+        Some(floor) => marshal::Start::Floor(floor),
     };
     let (actor, marshal, _) = Actor::init(
         context.child("marshal"),
         certificates,
         blocks,
         marshal::Config {
-            provider: ConstantProvider::new(parts.scheme.clone()),
-            epocher: FixedEpocher::new(EPOCH_HEIGHTS),
+            provider: parts.shared.committees.clone(),
+            epocher: Sittings,
             start,
             partition_prefix: format!("{}marshal", parts.prefix),
             mailbox_size,
@@ -204,6 +196,7 @@ where
         },
     )
     .await;
+    let heights = parts.heights.subscribe();
     let (inbox, delivery): (Inbox, Delivery) =
         delivery::queue(AHEAD.get(), Arc::clone(&parts.shared), parts.heights);
     handles.push(actor.start(inbox, buffer, resolver));
@@ -211,45 +204,20 @@ where
     handles.push(context.child("delivery").spawn(move |_| delivery.run(mailbox)));
 
     let proposer = Proposer { shared: Arc::clone(&parts.shared), interval: parts.interval };
-    let application = Inline::new(
-        context.child("application"),
+    let voting = Voting {
+        committees: parts.shared.committees.clone(),
         proposer,
-        marshal.clone(),
-        FixedEpocher::new(EPOCH_HEIGHTS),
-    );
-    let leader_timeout = parts.interval * 2 + Duration::from_millis(500);
-    let engine = simplex::Engine::new(
-        context.child("simplex"),
-        simplex::Config {
-            scheme: parts.scheme,
-            elector: <RoundRobin>::default(),
-            blocker,
-            automaton: application.clone(),
-            relay: application.clone(),
-            reporter: application,
-            track_historical_votes: false,
-            strategy: Sequential,
-            partition: format!("{}simplex", parts.prefix),
-            mailbox_size,
-            epoch: Epoch::zero(),
-            floor,
-            replay_buffer: BUFFER_BYTES,
-            write_buffer: BUFFER_BYTES,
-            page_cache,
-            leader_timeout,
-            certification_timeout: leader_timeout * 2,
-            timeout_retry: leader_timeout * 2,
-            view_retention: VIEWS_KEPT,
-            skip: SkipPolicy::Enabled {
-                timeout: leader_timeout * 3,
-                budget: SkipBudget::Participants,
-            },
-            fetch_timeout: NZDuration!(Duration::from_secs(1)),
-            fetch_retry_delay: Duration::from_millis(100),
-            forward: ForwardPolicy::SilentVoters,
-        },
-    );
-    handles.push(engine.start(channels.votes, channels.certificates, channels.requests));
+        marshal: marshal.clone(),
+        blocker,
+        prefix: parts.prefix,
+        mailbox_size,
+        page_cache,
+        heights,
+    };
+    let (votes, certificates, requests) =
+        (channels.votes, channels.certificates, channels.requests);
+    let vote = |context| voting.run(context, votes, certificates, requests);
+    handles.push(context.child("voting").spawn(vote));
 
     let (sender, receiver) = channels.txs;
     let gossip = parts.gossip;

@@ -1,12 +1,18 @@
 //! What the threads of a validator share: its blocks, its pool, the roots of its state.
 
+use super::{
+    Certificate, Digest, SimplexError, Start, StartError, chain::Block, committees::Committees,
+    proof::Proof, sittings::sitting_of,
+};
 use crate::{
-    block::{Checkpoint, Finalized},
-    journal::Journal,
+    block::{Checkpoint, Finalized, SITTING_HEIGHTS},
+    journal::{Journal, JournalError},
     orderer::{Status, SubmitError},
     pool::Pool,
     roots::Roots,
 };
+use commonware_cryptography::Digestible;
+use prunedb_registry::Key;
 use std::{
     collections::BTreeSet,
     sync::{
@@ -20,25 +26,29 @@ use tokio::sync::mpsc;
 pub(crate) struct Shared {
     pub(crate) journal: Journal,
     pub(crate) roots: Roots,
+    pub(crate) committees: Committees,
     pool: Mutex<Pool>,
     /// height of the newest checkpoint that was agreed on
     agreed: AtomicU64,
     failure: Mutex<Option<String>>,
     /// transactions for the other validators
     gossip: mpsc::Sender<Vec<u8>>,
-    validators: usize,
 }
 
 impl Shared {
-    pub(crate) fn new(journal: Journal, validators: usize, gossip: mpsc::Sender<Vec<u8>>) -> Self {
+    pub(crate) fn new(
+        journal: Journal,
+        committees: Committees,
+        gossip: mpsc::Sender<Vec<u8>>,
+    ) -> Self {
         Self {
             journal,
             roots: Roots::default(),
+            committees,
             pool: Mutex::default(),
             agreed: AtomicU64::new(0),
             failure: Mutex::default(),
             gossip,
-            validators,
         }
     }
 
@@ -92,16 +102,79 @@ impl Shared {
     }
 
     /// Keeps a block that is final; one that is there already is no error.
-    pub(crate) fn finalize(&self, block: &Finalized, certificate: &[u8]) -> Result<bool, String> {
+    pub(crate) fn finalize(&self, block: &Finalized, proof: &[u8]) -> Result<bool, String> {
         if block.height <= self.journal.last_height() {
             return Ok(false);
         }
-        self.journal.append(block, certificate).map_err(|error| error.to_string())?;
+        self.journal.append(block, proof).map_err(|error| error.to_string())?;
         self.pool().remove(&block.txs);
         if let Some(checkpoint) = block.checkpoint {
             self.agreed.fetch_max(checkpoint.height, Ordering::Relaxed);
         }
         Ok(true)
+    }
+
+    /// Takes in what the own state is after a height.
+    pub(crate) fn applied(&self, height: u64, root: prunedb_core::Digest, validators: &[Key]) {
+        if height > 0
+            && height.is_multiple_of(SITTING_HEIGHTS)
+            && let Err(reason) = self.committees.elected(sitting_of(height + 1), validators)
+        {
+            self.fail(reason);
+        }
+        self.roots.applied(height, root);
+    }
+
+    /// The digest of a block that ends a sitting, or of the one before the first.
+    pub(crate) fn eve(&self, height: u64) -> Result<Digest, String> {
+        if height == 0 {
+            return Ok(Block::genesis(self.committees.registry()).digest());
+        }
+        let text = |error: JournalError| error.to_string();
+        let damaged = |error: commonware_codec::Error| {
+            format!("the proof of block {height} or the next one is damaged: {error}")
+        };
+        if let Some((_, proof)) = self.journal.read(height + 1).map_err(text)? {
+            return Ok(Proof::decode(&proof).map_err(damaged)?.parent);
+        }
+        let (block, proof) = self
+            .journal
+            .read(height)
+            .map_err(text)?
+            .ok_or("a sitting begins with a block that is here")?;
+        Ok(Proof::decode(&proof).map_err(damaged)?.digest(&block))
+    }
+
+    /// Goes on from a state of others, whose blocks were checked: what was before is dropped.
+    pub(crate) fn begin(&self, start: &Start) -> Result<(), SimplexError> {
+        let (height, last) = (start.height, self.journal.last_height());
+        let brought = height + start.signed().len() as u64;
+        if last >= brought {
+            // begun with it before, and stopped before the state was kept
+            let is_begun = self.journal.first_height() == height + 1;
+            return if is_begun { Ok(()) } else { Err(StartError::Old { height, last }.into()) };
+        }
+        self.committees.begin_at(sitting_of(height + 1), &start.validators)?;
+        self.journal.clear()?;
+        for (block, proof) in start.signed() {
+            self.journal.append(block, proof)?;
+        }
+        Ok(())
+    }
+
+    /// Where the first blocks are not here any more: the newest certificate, from which others' blocks are asked for.
+    pub(crate) fn floor(&self) -> Result<Option<Certificate>, JournalError> {
+        let first = self.journal.first_height();
+        if first == 1 {
+            return Ok(None);
+        }
+        for height in (first..=self.journal.last_height()).rev() {
+            let Some((_, proof)) = self.journal.read(height)? else { break };
+            if let Ok(Proof { certificate: Some(certificate), .. }) = Proof::decode(&proof) {
+                return Ok(Some(certificate));
+            }
+        }
+        Ok(None)
     }
 
     /// There will be no more blocks.
@@ -112,12 +185,14 @@ impl Shared {
 
     pub(crate) fn status(&self) -> Status {
         let (waiting_txs, waiting_bytes) = self.pool().size();
+        let (validators, votes) = self.committees.newest();
         Status {
             height: self.journal.last_height(),
             first_height: self.journal.first_height(),
             waiting_txs,
             waiting_bytes,
-            validators: self.validators,
+            validators,
+            votes,
             failure: self.failure().clone(),
         }
     }

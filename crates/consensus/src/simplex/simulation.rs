@@ -10,6 +10,8 @@
 //! What is production code: consensus engine, marshal, journal, pool, gossip, state machine, proofs and signatures. What is not:
 //! sockets, clocks, and the threads of [`super::Simplex`].
 //!
+//! In every third life a validator goes and another one, which was not there at first, votes in its place.
+//!
 //! Checked in every life: all validators have the same blocks; their states have the same root; nothing was applied that its
 //! sender had no right to; who threw away what it was asked for never passes; who fetches it from others does not where samples
 //! are sequential; money adds up. When the faults are over, all
@@ -19,14 +21,15 @@ mod lake;
 mod seats;
 mod town;
 
-use super::PublicKey;
+use super::{PublicKey, proof::Proof, sittings::sitting_of};
 use crate::{Orderer, block::Finalized};
+use commonware_cryptography::certificate::Scheme as _;
 use commonware_p2p::simulated::{self, Link, Network, Oracle};
 use commonware_runtime::{Clock, Runner, Supervisor, deterministic};
-use commonware_utils::{NZUsize, TestRng, probability};
+use commonware_utils::{NZUsize, TestRng, ordered::Quorum as _, probability};
 use lake::Honesty;
 use prunedb_core::Digest;
-use prunedb_registry::{Event, Genesis, Key, NodeId, Params, Secret, State};
+use prunedb_registry::{Event, Genesis, Key, NodeId, Params, State};
 use rand_core::Rng;
 use seats::Seat;
 use std::{collections::BTreeMap, num::NonZeroUsize, time::Duration};
@@ -87,6 +90,11 @@ const fn members(seed: u64) -> usize {
     }
 }
 
+/// Whether a validator goes, and another one comes.
+const fn changes(seed: u64) -> bool {
+    seed % 3 == 1
+}
+
 fn live(seed: u64) -> Story {
     let config = deterministic::Config::new().with_seed(seed).with_timeout(Some(PATIENCE * 2));
     deterministic::Runner::new(config).start(|context| life(context, seed))
@@ -94,12 +102,13 @@ fn live(seed: u64) -> Story {
 
 async fn life(context: deterministic::Context, seed: u64) -> Story {
     let mut chance = TestRng::new(seed);
-    let seeds: Vec<[u8; 32]> =
-        (0..members(seed)).map(|n| [u8::try_from(n).unwrap() + 10; 32]).collect();
-    let mut keys: Vec<Key> = seeds.iter().map(|s| Secret::from_seed(s).key()).collect();
+    let mut seats: Vec<Seat> = (0..members(seed) + usize::from(changes(seed)))
+        .map(|n| Seat::new(&[u8::try_from(n).unwrap() + 10; 32], n))
+        .collect();
+    let mut keys: Vec<Key> = seats[..members(seed)].iter().map(|s| s.key).collect();
     keys.sort_unstable();
-    let mut town =
-        Town::new(|number| honesty(number, seed), Some(Secret::from_seed(&seeds[1]).key()));
+    let change = changes(seed).then(|| (seats[members(seed) - 1].key, seats[members(seed)].key));
+    let mut town = Town::new(|number| honesty(number, seed), Some(seats[1].key), change);
     let params = Params {
         epoch_heights: 12,
         seed_heights: 4,
@@ -113,28 +122,26 @@ async fn life(context: deterministic::Context, seed: u64) -> Story {
         ..Params::permissioned(town.authority.key())
     };
     let genesis = Genesis { lake: lake::LAKE, params, validators: keys };
-    let registry = *State::new(&genesis).unwrap().registry();
-    let mut seats: Vec<Seat> = (0..seeds.len()).map(|n| Seat::new(&registry, &seeds, n)).collect();
 
     let peers: Vec<PublicKey> = seats.iter().map(|s| s.peer.clone()).collect();
     let network = simulated::Config {
-        max_size: super::engine::message_bytes_max(16),
+        max_size: super::engine::message_bytes_max(),
         max_peers_per_set: NonZeroUsize::new(peers.len()).unwrap(),
         disconnect_on_block: true,
         tracked_peer_sets: NZUsize!(1),
     };
     let (network, oracle) = Network::new_with_peers(context.child("network"), network, peers).await;
     network.start();
-    let members = seats.len();
+    let everybody = seats.len();
     let link = links(seed);
-    for a in 0..members {
-        for b in a + 1..members {
+    for a in 0..everybody {
+        for b in a + 1..everybody {
             seats::link(&oracle, &seats[a], &seats[b], &link).await;
         }
     }
     let interval = Duration::from_millis(50);
-    for seat in &mut seats {
-        seat.start(&context, &oracle, &genesis, interval, members).await;
+    for seat in seats.iter_mut().take(members(seed)) {
+        seat.start(&context, &oracle, &genesis, interval, everybody).await;
     }
 
     let started = context.current();
@@ -150,17 +157,17 @@ async fn life(context: deterministic::Context, seed: u64) -> Story {
         act(&mut town, &seats, &mut chance);
         match chance.next_u64() % 60 {
             0 => {
-                let at = below(&mut chance, members);
+                let at = below(&mut chance, everybody);
                 seats[at].crash(chance.next_u64()).await;
             }
             1..=4 => {
                 if let Some(seat) = seats.iter_mut().find(|s| s.running.is_none()) {
-                    seat.start(&context, &oracle, &genesis, interval, members).await;
+                    seat.start(&context, &oracle, &genesis, interval, everybody).await;
                 }
             }
             5 if !is_split => {
                 is_split = true;
-                split(&oracle, &seats, below(&mut chance, members - 1) + 1).await;
+                split(&oracle, &seats, below(&mut chance, everybody - 1) + 1).await;
             }
             6..=9 if is_split => {
                 is_split = false;
@@ -173,7 +180,7 @@ async fn life(context: deterministic::Context, seed: u64) -> Story {
     join(&oracle, &seats, &link).await;
     for seat in &mut seats {
         if seat.running.is_none() {
-            seat.start(&context, &oracle, &genesis, interval, members).await;
+            seat.start(&context, &oracle, &genesis, interval, everybody).await;
         }
     }
     let goal = heights(&seats).max().unwrap_or(0) + 20;
@@ -185,7 +192,31 @@ async fn life(context: deterministic::Context, seed: u64) -> Story {
         let all: Vec<u64> = heights(&seats).collect();
         assert!(waited < PATIENCE, "seed {seed}: some do not catch up to {goal}: {all:?}");
     }
+    if let Some((_, comes)) = town.change {
+        vote_in_their_place(seed, &seats, comes);
+    }
     audit(seed, &seats, &genesis, town)
+}
+
+/// After the change exactly those vote who were named, and the newcomer's signatures count.
+fn vote_in_their_place(seed: u64, seats: &[Seat], comes: Key) {
+    let orderers: Vec<_> = seats.iter().map(|s| &s.running.as_ref().unwrap().orderer).collect();
+    for (at, orderer) in orderers.iter().enumerate() {
+        assert_eq!(orderer.status().votes, at + 2 != seats.len(), "seed {seed}: validator {at}");
+    }
+    let signs = |height| {
+        let proof = orderers[0].proof(height).unwrap().unwrap();
+        let certificate = Proof::decode(&proof).unwrap().certificate?;
+        let scheme = orderers[0].shared.committees.of(sitting_of(height)).unwrap();
+        let mut signers = certificate.certificate.signers.iter();
+        let key = |signer| scheme.participants().key(signer).unwrap().as_ref() == comes.0;
+        Some(signers.any(key))
+    };
+    let last = orderers[0].status().height;
+    assert!(
+        (1..=last).any(|height| signs(height) == Some(true)),
+        "seed {seed}: the newcomer never votes"
+    );
 }
 
 fn below(chance: &mut TestRng, bound: usize) -> usize {

@@ -1,7 +1,7 @@
 //! Validators in this process, over real sockets on this machine: each with its folder, its thread, and a state that hashes
-//! all transactions.
+//! all transactions. A transaction of [`VOTE`] says who the validators are.
 
-use prunedb_consensus::{Follower, Orderer, Simplex, SimplexConfig, SimplexError};
+use prunedb_consensus::{Follower, Orderer, Simplex, SimplexConfig, SimplexError, Start};
 use prunedb_core::Digest;
 use prunedb_disk::RealDisk;
 use prunedb_registry::{Key, Secret};
@@ -15,10 +15,14 @@ use std::{
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
-/// The root after each height, and when each transaction became final.
+/// In front of the numbers of those who are the validators from now on.
+pub(crate) const VOTE: &[u8] = b"validators:";
+
+/// The state after each height, and when each transaction became final.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) roots: BTreeMap<u64, Digest>,
+    pub(crate) validators: BTreeMap<u64, Vec<Key>>,
     pub(crate) txs: BTreeMap<Vec<u8>, Instant>,
 }
 
@@ -31,7 +35,8 @@ pub(crate) struct Validator {
 pub(crate) struct Cluster {
     dir: PathBuf,
     interval: Duration,
-    validators: Vec<(Key, SocketAddr)>,
+    founders: usize,
+    peers: Vec<(Key, SocketAddr)>,
     pub(crate) running: Vec<Option<Validator>>,
 }
 
@@ -41,44 +46,57 @@ const fn seed(number: usize) -> [u8; 32] {
     seed
 }
 
+fn key(number: usize) -> Key {
+    Secret::from_seed(&seed(number)).key()
+}
+
+/// The validators that a transaction names.
+fn voted(tx: &[u8]) -> Option<Vec<Key>> {
+    Some(tx.strip_prefix(VOTE)?.iter().map(|&number| key(number.into())).collect())
+}
+
 impl Cluster {
-    /// So many validators, none of them running.
-    pub(crate) fn new(dir: PathBuf, count: usize, interval: Duration) -> Self {
+    /// So many peers, of whom the first ones vote at first; none of them running.
+    pub(crate) fn new(dir: PathBuf, founders: usize, count: usize, interval: Duration) -> Self {
         // ports that are free now; held together so that they differ
         let sockets: Vec<TcpListener> =
             (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
         let address = |socket: &TcpListener| socket.local_addr().expect("it is bound");
-        let validators =
-            (0..count).map(|n| (Secret::from_seed(&seed(n)).key(), address(&sockets[n]))).collect();
-        Self { dir, interval, validators, running: (0..count).map(|_| None).collect() }
+        let peers = (0..count).map(|n| (key(n), address(&sockets[n]))).collect();
+        Self { dir, interval, founders, peers, running: (0..count).map(|_| None).collect() }
     }
 
     pub(crate) fn start(&mut self, number: usize) {
         self.start_from(number, None);
     }
 
-    /// Starts a validator whose chain begins with a block that this proves.
-    pub(crate) fn start_from(&mut self, number: usize, start: Option<Vec<u8>>) {
+    /// Starts a validator, with a state of others where there is one.
+    pub(crate) fn start_from(&mut self, number: usize, start: Option<Start>) {
         self.try_start(number, start).expect("a validator");
     }
 
     pub(crate) fn try_start(
         &mut self,
         number: usize,
-        start: Option<Vec<u8>>,
+        start: Option<Start>,
     ) -> Result<(), SimplexError> {
+        let founders = (0..self.founders).map(key).collect::<Vec<_>>();
+        let begin = start.as_ref().map_or((0, Digest::default(), founders.clone()), |start| {
+            (start.height, start.root, start.validators.clone())
+        });
         let config = SimplexConfig {
             dir: self.dir.join(number.to_string()),
             registry: Digest([3; 32]),
             seed: Zeroizing::new(seed(number)),
-            listen: self.validators[number].1,
-            validators: self.validators.clone(),
+            listen: self.peers[number].1,
+            founders,
+            peers: self.peers.clone(),
             interval: self.interval,
             start,
         };
         let orderer = Arc::new(Simplex::start(Arc::new(RealDisk), config)?);
         let seen = Arc::new(Mutex::new(Seen::default()));
-        let replay = tokio::spawn(replay(Arc::clone(&orderer), Arc::clone(&seen)));
+        let replay = tokio::spawn(replay(Arc::clone(&orderer), Arc::clone(&seen), begin));
         self.running[number] = Some(Validator { orderer, seen, replay });
         Ok(())
     }
@@ -89,12 +107,6 @@ impl Cluster {
         let _ = validator.replay.await;
         let orderer = Arc::into_inner(validator.orderer).expect("nobody else has it");
         tokio::task::spawn_blocking(|| drop(orderer)).await.expect("it ends");
-    }
-
-    /// Removes all that a validator has kept.
-    pub(crate) fn wipe(&self, number: usize) {
-        assert!(self.running[number].is_none(), "it runs");
-        std::fs::remove_dir_all(self.dir.join(number.to_string())).expect("its folder");
     }
 
     pub(crate) fn validator(&self, number: usize) -> &Validator {
@@ -120,17 +132,22 @@ impl Cluster {
     }
 }
 
-async fn replay(orderer: Arc<Simplex>, seen: Arc<Mutex<Seen>>) {
-    let mut follower = Follower::new(Arc::clone(&orderer), 1);
-    let mut root = Digest::default();
+async fn replay(
+    orderer: Arc<Simplex>,
+    seen: Arc<Mutex<Seen>>,
+    (height, mut root, mut validators): (u64, Digest, Vec<Key>),
+) {
+    let mut follower = Follower::new(Arc::clone(&orderer), height + 1);
     while let Ok(block) = follower.next().await {
         let mut seen = seen.lock().expect("no thread panicked");
         for tx in block.txs {
             let mut hasher = blake3::Hasher::new();
             root = Digest(*hasher.update(&root.0).update(&tx).finalize().as_bytes());
+            validators = voted(&tx).unwrap_or(validators);
             seen.txs.entry(tx).or_insert_with(Instant::now);
         }
         seen.roots.insert(block.height, root);
-        orderer.applied(block.height, root);
+        seen.validators.insert(block.height, validators.clone());
+        orderer.applied(block.height, root, &validators);
     }
 }

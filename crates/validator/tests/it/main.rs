@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests: their helpers, too")]
 
+mod catch_up;
 mod closing;
 mod door;
 mod world;

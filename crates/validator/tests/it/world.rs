@@ -39,14 +39,19 @@ pub(crate) fn genesis() -> Genesis {
 
 impl World {
     pub(crate) async fn start(disk: &FaultyDisk, copies: Arc<dyn Copies>) -> Self {
+        Self::with_snapshots(disk, copies, 16).await
+    }
+
+    pub(crate) async fn with_snapshots(
+        disk: &FaultyDisk,
+        copies: Arc<dyn Copies>,
+        snapshot_heights: u64,
+    ) -> Self {
         let interval = Duration::from_millis(3);
         let config = LocalConfig { dir: "/registry/journal".into(), interval };
         let orderer = Arc::new(Local::start(Arc::new(disk.clone()), &config).unwrap());
-        let config = ValidatorConfig {
-            dir: "/registry/state".into(),
-            genesis: genesis(),
-            snapshot_heights: 16,
-        };
+        let config =
+            ValidatorConfig { dir: "/registry/state".into(), genesis: genesis(), snapshot_heights };
         let key = ValidatorKey::from_seed(&[VALIDATOR; 32]);
         let disk_of_validator = Arc::new(disk.clone());
         let runtime = Handle::current();

@@ -80,7 +80,7 @@ pub(crate) struct Tx {
     at: At,
 }
 
-fn send(
+pub(super) fn send(
     client: &Client,
     body: Body,
     signers: &[&prunedb_registry::Secret],

@@ -7,6 +7,7 @@ mod found;
 mod govern;
 mod proofs;
 mod run;
+mod validators;
 
 use crate::io::{Exit, Io};
 use clap::Subcommand;
@@ -55,6 +56,21 @@ pub(crate) enum Registry {
         after_help = "Examples:\n  prunedb registry params\n  prunedb registry params --change misses_max=3"
     )]
     Params(govern::ShowParams),
+    /// Show who votes, or have others vote: signed by the authority of this folder
+    #[command(
+        after_help = "Example: a fifth validator instead of the fourth\n  prunedb registry key --dir /srv/validator                                   # on its machine\n  \
+        prunedb registry peer KEY5,10.0.0.5:7701,10.0.0.5:7700 --dir /srv/validator # on each one's, its own too; then start each again\n  \
+        prunedb registry validators --add KEY5 --remove KEY4                        # the authority's\n\n\
+        They are the registry's validators from its next epoch on, and vote from the next sitting of 64 blocks on. Start validators again one \
+        at a time, and have the new one run before it is named: more than two thirds must run all the time."
+    )]
+    Validators(validators::Validators),
+    /// Write down where a validator is, or forget one, in this folder's settings
+    #[command(
+        after_help = "Example:\n  prunedb registry peer KEY,10.0.0.5:7701,10.0.0.5:7700 --dir /srv/validator\n\n\
+        The validator of the folder heeds it when it starts again."
+    )]
+    Peer(validators::ChangePeer),
     /// Show what became of a transaction, or hand one in
     Tx(govern::Tx),
 }
@@ -74,6 +90,8 @@ pub(crate) fn run(
         Registry::Join(args) => govern::join(args, dir, runtime, io),
         Registry::Groups(args) => govern::groups(args, dir, runtime, io),
         Registry::Params(args) => govern::params(args, dir, runtime, io),
+        Registry::Validators(args) => validators::validators(args, dir, runtime, io),
+        Registry::Peer(args) => validators::peer(args, dir, io),
         Registry::Tx(args) => govern::tx(args, dir, runtime, io),
     }
 }

@@ -59,15 +59,15 @@ pub(super) fn run(
     let key = folder.validator_key(0)?.public();
     let me = settings.peers.iter().find(|peer| peer.key == key).with_context(|| {
         format!(
-            "key {key} of this folder is none of those that the registry was founded with: `prunedb registry init --validator \
-             KEY,VOTES,DOOR` names them"
+            "key {key} of this folder is not in registry/settings.json: `prunedb registry init --validator KEY,VOTES,DOOR` names those that \
+             the registry is founded with, `prunedb registry peer KEY,VOTES,DOOR` one that comes later"
         )
     })?;
     let _lock = session::lock(dir)?;
     let lake = lake_reader(args, dir, flags, runtime, io)?;
     let registry = *State::new(&genesis)?.registry();
     let votes = args.votes.unwrap_or(me.votes);
-    let orderer = of_peer(&folder, &settings, &registry, votes)?;
+    let orderer = of_peer(&folder, &settings, &genesis, votes, runtime)?;
     let copies: Arc<dyn Copies> = Arc::<LakeReader>::clone(&lake);
     let listen = args.listen.unwrap_or(me.door);
     let seat = Seat::start((&folder, 0), genesis, orderer, copies, listen, runtime)?;

@@ -1,9 +1,10 @@
 //! The validators of a life: each with its disk, its links, and the state that it makes of the blocks.
 
 use super::super::{
-    Scheme, Simplex,
+    Simplex,
+    committees::Committees,
     engine::{self, CHANNELS, Channels, Parts, quota},
-    gossip, scheme,
+    gossip,
     shared::Shared,
 };
 use super::PublicKey;
@@ -17,7 +18,10 @@ use commonware_cryptography::{Signer, ed25519::PrivateKey};
 use commonware_p2p::simulated::{Link, Oracle};
 use commonware_runtime::{Handle, Spawner, Supervisor, deterministic::Context};
 use prunedb_core::Digest;
-use prunedb_disk::faulty::{FaultyDisk, Unsynced};
+use prunedb_disk::{
+    Disk,
+    faulty::{FaultyDisk, Unsynced},
+};
 use prunedb_registry::{Event, Genesis, Key, Secret, SignedTx, State};
 use std::{
     path::Path,
@@ -30,7 +34,7 @@ use tokio::sync::{mpsc, watch};
 pub(super) struct Seat {
     pub(super) key: Key,
     pub(super) secret: Secret,
-    scheme: Scheme,
+    private: PrivateKey,
     pub(super) peer: PublicKey,
     disk: FaultyDisk,
     lives: u32,
@@ -67,7 +71,7 @@ async fn replay(orderer: Arc<Simplex>, state: Arc<Mutex<State>>) {
                 let mut state = state.lock().unwrap();
                 apply(&mut state, &block);
                 if block.height.is_multiple_of(CHECKPOINT_HEIGHTS) {
-                    orderer.applied(block.height, state.root());
+                    orderer.applied(block.height, state.root(), state.validators());
                 }
             }
             Err(OrderError::Stopped { .. }) => return,
@@ -77,20 +81,19 @@ async fn replay(orderer: Arc<Simplex>, state: Arc<Mutex<State>>) {
 }
 
 impl Seat {
-    pub(super) fn new(registry: &Digest, seeds: &[[u8; 32]], number: usize) -> Self {
-        let secret = Secret::from_seed(&seeds[number]);
-        let private = PrivateKey::decode(commonware_codec::Copying(&seeds[number])).unwrap();
+    pub(super) fn new(seed: &[u8; 32], number: usize) -> Self {
+        let secret = Secret::from_seed(seed);
+        let private = PrivateKey::decode(commonware_codec::Copying(&seed[..])).unwrap();
         assert_eq!(
             private.public_key().as_ref(),
             secret.key().0,
             "one key for votes and transactions"
         );
-        let keys: Vec<Key> = seeds.iter().map(|seed| Secret::from_seed(seed).key()).collect();
         Self {
             key: secret.key(),
             secret,
-            scheme: scheme(registry, &keys, &private).unwrap(),
             peer: private.public_key(),
+            private,
             disk: FaultyDisk::new(number as u64),
             lives: 0,
             snapshot: None,
@@ -104,18 +107,26 @@ impl Seat {
         oracle: &Oracle<PublicKey, Context>,
         genesis: &Genesis,
         interval: Duration,
-        members: usize,
+        peers: usize,
     ) {
         assert!(self.running.is_none());
         let state = match &self.snapshot {
             Some((bytes, root)) => State::restore(bytes, root).unwrap(),
             None => State::new(genesis).unwrap(),
         };
-        let journal = Journal::open(Arc::new(self.disk.clone()), Path::new("/blocks")).unwrap();
+        let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
+        let journal = Journal::open(Arc::clone(&disk), Path::new("/blocks")).unwrap();
         assert!(journal.last_height() >= state.height(), "a block that was applied is gone");
         let (heights, heights_out) = watch::channel(journal.last_height());
         let (gossip_in, gossip) = mpsc::channel(gossip::WAITING_MAX);
-        let shared = Arc::new(Shared::new(journal, members, gossip_in));
+        let committees = Committees::open(
+            disk,
+            "/blocks/committees".into(),
+            *state.registry(),
+            self.private.clone(),
+            &genesis.validators,
+        );
+        let shared = Arc::new(Shared::new(journal, committees.unwrap(), gossip_in));
         let control = oracle.control(self.peer.clone());
         let mut channels = Vec::new();
         for (channel, per_second) in CHANNELS {
@@ -132,12 +143,11 @@ impl Seat {
             txs: next(),
         };
         let parts = Parts {
-            registry: *state.registry(),
-            scheme: self.scheme.clone(),
             me: self.peer.clone(),
+            peers,
             prefix: format!("{}-", self.peer),
             interval,
-            floor: None,
+            floor: shared.floor().unwrap(),
             shared: Arc::clone(&shared),
             heights,
             gossip,
@@ -154,6 +164,7 @@ impl Seat {
             shared,
             heights: heights_out,
             metrics: Arc::default(),
+            marshal: Arc::default(),
             stop: None,
             thread: None,
         });

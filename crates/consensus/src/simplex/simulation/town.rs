@@ -30,6 +30,8 @@ pub(super) struct Town {
     stranger: Secret,
     /// the validator that commits to secrets and does not reveal them
     pub(super) withholds: Option<Key>,
+    /// a validator that goes, and one that comes in its place
+    pub(super) change: Option<(Key, Key)>,
     pub(super) trials: Vec<Trial>,
     answered: BTreeSet<(u32, u32)>,
 }
@@ -49,12 +51,17 @@ fn tx(state: &State, body: Body, signers: &[&Secret], ahead: u64) -> Vec<u8> {
 }
 
 impl Town {
-    pub(super) fn new(honesty: impl Fn(u32) -> Honesty, withholds: Option<Key>) -> Self {
+    pub(super) fn new(
+        honesty: impl Fn(u32) -> Honesty,
+        withholds: Option<Key>,
+        change: Option<(Key, Key)>,
+    ) -> Self {
         Self {
             authority: secret(1, 0),
             holders: (0..HOLDERS).map(|n| (secret(2, n), honesty(n))).collect(),
             stranger: secret(3, 0),
             withholds,
+            change,
             trials: Vec::new(),
             answered: BTreeSet::new(),
         }
@@ -76,6 +83,7 @@ impl Town {
             return self.found(state);
         }
         let mut out = Txs::new();
+        self.govern(state, &mut out);
         self.write(state, seats, &mut out);
         self.secrets(state, seats, &mut out);
         self.hold(state, &mut out);
@@ -97,6 +105,18 @@ impl Town {
         out
     }
 
+    /// The authority has one validator go and another one come.
+    fn govern(&self, state: &State, out: &mut Txs) {
+        let Some((goes, comes)) = self.change else { return };
+        if state.height() < 20 || !state.validators().contains(&goes) {
+            return;
+        }
+        let stay = state.validators().iter().filter(|&&key| key != goes);
+        let mut validators: Vec<Key> = stay.copied().chain([comes]).collect();
+        validators.sort_unstable();
+        out.push(tx(state, Body::SetValidators { validators }, &[&self.authority], 0));
+    }
+
     /// The first validator writes: it takes the lease and closes one batch after another.
     fn write(&self, state: &State, seats: &[Seat], out: &mut Txs) {
         let master = &seats[0].secret;
@@ -106,8 +126,10 @@ impl Town {
         };
         if state.closing().is_none() && state.epoch().settled {
             let batch = lake::close(state.batches().count(), lease.term.0, GROUPS);
-            let enough = seats.len() * 2 / 3 + 1;
-            let signers: Vec<&Secret> = seats.iter().take(enough).map(|s| &s.secret).collect();
+            let validators = state.validators();
+            let enough = validators.len() * 2 / 3 + 1;
+            let signers = seats.iter().filter(|s| validators.contains(&s.key)).take(enough);
+            let signers: Vec<&Secret> = signers.map(|s| &s.secret).collect();
             out.push(tx(state, Body::CloseBatch { batch }, &signers, 0));
         }
     }
@@ -120,7 +142,7 @@ impl Town {
         }
         let half = state.params().seed_heights / 2;
         // the first one has the nonce of its other transactions
-        for seat in &seats[1..] {
+        for seat in seats[1..].iter().filter(|s| state.validators().contains(&s.key)) {
             let mut input = seat.key.0.to_vec();
             input.extend_from_slice(&epoch.number.to_le_bytes());
             let secret = blake3::derive_key("simulated secret", &input);
