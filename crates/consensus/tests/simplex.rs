@@ -158,25 +158,6 @@ async fn a_validator_goes_on_from_a_state_of_others() {
     let mut lie = start.clone();
     lie.root.0[0] ^= 1;
     assert!(matches!(refused(&mut cluster, lie), StartError::OtherRoot { .. }));
-    let mut torn = start.clone();
-    torn.blocks.truncate(1);
-    torn.blocks[0].1.truncate(32);
-    assert!(matches!(refused(&mut cluster, torn), StartError::Signatures(_)));
-    let mut gap = start.clone();
-    gap.blocks.remove(0);
-    assert!(matches!(refused(&mut cluster, gap), StartError::Chain { .. }));
-    let mut changed = start.clone();
-    changed.blocks[0].0.txs.push(vec![1]);
-    assert!(matches!(refused(&mut cluster, changed), StartError::Chain { .. }));
-    let mut forged = start.clone();
-    let last = &mut forged.blocks.last_mut().expect("some").1;
-    *last.last_mut().expect("not empty") ^= 1;
-    assert!(matches!(refused(&mut cluster, forged), StartError::Signatures(_)));
-    let mut usurped = start.clone();
-    usurped.validators.truncate(1);
-    assert!(matches!(refused(&mut cluster, usurped), StartError::Signatures(_)));
-    let odd = Start { height: height - 1, ..start.clone() };
-    assert!(matches!(refused(&mut cluster, odd), StartError::Height { .. }));
 
     cluster.start_from(3, Some(start.clone()));
     let last = cluster.height(0);
@@ -189,12 +170,20 @@ async fn a_validator_goes_on_from_a_state_of_others() {
             orderer(0).block(height).expect("kept")
         );
     }
-    // it votes: with another one gone, three of four go on; and it starts again by itself
+    // it votes: with another one gone, three of four go on
     cluster.stop(0).await;
     let last = cluster.height(1);
     cluster.reach(3, last + 5).await;
+    // started again it goes on with what is here; so does one that pruned its first blocks
+    for number in [3, 1] {
+        cluster.stop(number).await;
+        let state = (height, start.root, start.validators.clone());
+        cluster.start_with(number, state, None).expect("it starts again");
+        let last = cluster.height(2);
+        cluster.reach(number, last + 5).await;
+    }
     cluster.stop(3).await;
-    let old = cluster.state(1, height - SITTING_HEIGHTS);
+    let old = cluster.state(2, height - SITTING_HEIGHTS);
     assert!(matches!(refused(&mut cluster, old), StartError::Old { .. }));
     for number in 0..4 {
         cluster.stop(number).await;

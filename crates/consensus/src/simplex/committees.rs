@@ -291,3 +291,73 @@ impl Provider for Committees {
         self.of(epoch.get()).map(Scoped::scheme)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use commonware_codec::{Copying, DecodeExt};
+    use prunedb_disk::faulty::FaultyDisk;
+    use prunedb_registry::Secret;
+
+    const PATH: &str = "/validator/committees";
+
+    fn keys(numbers: &[u8]) -> Vec<Key> {
+        let mut keys: Vec<_> = numbers.iter().map(|&n| Secret::from_seed(&[n; 32]).key()).collect();
+        keys.sort_unstable();
+        keys
+    }
+
+    fn open(disk: &FaultyDisk) -> Result<Committees, SimplexError> {
+        disk.create_dir_all("/validator".as_ref()).unwrap();
+        let secret = PrivateKey::decode(Copying(&[2; 32][..])).unwrap();
+        let registry = prunedb_core::Digest([3; 32]);
+        Committees::open(Arc::new(disk.clone()), PATH.into(), registry, secret, &keys(&[1, 2, 3]))
+    }
+
+    #[test]
+    fn who_votes_in_each_sitting_outlives_a_restart() {
+        let disk = FaultyDisk::new(1);
+        let committees = open(&disk).unwrap();
+        assert_eq!(committees.newest(), (3, true));
+        assert!(committees.of(1).is_none(), "nobody has told");
+        committees.elected(1, &keys(&[1, 2, 3])).unwrap();
+        committees.elected(2, &keys(&[1, 3, 4, 5])).unwrap();
+        // nobody: those of before go on
+        committees.elected(3, &[]).unwrap();
+        let again = open(&disk).unwrap();
+        for committees in [&committees, &again] {
+            assert_eq!(committees.newest(), (4, false));
+            let votes = |sitting| committees.of(sitting).map(|s| s.participants().len());
+            assert_eq!([0, 1, 2, 3, 4].map(votes), [Some(3), Some(3), Some(4), Some(4), None]);
+        }
+        // told again, as a replay does; and told something else
+        again.elected(2, &keys(&[1, 3, 4, 5])).unwrap();
+        again.elected(3, &[]).unwrap();
+        let damaged = again.elected(2, &keys(&[1, 2, 3])).unwrap_err();
+        assert!(damaged.contains("others voted in sitting 2"), "{damaged}");
+
+        again.forget_before(2).unwrap();
+        assert!(again.of(1).is_none() && again.of(2).is_some());
+        again.begin_at(9, &keys(&[2, 6])).unwrap();
+        let begun = open(&disk).unwrap();
+        assert!(begun.of(3).is_none() && begun.of(10).is_none());
+        assert_eq!(begun.newest(), (2, true));
+    }
+
+    #[test]
+    fn a_damaged_file_is_told() {
+        let disk = FaultyDisk::new(1);
+        open(&disk).unwrap().elected(1, &keys(&[1, 4])).unwrap();
+        let length = disk.file(PATH).len();
+        for at in 0..length {
+            disk.flip(PATH, at, 1);
+            let error = open(&disk).unwrap_err().to_string();
+            assert!(error.contains("checksum"), "{error}");
+            disk.flip(PATH, at, 1);
+        }
+        open(&disk).unwrap();
+        for end in 0..length - 32 {
+            assert!(lists(&disk.file(PATH)[..end]).is_err());
+        }
+    }
+}

@@ -167,3 +167,108 @@ impl Start {
         last.ok_or_else(|| StartError::Signatures("none of them has a certificate".into()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::block::Checkpoint;
+    use commonware_codec::{Copying, DecodeExt};
+    use commonware_consensus::{
+        simplex::types::{Finalize, Proposal},
+        types::{Round, View},
+    };
+    use commonware_cryptography::ed25519::PrivateKey;
+    use commonware_utils::{TestRng, non_empty};
+    use prunedb_registry::Secret;
+
+    const REGISTRY: Digest = Digest([3; 32]);
+    const HEIGHT: u64 = 2 * SITTING_HEIGHTS;
+
+    fn key(number: u8) -> Key {
+        Secret::from_seed(&[number; 32]).key()
+    }
+
+    /// A state whose validators are 1 to 4, with three blocks, of which some have signed the last one.
+    fn start(sitting: u64, signers: &[u8]) -> Start {
+        let validators: Vec<Key> = (1..=4).map(key).collect();
+        let members = committees::members(&validators).unwrap();
+        let scheme = |number: &u8| {
+            let secret = PrivateKey::decode(Copying(&[*number; 32][..])).unwrap();
+            committees::scheme(&REGISTRY, members.clone(), &secret)
+        };
+        let root = Digest([7; 32]);
+        let mut blocks = Vec::new();
+        let mut parent = commonware_cryptography::blake3::Digest([9; 32]);
+        for height in HEIGHT + 1..=HEIGHT + 3 {
+            let is_second = height == HEIGHT + 2;
+            let checkpoint = is_second.then_some(Checkpoint { height: HEIGHT, root });
+            let block = Finalized { height, checkpoint, txs: vec![vec![1]] };
+            let mut proof = Proof { parent, certificate: None };
+            parent = proof.digest(&block);
+            if height == HEIGHT + 3 {
+                let round = Round::new(Epoch::new(sitting), View::new(3));
+                let proposal = Proposal::new(round, View::new(2), parent);
+                let sign = |number| Finalize::sign(&scheme(number), proposal.clone()).unwrap();
+                let votes: Vec<_> = signers.iter().map(sign).collect();
+                let certificate =
+                    Certificate::from_finalizes(&scheme(&1), non_empty![@&votes], &Sequential);
+                proof.certificate = Some(certificate.unwrap());
+            }
+            blocks.push((block, proof.to_bytes()));
+        }
+        Start { height: HEIGHT, root, validators, blocks }
+    }
+
+    fn verify(start: &Start, peers: &[u8]) -> Result<(), StartError> {
+        let peers: Vec<Key> = peers.iter().map(|&number| key(number)).collect();
+        start.verify(&REGISTRY, &peers, &mut TestRng::new(1)).map(|_| ())
+    }
+
+    #[test]
+    fn what_the_known_have_signed_is_believed() {
+        let good = start(2, &[1, 2, 3]);
+        assert_eq!(verify(&good, &[1, 2, 3, 4]), Ok(()));
+        // three of the six that it has heard of have signed
+        assert_eq!(verify(&good, &[1, 2, 3, 7, 8, 9]), Ok(()));
+        let strangers = Err(StartError::Strangers { known: 2, peers: 6 });
+        assert_eq!(verify(&good, &[1, 2, 4, 7, 8, 9]), strangers);
+        assert_eq!(verify(&good, &[]), Err(StartError::Strangers { known: 0, peers: 0 }));
+        // blocks behind the last certificate are left out
+        let mut longer = good.clone();
+        longer.blocks.push((Finalized::default(), vec![0; 32]));
+        assert_eq!(verify(&longer, &[1, 2, 3, 4]), Ok(()));
+        assert_eq!(longer.signed().len(), 3);
+    }
+
+    #[test]
+    fn everything_else_is_refused_for_its_own_reason() {
+        let good = start(2, &[1, 2, 3]);
+        let refused = |change: &dyn Fn(&mut Start)| {
+            let mut bad = good.clone();
+            change(&mut bad);
+            verify(&bad, &[1, 2, 3, 4]).unwrap_err()
+        };
+        let is_chain = |error, expected| assert_eq!(error, StartError::Chain { height: expected });
+        is_chain(refused(&|s| s.blocks[1].0.txs.push(vec![2])), HEIGHT + 3);
+        is_chain(refused(&|s| s.blocks[2].0.txs.push(vec![2])), HEIGHT + 3);
+        is_chain(refused(&|s| drop(s.blocks.remove(1))), HEIGHT + 2);
+        is_chain(refused(&|s| s.height += SITTING_HEIGHTS), HEIGHT + SITTING_HEIGHTS + 1);
+        assert_eq!(refused(&|s| s.height += 1), StartError::Height { height: HEIGHT + 1 });
+        assert_eq!(refused(&|s| s.height = 0), StartError::Height { height: 0 });
+        let other = refused(&|s| s.root = Digest([8; 32]));
+        assert!(matches!(other, StartError::OtherRoot { agreed: Digest([7, ..]), .. }), "{other}");
+        let is_unsigned = |error: StartError| {
+            assert!(matches!(error, StartError::Signatures(_)), "{error}");
+        };
+        is_unsigned(refused(&|s| s.blocks.truncate(2)));
+        is_unsigned(refused(&|s| s.blocks.clear()));
+        is_unsigned(refused(&|s| s.validators.truncate(3)));
+        is_unsigned(refused(&|s| s.validators[0] = key(5)));
+        is_unsigned(refused(&|s| s.validators.clear()));
+        is_unsigned(refused(&|s| *s.blocks[2].1.last_mut().unwrap() ^= 1));
+        is_unsigned(verify(&start(3, &[1, 2, 3]), &[1, 2, 3, 4]).unwrap_err());
+        let mut unagreed = start(2, &[1, 2, 3]);
+        unagreed.blocks.drain(..2);
+        is_chain(verify(&unagreed, &[1, 2, 3, 4]).unwrap_err(), HEIGHT + 1);
+    }
+}

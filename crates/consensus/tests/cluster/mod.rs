@@ -80,23 +80,37 @@ impl Cluster {
         number: usize,
         start: Option<Start>,
     ) -> Result<(), SimplexError> {
-        let founders = (0..self.founders).map(key).collect::<Vec<_>>();
-        let begin = start.as_ref().map_or((0, Digest::default(), founders.clone()), |start| {
+        let state = start.as_ref().map_or((0, Digest::default(), self.founders()), |start| {
             (start.height, start.root, start.validators.clone())
         });
+        self.start_with(number, state, start)
+    }
+
+    /// Who votes first.
+    fn founders(&self) -> Vec<Key> {
+        (0..self.founders).map(key).collect()
+    }
+
+    /// Starts a validator that has applied the blocks up to a height.
+    pub(crate) fn start_with(
+        &mut self,
+        number: usize,
+        state: (u64, Digest, Vec<Key>),
+        start: Option<Start>,
+    ) -> Result<(), SimplexError> {
         let config = SimplexConfig {
             dir: self.dir.join(number.to_string()),
             registry: Digest([3; 32]),
             seed: Zeroizing::new(seed(number)),
             listen: self.peers[number].1,
-            founders,
+            founders: self.founders(),
             peers: self.peers.clone(),
             interval: self.interval,
             start,
         };
         let orderer = Arc::new(Simplex::start(Arc::new(RealDisk), config)?);
         let seen = Arc::new(Mutex::new(Seen::default()));
-        let replay = tokio::spawn(replay(Arc::clone(&orderer), Arc::clone(&seen), begin));
+        let replay = tokio::spawn(replay(Arc::clone(&orderer), Arc::clone(&seen), state));
         self.running[number] = Some(Validator { orderer, seen, replay });
         Ok(())
     }
