@@ -76,6 +76,10 @@ fn alone(folder: &RegistryFolder, interval: Duration) -> anyhow::Result<Arc<dyn 
 }
 
 /// A validator that votes.
+#[cfg_attr(
+    not(feature = "simplex"),
+    expect(dead_code, reason = "this build only says that it cannot vote")
+)]
 struct Voting<'a> {
     folder: &'a RegistryFolder,
     number: u8,

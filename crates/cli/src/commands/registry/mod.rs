@@ -58,11 +58,12 @@ pub(crate) enum Registry {
     Params(govern::ShowParams),
     /// Show who votes, or have others vote: signed by the authority of this folder
     #[command(
-        after_help = "Example: a fifth validator instead of the fourth\n  prunedb registry key --dir /srv/validator                                   # on its machine\n  \
-        prunedb registry peer KEY5,10.0.0.5:7701,10.0.0.5:7700 --dir /srv/validator # on each one's, its own too; then start each again\n  \
-        prunedb registry validators --add KEY5 --remove KEY4                        # the authority's\n\n\
-        They are the registry's validators from its next epoch on, and vote from the next sitting of 64 blocks on. Start validators again one \
-        at a time, and have the new one run before it is named: more than two thirds must run all the time."
+        after_help = "Example: a fifth validator instead of the fourth\n  prunedb registry key --dir /srv/validator                     # on its machine\n  \
+        prunedb registry peer KEY5,10.0.0.5:7701,10.0.0.5:7700        # in each one's folder, its own too\n  \
+        prunedb registry validators --add KEY5 --remove KEY4          # the authority's\n\n\
+        They are the registry's validators from its next epoch on, and vote from the next sitting of 64 blocks on. A validator heeds its \
+        settings when it starts: start them again one at a time, the new one first, before it is named. More than two thirds must run all \
+        the time."
     )]
     Validators(validators::Validators),
     /// Write down where a validator is, or forget one, in this folder's settings
