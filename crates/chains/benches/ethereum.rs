@@ -6,139 +6,134 @@
 use prunedb_chains::{
     archive::MemoryArchive,
     ethereum::{
-        BlockId, EthereumError, History, ImportOptions, ImportReport, Network, import_era1,
-        import_ere, import_rlp, synthetic::SyntheticChain, verify_era1, verify_ere, write_era1,
-        write_ere,
+        BlockId, EthereumError, History, ImportOptions, Network, import_era1, import_ere,
+        import_rlp, synthetic::SyntheticChain, verify_era1, verify_ere, write_era1, write_ere,
     },
 };
 use std::{io::Cursor, num::NonZeroUsize, path::PathBuf, time::Instant};
 
 const RUNS: usize = 5;
 
-/// The best of some runs, in seconds.
-fn seconds(mut work: impl FnMut()) -> f64 {
-    let runs = (0..RUNS).map(|_| {
-        let started = Instant::now();
-        work();
-        started.elapsed().as_secs_f64()
-    });
-    runs.fold(f64::INFINITY, f64::min)
+/// What is measured, and how much it is.
+struct What<'a> {
+    label: &'a str,
+    bytes: u64,
+    blocks: u64,
 }
 
-fn row(what: &str, threads: usize, bytes: u64, blocks: u64, seconds: f64) {
-    let (mb, blocks) = (bytes as f64 / 1e6 / seconds, blocks as f64 / seconds);
-    println!("{what:<44} threads={threads}  {mb:7.1} MB/s  {blocks:9.0} blocks/s  {seconds:.3} s");
+impl What<'_> {
+    /// Does it on one thread and on two, in turns, so that a busy machine is one for both; prints the best of some runs of each.
+    /// `work` says how long it took, and gives what it made.
+    fn measure<T>(&self, work: &str, mut once: impl FnMut(NonZeroUsize) -> (f64, T)) -> T {
+        let threads = [1, 2].map(|threads| NonZeroUsize::new(threads).expect("not 0"));
+        let (mut best, mut made) = ([f64::INFINITY; 2], None);
+        for _ in 0..RUNS {
+            for (best, threads) in best.iter_mut().zip(threads) {
+                let (seconds, last) = once(threads);
+                (*best, made) = (best.min(seconds), Some(last));
+            }
+        }
+        for (threads, seconds) in threads.into_iter().zip(best) {
+            let what = format!("{}: {work}", self.label);
+            let (mb, blocks) = (self.bytes as f64 / 1e6 / seconds, self.blocks as f64 / seconds);
+            let times = if threads.get() > 1 {
+                format!("  x{:.2}", best[0] / seconds)
+            } else {
+                String::new()
+            };
+            println!(
+                "{what:<44} threads={threads}  {mb:7.1} MB/s  {blocks:9.0} blocks/s  {seconds:.3} s{times}"
+            );
+        }
+        made.expect("it was done")
+    }
 }
 
-fn options(threads: usize) -> ImportOptions {
+/// How long it takes.
+fn timed<T, E: std::fmt::Debug>(work: impl FnOnce() -> Result<T, E>) -> (f64, T) {
+    let started = Instant::now();
+    let done = work().expect("what is sound");
+    (started.elapsed().as_secs_f64(), done)
+}
+
+fn options(threads: NonZeroUsize) -> ImportOptions {
     let mut options = ImportOptions::default();
-    options.threads = NonZeroUsize::new(threads).expect("not 0");
+    options.threads = threads;
     options
 }
 
 fn era1(label: &str, name: &str, bytes: &[u8]) -> Result<(), EthereumError> {
-    let mut silent = |_: &_| ();
-    let mut report: Option<ImportReport> = None;
-    for threads in [1, 2] {
-        let options = options(threads);
-        let time = seconds(|| {
-            let verified = verify_era1(Cursor::new(bytes), name, &options, &mut silent);
-            report = Some(verified.expect("a sound file"));
-        });
-        let report = report.as_ref().expect("verified");
-        row(&format!("{label}: verify"), threads, report.decoded_bytes, report.blocks, time);
-    }
-    let Some(report) = report else { return Ok(()) };
-    let mut archive = MemoryArchive::default();
-    for threads in [1, 2] {
-        let options = options(threads);
-        let time = seconds(|| {
-            archive = MemoryArchive::default();
-            let imported =
-                import_era1(&mut archive, Cursor::new(bytes), name, &options, &mut silent);
-            imported.expect("a sound file");
-        });
-        row(&format!("{label}: import"), threads, report.decoded_bytes, report.blocks, time);
-    }
-    let epoch = report.epoch.unwrap_or(0);
-    for threads in [1, 2] {
-        let threads = NonZeroUsize::new(threads).expect("not 0");
-        let time = seconds(|| {
-            let mut out = std::io::sink();
-            let exported =
-                write_era1(&archive, &report.network, epoch, &mut out, threads, &mut silent);
-            exported.expect("what was imported");
-        });
-        let (bytes, blocks) = (report.decoded_bytes, report.blocks);
-        row(&format!("{label}: export"), threads.get(), bytes, blocks, time);
-    }
-    ere(label, &archive, &report.network, epoch)
+    let report = verify_era1(Cursor::new(bytes), name, &options(NonZeroUsize::MIN), &mut |_| ())?;
+    let what = What { label, bytes: report.decoded_bytes, blocks: report.blocks };
+    what.measure("verify", |threads| {
+        timed(|| verify_era1(Cursor::new(bytes), name, &options(threads), &mut |_| ()))
+    });
+    let archive = what.measure("import", |threads| {
+        let mut archive = MemoryArchive::default();
+        let (input, options) = (Cursor::new(bytes), options(threads));
+        let (seconds, _) = timed(|| import_era1(&mut archive, input, name, &options, &mut |_| ()));
+        (seconds, archive)
+    });
+    let (network, epoch) = (&report.network, report.epoch.unwrap_or(0));
+    what.measure("export", |threads| {
+        timed(|| write_era1(&archive, network, epoch, &mut std::io::sink(), threads, &mut |_| ()))
+    });
+    ere(&what, &archive, network, epoch)
 }
 
 /// The same blocks as `.ere`, of an epoch that is whole.
 fn ere(
-    label: &str,
+    what: &What<'_>,
     archive: &MemoryArchive,
     network: &Network,
     epoch: u64,
 ) -> Result<(), EthereumError> {
-    let mut silent = |_: &_| ();
     let mut bytes = Vec::new();
-    let made = write_ere(archive, network, epoch, &mut bytes, NonZeroUsize::MIN, &mut silent);
+    let made = write_ere(archive, network, epoch, &mut bytes, NonZeroUsize::MIN, &mut |_| ());
     let name = match made {
         Ok(report) => report.file,
         Err(EthereumError::NotStored { .. }) => return Ok(()),
         Err(error) => return Err(error),
     };
-    for threads in [1, 2] {
-        let options = options(threads);
-        let mut report: Option<ImportReport> = None;
-        let verify = seconds(|| {
-            let verified = verify_ere(Cursor::new(&bytes), &name, &options, &mut silent);
-            report = Some(verified.expect("a sound file"));
-        });
-        let import = seconds(|| {
-            let mut archive = MemoryArchive::default();
-            let input = Cursor::new(&bytes);
-            import_ere(&mut archive, input, &name, &options, &mut silent).expect("a sound file");
-        });
-        let export = seconds(|| {
-            let (mut out, threads) = (std::io::sink(), options.threads);
-            write_ere(archive, network, epoch, &mut out, threads, &mut silent)
-                .expect("what was imported");
-        });
-        let report = report.expect("verified");
-        for (what, time) in [("verify", verify), ("import", import), ("export", export)] {
-            let what = format!("{label} as .ere: {what}");
-            row(&what, threads, report.decoded_bytes, report.blocks, time);
-        }
-    }
+    what.measure("verify .ere", |threads| {
+        timed(|| verify_ere(Cursor::new(&bytes), &name, &options(threads), &mut |_| ()))
+    });
+    what.measure("import .ere", |threads| {
+        let mut archive = MemoryArchive::default();
+        let (input, options) = (Cursor::new(&bytes), options(threads));
+        let (seconds, _) = timed(|| import_ere(&mut archive, input, &name, &options, &mut |_| ()));
+        (seconds, archive)
+    });
+    what.measure("export .ere", |threads| {
+        timed(|| write_ere(archive, network, epoch, &mut std::io::sink(), threads, &mut |_| ()))
+    });
     Ok(())
 }
 
 fn plain(label: &str, bytes: &[u8]) -> Result<(), EthereumError> {
-    let mut silent = |_: &_| ();
     let mut archive = MemoryArchive::default();
-    let mut blocks = 0;
-    for threads in [1, 2] {
-        let options = options(threads);
-        let time = seconds(|| {
-            archive = MemoryArchive::default();
-            let input = Cursor::new(bytes);
-            let report = import_rlp(&mut archive, input, "blocks", &options, &mut silent);
-            blocks = report.expect("sound blocks").blocks;
-        });
-        row(&format!("{label}: import"), threads, bytes.len() as u64, blocks, time);
-    }
+    let input = Cursor::new(bytes);
+    let report =
+        import_rlp(&mut archive, input, "blocks", &options(NonZeroUsize::MIN), &mut |_| ())?;
+    let what = What { label, bytes: report.decoded_bytes, blocks: report.blocks };
+    what.measure("import", |threads| {
+        let mut archive = MemoryArchive::default();
+        let (input, options) = (Cursor::new(bytes), options(threads));
+        let (seconds, _) =
+            timed(|| import_rlp(&mut archive, input, "blocks", &options, &mut |_| ()));
+        (seconds, archive)
+    });
     let (network, height) = (Network::mainnet(), 19_606_599);
     let history = History::new(&archive, &network);
     if let Some(block) = history.block(BlockId::Height(height))? {
-        let time = seconds(|| {
-            let block = history.block(BlockId::Height(height)).expect("stored").expect("stored");
-            serde_json::to_vec(&block.json(true).expect("shown")).expect("JSON");
-        });
         let bytes = block.rlp().len() as u64;
-        row(&format!("{label}: block {height} verified, to JSON"), 1, bytes, 1, time);
+        let what = What { label: &format!("{label}: block {height}"), bytes, blocks: 1 };
+        what.measure("verified, to JSON", |_| {
+            timed(|| -> Result<_, Box<dyn std::error::Error>> {
+                let block = history.block(BlockId::Height(height))?.ok_or("stored")?;
+                Ok(serde_json::to_vec(&block.json(true)?)?)
+            })
+        });
     }
     Ok(())
 }

@@ -3,7 +3,10 @@
 //! The engine's database implements [`Archive`]; tests use [`MemoryArchive`], a `BTreeMap`.
 //! Records are written once: putting another value under an existing key is the adapter's mistake, so adapters look first.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, btree_map::Entry},
+};
 
 /// How a table's keys look.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -100,44 +103,74 @@ pub trait Archive {
 /// An archive in memory, for tests and examples: keeps every rule that a real one has to keep.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryArchive {
-    records: BTreeMap<(String, Vec<u8>), Vec<u8>>,
+    tables: BTreeMap<String, BTreeMap<Vec<u8>, Vec<u8>>>,
 }
 
 impl MemoryArchive {
     /// Every record: (table, key) and value, in order.
     pub fn records(&self) -> impl Iterator<Item = (&str, &[u8], &[u8])> {
-        self.records.iter().map(|((table, key), value)| (table.as_str(), &key[..], &value[..]))
+        self.tables.iter().flat_map(|(table, records)| {
+            records.iter().map(|(key, value)| (table.as_str(), &key[..], &value[..]))
+        })
     }
 
     /// Number of records.
     pub fn len(&self) -> usize {
-        self.records.len()
+        self.tables.values().map(BTreeMap::len).sum()
     }
 
     /// Whether there is no record.
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty()
+        self.tables.values().all(BTreeMap::is_empty)
+    }
+}
+
+impl MemoryArchive {
+    /// Takes one record; says whether it was not there.
+    fn insert(&mut self, record: &Record<'_>) -> Result<bool, ArchiveError> {
+        if record.kind == TableKind::Sequence && record.key.len() != 8 {
+            return Err(ArchiveError::new("a sequence key has 8 bytes"));
+        }
+        let table = match self.tables.get_mut(record.table) {
+            Some(table) => table,
+            None => self.tables.entry(record.table.to_owned()).or_default(),
+        };
+        match table.entry(record.key.to_vec()) {
+            Entry::Vacant(place) => {
+                place.insert(record.value.to_vec());
+                Ok(true)
+            }
+            Entry::Occupied(old) if *old.get() == *record.value => Ok(false),
+            Entry::Occupied(_) => {
+                Err(ArchiveError::new(format!("{}: rewrite of a record", record.table)))
+            }
+        }
+    }
+
+    fn remove(&mut self, record: &Record<'_>) {
+        if let Some(table) = self.tables.get_mut(record.table) {
+            table.remove(&*record.key);
+        }
     }
 }
 
 impl Archive for MemoryArchive {
     fn get(&self, table: &str, key: &[u8]) -> Result<Option<Vec<u8>>, ArchiveError> {
-        Ok(self.records.get(&(table.to_owned(), key.to_vec())).cloned())
+        Ok(self.tables.get(table).and_then(|records| records.get(key)).cloned())
     }
 
     fn put(&mut self, records: &[Record<'_>]) -> Result<(), ArchiveError> {
+        let mut new = Vec::with_capacity(records.len());
         for record in records {
-            let key = (record.table.to_owned(), record.key.to_vec());
-            if record.kind == TableKind::Sequence && record.key.len() != 8 {
-                return Err(ArchiveError::new("a sequence key has 8 bytes"));
+            match self.insert(record) {
+                Ok(is_new) => new.push(is_new),
+                Err(error) => {
+                    for (record, _) in records.iter().zip(new).filter(|(_, is_new)| *is_new) {
+                        self.remove(record);
+                    }
+                    return Err(error);
+                }
             }
-            if self.records.get(&key).is_some_and(|old| *old != *record.value) {
-                return Err(ArchiveError::new(format!("{}: rewrite of a record", record.table)));
-            }
-        }
-        for record in records {
-            let key = (record.table.to_owned(), record.key.to_vec());
-            self.records.insert(key, record.value.to_vec());
         }
         Ok(())
     }
@@ -152,12 +185,11 @@ impl Archive for MemoryArchive {
         from: u64,
         limit: usize,
     ) -> Result<Vec<(u64, Vec<u8>)>, ArchiveError> {
-        let start = (table.to_owned(), from.to_be_bytes().to_vec());
-        self.records
-            .range(start..)
-            .take_while(|((name, _), _)| name == table)
+        let Some(records) = self.tables.get(table) else { return Ok(Vec::new()) };
+        records
+            .range(from.to_be_bytes().to_vec()..)
             .take(limit)
-            .map(|((_, key), value)| {
+            .map(|(key, value)| {
                 let key = key[..].try_into().map_err(|_| ArchiveError::new("not a sequence"))?;
                 Ok((u64::from_be_bytes(key), value.clone()))
             })

@@ -21,7 +21,7 @@ pub struct DbArchive {
 }
 
 /// Sees what is put: table, key and value.
-pub type Observer = Box<dyn FnMut(&Table, &[u8], &[u8]) + Send>;
+pub type Observer = Box<dyn FnMut(&Table, &[u8], &[u8]) + Send + Sync>;
 
 #[derive(Debug, thiserror::Error)]
 #[error("cancelled: what was stored is safe, repeat the command to go on")]

@@ -76,7 +76,7 @@ impl ChainSink for Sink<'_> {
 ///
 /// # Errors
 /// See [`ChainError`] and [`CasperError`]; then the file is as it was.
-pub fn restore<A: Archive + ?Sized>(
+pub fn restore<A: Archive + Sync + ?Sized>(
     archive: &A,
     verifier: &CasperVerifier,
     heights: RangeInclusive<u64>,

@@ -39,7 +39,7 @@ pub struct ExportedRange {
 ///
 /// # Errors
 /// See [`ChainError`]: a block that is not stored, before anything is written; a file that is not complete has another name.
-pub fn export_range<A: Archive + ?Sized>(
+pub fn export_range<A: Archive + Sync + ?Sized>(
     archive: &A,
     network: Network,
     heights: RangeInclusive<u64>,

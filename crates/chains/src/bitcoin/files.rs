@@ -30,6 +30,8 @@ pub(crate) const HEAD_BYTES: usize = 8;
 /// Core begins a new file before this one grows beyond 128 MiB; so no record is longer.
 const RECORD_BYTES_MAX: usize = 128 << 20;
 const BUFFER_BYTES: usize = 1 << 20;
+/// A page: a block's header is read, its transactions are not.
+const HEADER_BUFFER_BYTES: usize = 4 << 10;
 /// So often is a file read at most in search of whole records.
 const RESYNC_PASSES: u64 = 16;
 
@@ -194,14 +196,28 @@ impl Folder {
         })
     }
 
-    /// Opens one of its files.
+    /// Opens one of its files, to read and hash all of it.
     pub(crate) fn records(&self, name: FileName, salvage: bool) -> Result<Records, BitcoinError> {
+        self.open_records(name, salvage, BUFFER_BYTES)
+    }
+
+    /// Opens one of its files, to skip most of it.
+    pub(crate) fn headers(&self, name: FileName, salvage: bool) -> Result<Records, BitcoinError> {
+        self.open_records(name, salvage, HEADER_BUFFER_BYTES)
+    }
+
+    fn open_records(
+        &self,
+        name: FileName,
+        salvage: bool,
+        buffer_bytes: usize,
+    ) -> Result<Records, BitcoinError> {
         let path = self.path.join(name.to_string());
         let file = File::open(&path).map_err(BitcoinError::io(&path))?;
         let bytes = file.metadata().map_err(BitcoinError::io(&path))?.len();
         Ok(Records {
-            input: BufReader::with_capacity(BUFFER_BYTES, file),
-            sha256: Sha256::new(),
+            input: BufReader::with_capacity(buffer_bytes, file),
+            sha256: Some(Sha256::new()),
             path,
             name,
             network: self.network,
@@ -230,19 +246,23 @@ fn read_xor_key(path: &Path) -> Result<Option<XorKey>, BitcoinError> {
 /// The next thing in a file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Piece {
-    /// a block, or an undo with its checksum; without the key
-    Record { place: Place, payload: Vec<u8>, checksum: Hash },
+    Record(Record),
     /// padding
-    Zeros { bytes: u64 },
+    Zeros {
+        bytes: u64,
+    },
     /// what is no record: kept as it is on the disk
-    Verbatim { offset: u64, bytes: u64 },
+    Verbatim {
+        offset: u64,
+        bytes: u64,
+    },
 }
 
-/// Reads a file forward, and hashes it.
+/// Reads a file forward, and hashes it unless it is told not to.
 pub(crate) struct Records {
     input: BufReader<File>,
-    /// over the bytes on the disk
-    sha256: Sha256,
+    /// over the bytes on the disk; of a file that is only read for its records there is none
+    sha256: Option<Sha256>,
     path: PathBuf,
     name: FileName,
     network: Network,
@@ -255,7 +275,31 @@ pub(crate) struct Records {
     hashed: u64,
 }
 
+/// A block, or an undo with its checksum; without the key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Record {
+    pub(crate) place: Place,
+    pub(crate) payload: Vec<u8>,
+    /// zeros for a block
+    pub(crate) checksum: Hash,
+}
+
+impl Piece {
+    /// What it takes of the memory.
+    pub(crate) const fn bytes(&self) -> usize {
+        match self {
+            Self::Record(record) => record.payload.len(),
+            Self::Zeros { .. } | Self::Verbatim { .. } => 0,
+        }
+    }
+}
+
 impl Records {
+    /// The same without the file's hash: for who knows each of its records by a digest.
+    pub(crate) fn unhashed(self) -> Self {
+        Self { sha256: None, ..self }
+    }
+
     /// Length of the file.
     pub(crate) const fn bytes(&self) -> u64 {
         self.bytes
@@ -317,7 +361,7 @@ impl Records {
 
     fn next_whole_header(&mut self) -> Result<Option<(u64, Header)>, BitcoinError> {
         while let Some(piece) = self.next()? {
-            if let Piece::Record { place, payload, .. } = piece {
+            if let Piece::Record(Record { place, payload, .. }) = piece {
                 let damaged = |fault| BitcoinError::damaged(place, fault);
                 let header = Reader::new(&payload).array("header").map_err(damaged)?;
                 let header = Header::verified(&header, self.network).map_err(damaged)?;
@@ -331,7 +375,7 @@ impl Records {
     pub(crate) fn block_at(&mut self, offset: u64) -> Result<Option<Vec<u8>>, BitcoinError> {
         self.seek(offset)?;
         Ok(match self.record()? {
-            Ok(Piece::Record { payload, .. }) => Some(payload),
+            Ok(Piece::Record(record)) => Some(record.payload),
             _ => None,
         })
     }
@@ -339,7 +383,7 @@ impl Records {
     /// Reads all of it, for its hash.
     pub(crate) fn hash(mut self) -> Result<[u8; 32], BitcoinError> {
         self.skip_to_end()?;
-        Ok(self.finish())
+        Ok(self.finish().expect("made to be hashed"))
     }
 
     /// Bytes as they are on the disk, at any place that was read before.
@@ -350,10 +394,10 @@ impl Records {
         self.seek(at)
     }
 
-    /// SHA-256 of the file, once all of it was read.
-    pub(crate) fn finish(self) -> [u8; 32] {
+    /// SHA-256 of the file, once all of it was read; `None` if it is not hashed.
+    pub(crate) fn finish(self) -> Option<[u8; 32]> {
         assert_eq!(self.hashed, self.bytes, "all was read");
-        self.sha256.finalize().into()
+        self.sha256.map(|sha256| sha256.finalize().into())
     }
 
     fn place(&self, offset: u64) -> Place {
@@ -400,9 +444,9 @@ impl Records {
         self.read(&mut payload)?;
         self.key.apply(at, &mut payload);
         let checksum = payload.split_off(length)[..].try_into().map(Hash).unwrap_or_default();
-        let record = Piece::Record { place: self.place(start), payload, checksum };
+        let record = Record { place: self.place(start), payload, checksum };
         self.records += 1;
-        Ok(Ok(record))
+        Ok(Ok(Piece::Record(record)))
     }
 
     fn padding(&mut self, start: u64) -> Result<Result<Piece, Fault>, BitcoinError> {
@@ -461,10 +505,10 @@ impl Records {
 
     fn is_whole(&self, piece: &Piece) -> bool {
         match (piece, self.name.kind) {
-            (Piece::Record { payload, .. }, FileKind::Blk) => {
-                Block::verified(payload, self.network).is_ok()
+            (Piece::Record(block), FileKind::Blk) => {
+                Block::verified(&block.payload, self.network).is_ok()
             }
-            (Piece::Record { payload, .. }, FileKind::Rev) => undo::spent(payload).is_ok(),
+            (Piece::Record(undo), FileKind::Rev) => undo::spent(&undo.payload).is_ok(),
             _ => true,
         }
     }
@@ -492,7 +536,9 @@ impl Records {
         if let Some(known) = self.hashed.checked_sub(self.at) {
             let known = usize::try_from(known).unwrap_or(usize::MAX);
             if let Some(new) = buffer.get(known..) {
-                self.sha256.update(new);
+                if let Some(sha256) = &mut self.sha256 {
+                    sha256.update(new);
+                }
                 self.hashed = end;
             }
         }

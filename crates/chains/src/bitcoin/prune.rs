@@ -124,7 +124,7 @@ impl PrunePlan {
     ///
     /// # Errors
     /// See [`PruneError`].
-    pub fn compare<A: Archive + ?Sized, N: Node + ?Sized>(
+    pub fn compare<A: Archive + Sync + ?Sized, N: Node + ?Sized>(
         &self,
         archive: &A,
         node: &N,

@@ -48,7 +48,7 @@ pub(crate) fn put_block<A: Archive + ?Sized>(
         if !repeated {
             let index = u32::try_from(index).expect("fewer than bytes of a block");
             let place = TransactionPlace { height, index }.to_bytes();
-            records.push(Record::keyed(&tables.tx_hash, txid.0.to_vec(), place));
+            records.push(Record::keyed(&tables.tx_hash, &transaction.txid.0[..], place));
         }
     }
     archive.put(&records)?;

@@ -1,15 +1,11 @@
 //! Blocks out of the store: verified again, block by block and link by link, before the sink sees them.
 
 use super::{
-    ChainError, ChainSink, ChainVerifier, Hash, Level, Progress, RawBlock, Stage, Stored,
-    import::{links, verify_all},
+    BadBlock, ChainError, ChainSink, ChainVerifier, Hash, Level, Progress, RawBlock, Stage, Stored,
+    import::links, verified::each_verified,
 };
 use crate::archive::Archive;
 use std::{num::NonZeroUsize, ops::RangeInclusive};
-
-/// Blocks read at a time, and their bytes.
-const WAVE_BLOCKS: usize = 128;
-const WAVE_BYTES: u64 = 4 << 20;
 
 /// What was verified.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -48,7 +44,7 @@ pub struct ExportReport {
 ///
 /// # Errors
 /// The first damaged block; or the store cannot read.
-pub fn verify_range<A: Archive + ?Sized, V: ChainVerifier>(
+pub fn verify_range<A: Archive + Sync + ?Sized, V: ChainVerifier>(
     archive: &A,
     verifier: &V,
     heights: RangeInclusive<u64>,
@@ -60,12 +56,12 @@ pub fn verify_range<A: Archive + ?Sized, V: ChainVerifier>(
     let (stored, last) = (Stored::new(archive, verifier), *heights.end());
     let mut previous: Option<(u64, Hash)> = None;
     let complete = verifier.parts().len();
-    each_wave(&stored, heights, &mut |wave| {
-        let damaged =
-            |height, fault: Box<_>| ChainError::Stored { table: stored.name(), height, fault };
-        let checked = verify_all(verifier, wave, level, threads)
-            .map_err(|bad| damaged(bad.height, bad.fault.into()))?;
-        for (block, checked) in wave.iter().zip(checked) {
+    let damaged =
+        |height, fault: Box<_>| ChainError::Stored { table: stored.name(), height, fault };
+    let bad = |block: BadBlock<V::Fault>| damaged(block.height, block.fault.into());
+    let blocks = blocks_of(&stored, heights);
+    each_verified(blocks, verifier, level, threads, bad, &mut |blocks, checked| {
+        for (block, checked) in blocks.iter().zip(checked) {
             if let Some((below, hash)) = previous.filter(|&(below, _)| below + 1 == block.height) {
                 links(below, hash, block.height, &checked)
                     .map_err(|unlinked| damaged(block.height, unlinked.into()))?;
@@ -121,7 +117,7 @@ pub fn export<A, V, S>(
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<ExportReport, ChainError>
 where
-    A: Archive + ?Sized,
+    A: Archive + Sync + ?Sized,
     V: ChainVerifier,
     S: ChainSink + ?Sized,
 {
@@ -130,11 +126,14 @@ where
     let (mut report, mut previous) = (ExportReport::default(), None);
     let (mut expected, last) = (*heights.start(), *heights.end());
     let sink_error = |e: S::Error| ChainError::Sink(e.into());
-    each_wave(&stored, heights, &mut |wave| {
-        let checked = verify_all(verifier, wave, Level::Hashes, threads).map_err(|bad| {
-            ChainError::Stored { table: stored.name(), height: bad.height, fault: bad.fault.into() }
-        })?;
-        for (block, checked) in wave.iter().zip(checked) {
+    let bad = |BadBlock { height, fault }: BadBlock<V::Fault>| ChainError::Stored {
+        table: stored.name(),
+        height,
+        fault: fault.into(),
+    };
+    let blocks = blocks_of(&stored, heights);
+    each_verified(blocks, verifier, Level::Hashes, threads, bad, &mut |blocks, checked| {
+        for (block, checked) in blocks.iter().zip(checked) {
             if block.height != expected {
                 return Err(missing(&stored, expected, Some(block.height)));
             }
@@ -170,37 +169,23 @@ fn missing<A: Archive + ?Sized, V: ChainVerifier>(
     ChainError::NotStored { network: stored.name(), height, next }
 }
 
-/// Reads what is stored of a range, a wave at a time, while `wave` says `true`; whether it came to the end.
-fn each_wave<A: Archive + ?Sized, V: ChainVerifier>(
-    stored: &Stored<'_, A, V>,
+/// The stored blocks of a range, lowest first.
+fn blocks_of<'a, A: Archive + ?Sized, V: ChainVerifier>(
+    stored: &'a Stored<'_, A, V>,
     heights: RangeInclusive<u64>,
-    wave: &mut dyn FnMut(&[RawBlock]) -> Result<bool, ChainError>,
-) -> Result<bool, ChainError> {
+) -> impl FnMut() -> Result<Option<RawBlock>, ChainError> + use<'a, A, V> {
+    let last = *heights.end();
     let mut from = Some(*heights.start());
-    loop {
-        let (mut blocks, mut bytes) = (Vec::new(), 0);
-        while blocks.len() < WAVE_BLOCKS
-            && bytes < WAVE_BYTES
-            && let Some(at) = from
-        {
-            let block = match stored.raw(at)? {
-                Some(block) => Some(block),
-                None => match stored.next_height(at)? {
-                    Some(next) if next <= *heights.end() => stored.raw(next)?,
-                    _ => None,
-                },
-            };
-            let block = block.filter(|block| block.height <= *heights.end());
-            from = block.as_ref().and_then(|block| block.height.checked_add(1));
-            from = from.filter(|from| from <= heights.end());
-            bytes += block.as_ref().map_or(0, RawBlock::bytes);
-            blocks.extend(block);
-        }
-        if blocks.is_empty() {
-            return Ok(true);
-        }
-        if !wave(&blocks)? {
-            return Ok(false);
-        }
+    move || {
+        let Some(at) = from.filter(|&from| from <= last) else { return Ok(None) };
+        let block = match stored.raw(at)? {
+            Some(block) => Some(block),
+            None => match stored.next_height(at)? {
+                Some(next) if next <= last => stored.raw(next)?,
+                _ => None,
+            },
+        };
+        from = block.as_ref().and_then(|block| block.height.checked_add(1));
+        Ok(block)
     }
 }

@@ -1,22 +1,16 @@
 //! A source's blocks into the store: verified as a whole first, then put block by block.
 //!
 //! Two passes: the first verifies everything and stores nothing, the second reads again, verifies by hashes, sees that it meets
-//! the same blocks, and stores. So a bad source leaves no trace. Memory: one wave, a MiB or a block for each thread, and
-//! 32 bytes a block for what the first pass found.
+//! the same blocks, and stores. So a bad source leaves no trace. In both, blocks are verified on all threads; linking and putting is the
+//! caller's. Memory: a few lots for each thread, of 64 blocks or 256 KiB, and 32 bytes a block for what the first pass found.
 
 use super::{
-    ChainError, ChainSource, ChainVerifier, CheckedBlock, Hash, Level, Progress, RawBlock, Stage,
-    Stored, stored::Tables,
+    BadBlock, ChainError, ChainSource, ChainVerifier, CheckedBlock, Hash, Level, Progress,
+    RawBlock, Stage, Stored, stored::Tables, verified::each_verified,
 };
-use crate::{
-    archive::{Archive, MemoryArchive},
-    parallel,
-};
+use crate::archive::{Archive, MemoryArchive};
 use std::num::NonZeroUsize;
 
-/// Blocks verified at once by a thread: enough for signatures by the batch.
-const GROUP_BLOCKS: usize = 64;
-const GROUP_BYTES: u64 = 1 << 20;
 /// Bytes put between two commits.
 const COMMIT_BYTES: u64 = 64 << 20;
 
@@ -80,14 +74,15 @@ pub fn import<A, S, V>(
 ) -> Result<ImportReport, ChainError>
 where
     A: Archive + ?Sized,
-    S: ChainSource + ?Sized,
+    S: ChainSource + Send + ?Sized,
     V: ChainVerifier,
 {
     let (mut report, hashes) = first_pass(&*archive, source, verifier, options, progress)?;
     source.rewind().map_err(|e| ChainError::Source(e.into()))?;
     let (tables, mut at, mut since_commit, mut bytes_done) = (Tables::of(verifier), 0, 0, 0);
-    each_wave(source, verifier, Level::Hashes, options.threads, &mut |wave, checked, all| {
-        for (block, checked) in wave.iter().zip(&checked) {
+    let all = source.blocks();
+    each_lot(source, verifier, Level::Hashes, options.threads, &mut |blocks, checked| {
+        for (block, checked) in blocks.iter().zip(&checked) {
             if hashes.get(at) != Some(&checked.hash) {
                 return Err(ChainError::Changed { height: block.height });
             }
@@ -123,7 +118,7 @@ where
 ///
 /// # Errors
 /// See [`ChainError`].
-pub fn verify_source<S: ChainSource + ?Sized, V: ChainVerifier>(
+pub fn verify_source<S: ChainSource + Send + ?Sized, V: ChainVerifier>(
     source: &mut S,
     verifier: &V,
     options: &ImportOptions,
@@ -134,17 +129,23 @@ pub fn verify_source<S: ChainSource + ?Sized, V: ChainVerifier>(
 }
 
 /// Verifies a source, against what is stored too; gives the blocks' hashes.
-fn first_pass<A: Archive + ?Sized, S: ChainSource + ?Sized, V: ChainVerifier>(
+fn first_pass<A, S, V>(
     archive: &A,
     source: &mut S,
     verifier: &V,
     options: &ImportOptions,
     progress: &mut dyn FnMut(&Progress),
-) -> Result<(ImportReport, Vec<Hash>), ChainError> {
+) -> Result<(ImportReport, Vec<Hash>), ChainError>
+where
+    A: Archive + ?Sized,
+    S: ChainSource + Send + ?Sized,
+    V: ChainVerifier,
+{
+    let all = source.blocks();
     let (mut report, mut hashes) = (ImportReport::default(), Vec::new());
     let mut linker = Linker::new(Stored::new(archive, verifier));
-    each_wave(source, verifier, options.level, options.threads, &mut |wave, checked, all| {
-        for (block, checked) in wave.iter().zip(&checked) {
+    each_lot(source, verifier, options.level, options.threads, &mut |blocks, checked| {
+        for (block, checked) in blocks.iter().zip(&checked) {
             linker.push(block, checked, &mut report)?;
             hashes.push(checked.hash);
             report.count(block, checked);
@@ -180,66 +181,32 @@ impl ImportReport {
     }
 }
 
-/// What is done with a wave of verified blocks; the last argument is the number of blocks that the source has.
-type Wave<'a> = dyn FnMut(&[RawBlock], Vec<CheckedBlock>, u64) -> Result<(), ChainError> + 'a;
-
-/// Reads a wave, verifies it on all threads, hands it on, until the source ends.
-fn each_wave<S: ChainSource + ?Sized, V: ChainVerifier>(
+/// Reads a source to its end, verifies it on all threads, hands it on.
+fn each_lot<S: ChainSource + Send + ?Sized, V: ChainVerifier>(
     source: &mut S,
     verifier: &V,
     level: Level,
     threads: NonZeroUsize,
-    wave: &mut Wave<'_>,
+    take: &mut dyn FnMut(&[RawBlock], Vec<CheckedBlock>) -> Result<(), ChainError>,
 ) -> Result<(), ChainError> {
-    let all = source.blocks();
     let mut previous: Option<u64> = None;
-    loop {
-        let mut blocks = Vec::new();
-        let mut bytes = 0;
-        let threads_bytes = GROUP_BYTES * threads.get() as u64;
-        while blocks.len() < GROUP_BLOCKS * threads.get() && bytes < threads_bytes {
-            let next = source.next_block().map_err(|e| ChainError::Source(e.into()))?;
-            let Some(block) = next else { break };
-            if let Some(previous) = previous.filter(|&previous| previous >= block.height) {
-                return Err(ChainError::NotRising { height: block.height, previous });
-            }
-            previous = Some(block.height);
-            bytes += block.bytes();
-            blocks.push(block);
+    let next = || {
+        let next = source.next_block().map_err(|e| ChainError::Source(e.into()))?;
+        let Some(block) = next else { return Ok(None) };
+        if let Some(previous) = previous.filter(|&previous| previous >= block.height) {
+            return Err(ChainError::NotRising { height: block.height, previous });
         }
-        if blocks.is_empty() {
-            return Ok(());
-        }
-        let checked = verify_all(verifier, &blocks, level, threads)
-            .map_err(|bad| ChainError::Block { height: bad.height, fault: bad.fault.into() })?;
-        wave(&blocks, checked, all)?;
-    }
-}
-
-/// Verifies blocks on several threads, in groups of about the same number of bytes.
-pub(super) fn verify_all<V: ChainVerifier>(
-    verifier: &V,
-    blocks: &[RawBlock],
-    level: Level,
-    threads: NonZeroUsize,
-) -> Result<Vec<CheckedBlock>, super::BadBlock<V::Fault>> {
-    let bytes: u64 = blocks.iter().map(RawBlock::bytes).sum();
-    let share = bytes / threads.get() as u64 + 1;
-    let (mut groups, mut start, mut in_group) = (Vec::new(), 0, 0);
-    for (index, block) in blocks.iter().enumerate() {
-        in_group += block.bytes();
-        if in_group >= share || index + 1 == blocks.len() {
-            groups.push(&blocks[start..=index]);
-            (start, in_group) = (index + 1, 0);
-        }
-    }
-    let mut scratches = vec![(); threads.get().min(groups.len()).max(1)];
-    let checked = parallel::map(&mut scratches, &groups, |(), group| verifier.verify(group, level));
-    let mut all = Vec::with_capacity(blocks.len());
-    for group in checked {
-        all.extend(group?);
-    }
-    Ok(all)
+        previous = Some(block.height);
+        Ok(Some(block))
+    };
+    let bad = |BadBlock { height, fault }: BadBlock<V::Fault>| ChainError::Block {
+        height,
+        fault: fault.into(),
+    };
+    each_verified(next, verifier, level, threads, bad, &mut |blocks, checked| {
+        take(blocks, checked).map(|()| true)
+    })
+    .map(|_| ())
 }
 
 /// Checks each block against its neighbours, in the source and in the store.

@@ -22,6 +22,7 @@ pub mod conformance;
 mod export;
 mod import;
 mod stored;
+mod verified;
 
 pub use blocks::Blocks;
 pub use export::{ExportReport, VerifyReport, export, verify_range};

@@ -1,4 +1,4 @@
-//! `.era1`: an epoch of at most 8,192 blocks with receipts and total difficulties, read in batches and written again.
+//! `.era1`: an epoch of at most 8,192 blocks with receipts and total difficulties, read in runs and written again.
 //!
 //! ```text
 //! Version                                          type 0x3265, no data
@@ -22,11 +22,10 @@ use super::{
     network::Network,
     rlp::Item,
     snappy::{self, FrameEncoder},
-    tuple::{
-        BATCH_BYTES, Batch, HEADER_RLP_BYTES_MAX, Piece, RECORD_BYTES_MAX, ReceiptsPiece, Tuple,
-    },
+    tuple::{Batch, HEADER_RLP_BYTES_MAX, Piece, RECORD_BYTES_MAX, ReceiptsPiece, Tuple},
     uint::U256,
 };
+use crate::parallel::{LOT_BYTES, Lot};
 use std::io::{BufReader, Read, Seek, SeekFrom};
 
 /// What the name of a file says: `<network>-<epoch>-<first 4 bytes of the accumulator root>.era1`.
@@ -43,27 +42,35 @@ pub struct Era1Name {
 impl Era1Name {
     /// Reads a file name; `None` if it is not of this form.
     pub fn parse(file: &str) -> Option<Self> {
-        let mut parts = file.strip_suffix(".era1")?.rsplitn(3, '-');
-        let (root, epoch, network) = (parts.next()?, parts.next()?, parts.next()?);
-        let digits = |text: &str, fits: fn(&u8) -> bool| text.as_bytes().iter().all(fits);
-        if root.len() != 8 || !digits(root, u8::is_ascii_hexdigit) {
-            return None;
-        }
-        if epoch.len() < 5 || !digits(epoch, u8::is_ascii_digit) {
-            return None;
-        }
-        Some(Self {
-            network: network.parse().ok()?,
-            epoch: epoch.parse().ok()?,
-            root: u32::from_str_radix(root, 16).ok()?.to_be_bytes(),
-        })
+        let (network, epoch, root) = parse_stem(file.strip_suffix(".era1")?)?;
+        Some(Self { network, epoch, root })
     }
 
     /// The name of an epoch's file.
     pub fn of(network: &Network, epoch: u64, accumulator: &Hash32) -> String {
-        let root = Hex(&accumulator.0[..4]).to_string();
-        format!("{network}-{epoch:05}-{}.era1", &root[2..])
+        format!("{}.era1", stem(network, epoch, accumulator))
     }
+}
+
+/// What the names of `.era1` and `.ere` files begin with: `<network>-<epoch>-<first 4 bytes of a hash>`.
+pub(crate) fn stem(network: &Network, epoch: u64, hash: &Hash32) -> String {
+    let hash = Hex(&hash.0[..4]).to_string();
+    format!("{network}-{epoch:05}-{}", &hash[2..])
+}
+
+/// Reads what [`stem`] writes; `None` of anything else.
+pub(crate) fn parse_stem(stem: &str) -> Option<(Network, u64, [u8; 4])> {
+    let mut parts = stem.rsplitn(3, '-');
+    let (hash, epoch, network) = (parts.next()?, parts.next()?, parts.next()?);
+    let digits = |text: &str, fits: fn(&u8) -> bool| text.as_bytes().iter().all(fits);
+    if hash.len() != 8 || !digits(hash, u8::is_ascii_hexdigit) {
+        return None;
+    }
+    if epoch.len() < 5 || !digits(epoch, u8::is_ascii_digit) {
+        return None;
+    }
+    let hash = u32::from_str_radix(hash, 16).ok()?.to_be_bytes();
+    Some((network.parse().ok()?, epoch.parse().ok()?, hash))
 }
 
 /// What follows the blocks.
@@ -77,7 +84,10 @@ pub(crate) struct Tail {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// Reads a file in batches. Memory: one batch, whatever the file's size.
+/// A run of blocks, and what follows them: the tail, if they are the last, or what is wrong.
+pub(crate) type Era1Batch = (Batch, Result<Option<Tail>, EthereumError>);
+
+/// Reads a file in runs of blocks. Memory: one run, whatever the file's size.
 pub(crate) struct Era1Reader<'a, R> {
     input: BufReader<R>,
     file: &'a str,
@@ -86,6 +96,7 @@ pub(crate) struct Era1Reader<'a, R> {
     record: u64,
     start_height: u64,
     blocks: u64,
+    ended: bool,
 }
 
 /// The only contents of a version record.
@@ -98,8 +109,9 @@ impl<'a, R: Read + Seek> Era1Reader<'a, R> {
         let io = || EthereumError::io(file);
         let file_bytes = input.seek(SeekFrom::End(0)).map_err(io())?;
         input.rewind().map_err(io())?;
+        let (offset, record, start_height, blocks, ended) = (0, 0, 0, 0, false);
         let mut reader =
-            Self { input, file, file_bytes, offset: 0, record: 0, start_height: 0, blocks: 0 };
+            Self { input, file, file_bytes, offset, record, start_height, blocks, ended };
         let mut bytes = Vec::new();
         let version = reader.record(Part::Version, &mut bytes)?.header;
         if version.to_bytes() != VERSION_RECORD {
@@ -132,24 +144,25 @@ impl<'a, R: Read + Seek> Era1Reader<'a, R> {
         self.file_bytes
     }
 
-    /// How far it is.
-    pub(crate) const fn offset(&self) -> u64 {
-        self.offset
-    }
-
     /// Height of the first block, by its header.
     pub(crate) const fn start_height(&self) -> u64 {
         self.start_height
     }
 
-    /// Reads the next blocks into `batch`; gives what follows them, if they are the last.
-    ///
-    /// On an error `batch` holds the whole blocks before it.
-    pub(crate) fn next_batch(&mut self, batch: &mut Batch) -> Result<Option<Tail>, EthereumError> {
-        batch.bytes.clear();
-        batch.tuples.clear();
-        batch.offset = self.offset;
-        while batch.bytes.len() < BATCH_BYTES {
+    /// The next blocks; where something is wrong, the whole ones before it. `None` after the last ones, and after an error.
+    pub(crate) fn next_lot(&mut self) -> Option<Lot<Era1Batch>> {
+        if self.ended {
+            return None;
+        }
+        let mut batch = Batch { offset: self.offset, ..Batch::default() };
+        let after = self.read_blocks(&mut batch);
+        self.ended = !matches!(after, Ok(None));
+        Some(Lot { bytes: batch.bytes.len(), items: (batch, after) })
+    }
+
+    /// Reads blocks into `batch`; gives what follows them, if they are the last.
+    fn read_blocks(&mut self, batch: &mut Batch) -> Result<Option<Tail>, EthereumError> {
+        while batch.bytes.len() < LOT_BYTES {
             let start = batch.bytes.len();
             let full = self.blocks == EPOCH_BLOCKS as u64;
             let place = self.place(if full { Part::Accumulator } else { Part::Header });

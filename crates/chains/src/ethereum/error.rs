@@ -349,7 +349,7 @@ pub enum EthereumError {
     },
     /// The network is neither given nor in the file's name.
     #[error(
-        "{file}: which network? Name it, or the file as it was published (mainnet-00000-5ec1ffb8.era1)"
+        "{file}: which network? Say it (--network mainnet), or name the file as it was published (mainnet-00000-5ec1ffb8.era1)"
     )]
     NetworkUnknown {
         /// the file

@@ -75,7 +75,7 @@ pub use receipt::{Log, Outcome, Receipt};
 pub use rpc::EthereumRpc;
 pub use sender::sender;
 pub use snappy::SnappyError;
-pub use tables::{Era1Record, EreRecord, ORIGINAL_CHUNK_BYTES, Tables, TxLocation};
+pub use tables::{Era1Record, EreRecord, ORIGINAL_CHUNK_BYTES, Tables};
 pub use transaction::{AccessListEntry, Authorization, Transaction, TxFields};
 pub use trie::{EMPTY_ROOT, ordered_root};
 pub use uint::U256;

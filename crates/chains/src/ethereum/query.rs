@@ -10,11 +10,11 @@ use super::{
     json::{BlockJson, ReceiptJson, TransactionJson, senders},
     network::Network,
     sender::sender,
-    tables::{Tables, TxLocation},
+    tables::Tables,
     transaction::Transaction,
     uint::U256,
 };
-use crate::archive::Archive;
+use crate::{archive::Archive, contract::TransactionPlace};
 use std::{fmt, str::FromStr};
 
 /// Names a block.
@@ -143,10 +143,10 @@ impl<'a, A: Archive + ?Sized> History<'a, A> {
     ///
     /// # Errors
     /// When the store cannot read, or a record is damaged.
-    pub fn locate(&self, transaction: Hash32) -> Result<Option<TxLocation>, EthereumError> {
+    pub fn locate(&self, transaction: Hash32) -> Result<Option<TransactionPlace>, EthereumError> {
         let table = &self.tables.tx_hash;
         let Some(value) = self.archive.get(table, &transaction.0)? else { return Ok(None) };
-        let location = TxLocation::from_bytes(&value).ok_or_else(|| {
+        let location = TransactionPlace::from_bytes(&value).ok_or_else(|| {
             let fault = Fault::RecordLength { expected: 12, found: value.len() as u64 };
             EthereumError::stored(table, transaction, fault)
         })?;

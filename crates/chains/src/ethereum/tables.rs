@@ -23,7 +23,11 @@ use super::{
     network::Network,
     uint::U256,
 };
-use crate::archive::{Archive, Record};
+use crate::{
+    archive::{Archive, Record},
+    contract::TransactionPlace,
+};
+use std::ops::Range;
 
 /// Bytes of a kept original in one record.
 pub const ORIGINAL_CHUNK_BYTES: usize = 1 << 20;
@@ -66,43 +70,92 @@ pub(crate) fn original_key(sha256: &Hash32, chunk: u32) -> Vec<u8> {
     [&sha256.0[..], &chunk.to_be_bytes()].concat()
 }
 
-/// Where a transaction is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct TxLocation {
-    /// Its block.
-    pub height: u64,
-    /// Its place in the block, from 0.
-    pub index: u32,
+/// Blocks on their way into the store, in few pieces of memory: the thread that puts them is not the one that made them.
+#[derive(Default, Debug)]
+pub(crate) struct NewBlocks {
+    blocks: Vec<Ranges>,
+    /// of blocks, receipts and proofs
+    bytes: Vec<u8>,
+    /// of transactions
+    hashes: Vec<Hash32>,
 }
 
-impl TxLocation {
-    fn to_bytes(self) -> Vec<u8> {
-        [&self.height.to_be_bytes()[..], &self.index.to_be_bytes()].concat()
+/// Where the parts of a block are in [`NewBlocks`].
+#[derive(Debug)]
+struct Ranges {
+    height: u64,
+    hash: Hash32,
+    block: Range<usize>,
+    transactions: Range<usize>,
+    receipts: Option<Range<usize>>,
+    total: Option<U256>,
+    proof: Option<Range<usize>>,
+}
+
+impl NewBlocks {
+    /// Adds a block, with what there is beside it: plain RLP files have nothing.
+    pub(crate) fn push(
+        &mut self,
+        block: &Block<'_>,
+        receipts: Option<&[u8]>,
+        total: Option<U256>,
+        proof: Option<&[u8]>,
+    ) -> Result<(), Fault> {
+        let Self { blocks, bytes, hashes } = self;
+        let first = hashes.len();
+        let transactions = envelopes(block.transactions(), "transactions")?;
+        hashes.extend(transactions.into_iter().map(keccak256));
+        let start = bytes.len();
+        block.write_rlp(bytes);
+        let rlp = start..bytes.len();
+        let mut keep = |part: &[u8]| {
+            let start = bytes.len();
+            bytes.extend_from_slice(part);
+            start..bytes.len()
+        };
+        blocks.push(Ranges {
+            height: block.header().number,
+            hash: block.header().hash,
+            block: rlp,
+            transactions: first..hashes.len(),
+            receipts: receipts.map(&mut keep),
+            total,
+            proof: proof.map(&mut keep),
+        });
+        Ok(())
     }
 
-    /// Reads a value of the table `tx-hash`.
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let (height, index) = bytes.split_first_chunk()?;
-        Some(Self {
-            height: u64::from_be_bytes(*height),
-            index: u32::from_be_bytes(index.try_into().ok()?),
+    /// How many there are.
+    pub(crate) const fn len(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// One after another.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = NewBlock<'_>> {
+        self.blocks.iter().map(|of| NewBlock {
+            height: of.height,
+            hash: of.hash,
+            block: &self.bytes[of.block.clone()],
+            transactions: &self.hashes[of.transactions.clone()],
+            receipts: of.receipts.clone().map(|range| &self.bytes[range]),
+            total: of.total,
+            proof: of.proof.clone().map(|range| &self.bytes[range]),
         })
     }
 }
 
 /// A block on its way into the store.
-#[derive(Debug)]
-pub(crate) struct NewBlock {
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewBlock<'a> {
     pub(crate) height: u64,
-    pub(crate) hash: Hash32,
-    pub(crate) block: Vec<u8>,
-    pub(crate) transactions: Vec<Hash32>,
-    /// plain RLP files have none
-    pub(crate) receipts: Option<Vec<u8>>,
+    hash: Hash32,
+    block: &'a [u8],
+    transactions: &'a [Hash32],
+    pub(crate) receipts: Option<&'a [u8]>,
     /// of `.era1` and `.ere` files, and of nodes that say it
     pub(crate) total: Option<U256>,
     /// of `.ere` files that have them
-    pub(crate) proof: Option<Vec<u8>>,
+    pub(crate) proof: Option<&'a [u8]>,
 }
 
 /// What is stored of a block already.
@@ -114,28 +167,7 @@ pub(crate) struct StoredParts {
     pub(crate) proof: bool,
 }
 
-impl NewBlock {
-    /// A block, with receipts and total difficulty if there are any.
-    pub(crate) fn of(
-        block: &Block<'_>,
-        receipts: Option<Vec<u8>>,
-        total: Option<U256>,
-    ) -> Result<Self, Fault> {
-        let header = block.header();
-        let transactions = envelopes(block.transactions(), "transactions")?;
-        let mut rlp = Vec::new();
-        block.write_rlp(&mut rlp);
-        Ok(Self {
-            height: header.number,
-            hash: header.hash,
-            block: rlp,
-            transactions: transactions.into_iter().map(keccak256).collect(),
-            receipts,
-            total,
-            proof: None,
-        })
-    }
-
+impl NewBlock<'_> {
     /// Whether it has something that is not stored.
     pub(crate) const fn adds_to(&self, stored: StoredParts) -> bool {
         !stored.block
@@ -154,24 +186,24 @@ impl NewBlock {
         let height = self.height;
         let mut records = Vec::with_capacity(5 + self.transactions.len());
         if !stored.block {
-            records.push(Record::sequence(&tables.block, height, &self.block[..]));
+            records.push(Record::sequence(&tables.block, height, self.block));
         }
-        if let Some(receipts) = self.receipts.as_ref().filter(|_| !stored.receipts) {
-            records.push(Record::sequence(&tables.receipts, height, &receipts[..]));
+        if let Some(receipts) = self.receipts.filter(|_| !stored.receipts) {
+            records.push(Record::sequence(&tables.receipts, height, receipts));
         }
         if let Some(total) = self.total.filter(|_| !stored.total) {
             let total = total.as_minimal_be().to_vec();
             records.push(Record::sequence(&tables.total_difficulty, height, total));
         }
-        if let Some(proof) = self.proof.as_ref().filter(|_| !stored.proof) {
-            records.push(Record::sequence(&tables.proof, height, &proof[..]));
+        if let Some(proof) = self.proof.filter(|_| !stored.proof) {
+            records.push(Record::sequence(&tables.proof, height, proof));
         }
         if !stored.block {
             let at = height.to_be_bytes().to_vec();
             records.push(Record::keyed(&tables.block_hash, &self.hash.0[..], at));
-            for (index, hash) in (0..).zip(&self.transactions) {
-                let location = TxLocation { height, index }.to_bytes();
-                records.push(Record::keyed(&tables.tx_hash, &hash.0[..], location));
+            for (index, hash) in (0..).zip(self.transactions) {
+                let place = TransactionPlace { height, index }.to_bytes();
+                records.push(Record::keyed(&tables.tx_hash, &hash.0[..], place));
             }
         }
         archive.put(&records)?;
@@ -241,6 +273,11 @@ impl Era1Record {
             accumulator: record.hash,
             original_kept: record.flags == 1,
         })
+    }
+
+    /// Reads the record of an epoch.
+    pub(crate) fn decode(tables: &Tables, epoch: u64, value: &[u8]) -> Result<Self, EthereumError> {
+        Self::from_bytes(value).ok_or_else(|| wrong_length(&tables.era1, epoch, value))
     }
 }
 
@@ -315,11 +352,13 @@ impl EreRecord {
 
     /// Reads the record of an epoch.
     pub(crate) fn decode(tables: &Tables, epoch: u64, value: &[u8]) -> Result<Self, EthereumError> {
-        Self::from_bytes(value).ok_or_else(|| {
-            let (expected, found) = (Self::BYTES as u64, value.len() as u64);
-            EthereumError::stored(&tables.ere, epoch, Fault::RecordLength { expected, found })
-        })
+        Self::from_bytes(value).ok_or_else(|| wrong_length(&tables.ere, epoch, value))
     }
+}
+
+fn wrong_length(table: &str, epoch: u64, value: &[u8]) -> EthereumError {
+    let (expected, found) = (FileRecord::BYTES as u64, value.len() as u64);
+    EthereumError::stored(table, epoch, Fault::RecordLength { expected, found })
 }
 
 /// What both kinds of records are made of.

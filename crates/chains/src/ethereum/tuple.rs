@@ -13,8 +13,6 @@ pub(crate) const PART_BYTES_MAX: usize = VALUE_BYTES_MAX - 2 * HEADER_RLP_BYTES_
 pub(crate) const HEADER_RLP_BYTES_MAX: usize = 16 << 10;
 /// Most bytes of a compressed record: stored chunks add an 8,000th.
 pub(crate) const RECORD_BYTES_MAX: u64 = (PART_BYTES_MAX + PART_BYTES_MAX / 1000) as u64;
-/// A batch ends with the block that reaches this.
-pub(crate) const BATCH_BYTES: usize = 1 << 20;
 
 /// One record.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -84,4 +82,11 @@ pub(crate) struct Batch {
     /// where in the file it begins
     pub(crate) offset: u64,
     pub(crate) tuples: Vec<Tuple>,
+}
+
+impl Batch {
+    /// Where it ends in a file that has its blocks one after another.
+    pub(crate) const fn end(&self) -> u64 {
+        self.offset + self.bytes.len() as u64
+    }
 }

@@ -13,6 +13,7 @@ use prunedb_chains::{
 };
 use std::num::NonZeroUsize;
 
+const TWO: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
 const NETWORK: Network = Network::Regtest;
 
 fn archive(blocks: &[Made]) -> MemoryArchive {
@@ -48,7 +49,8 @@ fn a_range_goes_out_and_in_as_one_file() {
     assert!(matches!(export(25..=31), Err(ChainError::NotStored { height: 31, .. })));
 
     let mut into = MemoryArchive::default();
-    let (network, report) = import_blocks(&mut into, &written.path, None, &mut |_| ()).unwrap();
+    let (network, report) =
+        import_blocks(&mut into, &written.path, None, TWO, &mut |_| ()).unwrap();
     assert_eq!((network, report.blocks, report.blocks_stored), (NETWORK, 5, 5));
     let history = History::new(&into, NETWORK);
     for (height, block) in (3..).zip(&blocks[2..7]) {
@@ -56,7 +58,7 @@ fn a_range_goes_out_and_in_as_one_file() {
         assert!(stored.bytes == block.bytes);
     }
     assert!(history.block(BlockId::Height(8)).unwrap().is_none());
-    let (_, again) = import_blocks(&mut into, &written.path, None, &mut |_| ()).unwrap();
+    let (_, again) = import_blocks(&mut into, &written.path, None, TWO, &mut |_| ()).unwrap();
     assert_eq!((again.blocks, again.blocks_stored), (5, 0));
 }
 
@@ -66,15 +68,15 @@ fn one_block_is_taken_as_it_is() {
     let (folder, mut into) = (tempfile::tempdir().unwrap(), MemoryArchive::default());
     let path = folder.path().join("block.raw");
     std::fs::write(&path, &blocks[2].bytes).unwrap();
-    let (_, report) = import_blocks(&mut into, &path, Some(NETWORK), &mut |_| ()).unwrap();
+    let (_, report) = import_blocks(&mut into, &path, Some(NETWORK), TWO, &mut |_| ()).unwrap();
     assert_eq!((report.blocks_stored, report.transactions, report.side_blocks), (1, 2, 0));
     // of mainnet it would have needed more work
-    let error = import_blocks(&mut into, &path, None, &mut |_| ()).unwrap_err();
+    let error = import_blocks(&mut into, &path, None, TWO, &mut |_| ()).unwrap_err();
     assert!(matches!(error, BitcoinError::InFile { .. }), "{error}");
     // the same height cannot have another block
     let other = chain(blocks[1].hash, 3, 1, 0, 9);
     std::fs::write(&path, &other[0].bytes).unwrap();
-    let error = import_blocks(&mut into, &path, Some(NETWORK), &mut |_| ()).unwrap_err();
+    let error = import_blocks(&mut into, &path, Some(NETWORK), TWO, &mut |_| ()).unwrap_err();
     assert!(matches!(error, BitcoinError::Contradicts { height: 3, .. }), "{error}");
 }
 
@@ -86,7 +88,7 @@ fn damaged_files_store_nothing() {
     let refused = |bytes: &[u8]| {
         std::fs::write(&path, bytes).unwrap();
         let mut archive = MemoryArchive::default();
-        let result = import_blocks(&mut archive, &path, Some(NETWORK), &mut |_| ());
+        let result = import_blocks(&mut archive, &path, Some(NETWORK), TWO, &mut |_| ());
         assert!(archive.is_empty() || result.is_ok());
         result.err()
     };
@@ -107,6 +109,6 @@ fn damaged_files_store_nothing() {
     assert!(matches!(*fault, Fault::TooLong { .. }));
     std::fs::write(&path, &whole).unwrap();
     let mut archive = MemoryArchive::default();
-    let error = import_blocks(&mut archive, &path, Some(Network::Mainnet), &mut |_| ());
+    let error = import_blocks(&mut archive, &path, Some(Network::Mainnet), TWO, &mut |_| ());
     assert!(matches!(error, Err(BitcoinError::OtherNetworkIn { .. })));
 }

@@ -42,6 +42,24 @@ struct Wanted {
     known: Option<KnownFile>,
 }
 
+/// Why there is no file to make, and what makes one.
+fn nothing_to_export(args: &ExportEthereum, network: &Network, epochs: &[String]) -> String {
+    let (is, needed, are) = match args.format {
+        Format::Era1 => ("was", "imported from an .era1 file", "were"),
+        Format::Ere => ("is", "stored whole", "may be"),
+    };
+    match args.epoch {
+        Some(epoch) if !epochs.is_empty() => {
+            let epochs = epochs.join(", ");
+            format!("{network}: epoch {epoch} {is} not {needed}; epochs that {are}: {epochs}")
+        }
+        _ => format!(
+            "{network}: no epoch {is} {needed}: `prunedb import ethereum PATH` takes one in, and `prunedb coverage ethereum` \
+             shows what is stored"
+        ),
+    }
+}
+
 pub(super) fn run(args: &ExportEthereum, session: &Session, io: &mut Io) -> anyhow::Result<Exit> {
     let network = network(&session.db, args.network.as_ref())?;
     let archive = DbArchive::new(session.db.clone(), Arc::clone(&io.cancelled));
@@ -56,16 +74,7 @@ pub(super) fn run(args: &ExportEthereum, session: &Session, io: &mut Io) -> anyh
         .filter(|wanted| args.epoch.is_none_or(|only| only == wanted.epoch))
         .collect();
     if wanted.is_empty() {
-        let epochs = if epochs.is_empty() { "none".into() } else { epochs.join(", ") };
-        let which = args.epoch.map_or("no epoch".into(), |epoch| format!("epoch {epoch}"));
-        io.note(match args.format {
-            Format::Era1 => format!(
-                "{network}: {which} was not imported from an .era1 file; epochs that were: {epochs}"
-            ),
-            Format::Ere => {
-                format!("{network}: {which} is stored whole; epochs that may be: {epochs}")
-            }
-        });
+        io.note(nothing_to_export(args, &network, &epochs));
         return Ok(Exit::No);
     }
     let (mut files, mut manifest, mut all) = (Vec::new(), String::new(), true);

@@ -234,8 +234,10 @@ fn ere_files_before_and_after_the_merge_come_back_bit_identical() {
         assert!(manifest.contains(&format!("{}  {name}\n", sha256(bytes))));
     }
     // neither was imported from .era1, and no other epoch is stored whole
-    folder.run(&["export", "ethereum", "--out", "out"]).exits(1);
+    let none = folder.run(&["export", "ethereum", "--out", "out"]).exits(1);
+    assert!(none.stderr.contains("no epoch was imported from an .era1 file"), "{}", none.stderr);
     let absent = folder.run(&[&export[..], &["--epoch", "7"]].concat()).exits(1);
+    assert!(absent.stderr.contains("epoch 7 is not stored whole"), "{}", absent.stderr);
     assert!(absent.stderr.contains("epochs that may be: 0, 1"), "{}", absent.stderr);
 
     let (name, bytes) = &files[1];

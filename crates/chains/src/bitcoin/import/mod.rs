@@ -5,9 +5,11 @@
 //! verify     one block file and its undo file: Merkle roots, witness commitments, checksums
 //! store      the same two files again: blocks, transactions' places, undo data, how the files are made of them
 //! ```
-//! A file of which anything is wrong stores nothing. Files that were stored before are known by their hash. Memory: the
-//! transactions' places of one file, up to 30 MB, and a few blocks; with the headers of all files.
+//! A file of which anything is wrong stores nothing. Files that were stored before are known by their hash. To verify and to store, one
+//! thread at a time reads records, all of them verify or compare blocks, the caller's puts. Memory: the transactions' places of one file, up
+//! to 30 MB, and a few blocks; with the headers of all files.
 
+mod pieces;
 mod single;
 mod store;
 mod verify;
@@ -140,7 +142,7 @@ fn read_headers(
     let mut headers = Headers::default();
     for &number in &folder.blk {
         let file = FileName { kind: FileKind::Blk, number };
-        let mut records = folder.records(file, salvage)?;
+        let mut records = folder.headers(file, salvage)?;
         while let Some((offset, header)) = records.next_header()? {
             headers.push(BlockPlace { file: number, offset }, &header);
         }

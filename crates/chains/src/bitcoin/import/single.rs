@@ -15,11 +15,12 @@ use super::super::{
     query::{History, stored_height},
     tables::Tables,
 };
-use crate::archive::Archive;
+use crate::{archive::Archive, parallel};
 use std::{
     collections::HashMap,
     fs::File,
     io::{BufReader, ErrorKind, Read as _},
+    num::NonZeroUsize,
     path::Path,
 };
 
@@ -39,8 +40,8 @@ pub struct BlocksReport {
     pub bytes: u64,
 }
 
-/// Takes in a file with one block, or with framed ones; of a single block the network must be said, where it is not mainnet.
-/// `progress` is told the bytes done.
+/// Takes in a file with one block, or with framed ones, which `threads` verify; of a single block the network must be said, where it
+/// is not mainnet. `progress` is told the bytes done.
 ///
 /// # Errors
 /// See [`BitcoinError`]; nothing of the file was stored.
@@ -48,16 +49,16 @@ pub fn import_blocks<A: Archive + ?Sized>(
     archive: &mut A,
     path: &Path,
     network: Option<Network>,
+    threads: NonZeroUsize,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(Network, BlocksReport), BitcoinError> {
-    let mut first = Blocks::open(path, network)?;
+    let first = Blocks::open(path, network)?;
     let (network, tables) = (first.network, Tables::of(first.network));
     let mut heights: HashMap<Hash, Option<u64>> = HashMap::new();
     let mut places: HashMap<u64, Header> = HashMap::new();
-    while let Some((offset, bytes)) = first.next()? {
+    first.each(threads, &mut |offset, _, block| {
         let wrong = |fault| BitcoinError::in_file(path, offset, fault);
-        let block = Block::verified(&bytes, network).map_err(wrong)?;
-        let height = height_of(archive, &tables, network, &heights, &block)?;
+        let height = height_of(archive, &tables, network, &heights, block)?;
         if let (Some(expected), Some(found)) = (height, block.coinbase_height)
             && expected >= network.coinbase_heights_from()
             && expected != found
@@ -88,16 +89,16 @@ pub fn import_blocks<A: Archive + ?Sized>(
         }
         heights.insert(block.header.hash, height);
         progress(offset);
-    }
-    let (mut second, mut report) = (Blocks::open(path, Some(network))?, BlocksReport::default());
-    while let Some((offset, bytes)) = second.next()? {
-        let wrong = |fault| BitcoinError::in_file(path, offset, fault);
-        let block = Block::verified(&bytes, network).map_err(wrong)?;
+        Ok(())
+    })?;
+    let (second, mut report) = (Blocks::open(path, Some(network))?, BlocksReport::default());
+    second.each(threads, &mut |offset, bytes, block| {
         let hash = block.header.hash;
         let known = heights.get(&hash).copied();
-        let height = known.ok_or_else(|| wrong(Fault::Missing))?;
+        let missing = || BitcoinError::in_file(path, offset, Fault::Missing);
+        let height = known.ok_or_else(missing)?;
         let stored = match height {
-            None => put_side_block(archive, &tables, hash, &bytes)?,
+            None => put_side_block(archive, &tables, hash, bytes)?,
             Some(height) => put_block(
                 archive,
                 &tables,
@@ -106,7 +107,7 @@ pub fn import_blocks<A: Archive + ?Sized>(
                     height,
                     says_height: block.coinbase_height == Some(height),
                     transactions: &block.transactions,
-                    bytes: &bytes,
+                    bytes,
                     undo: None,
                 },
             )?,
@@ -117,7 +118,8 @@ pub fn import_blocks<A: Archive + ?Sized>(
         report.transactions += block.transactions.len() as u64;
         report.bytes += bytes.len() as u64;
         progress(offset);
-    }
+        Ok(())
+    })?;
     archive.commit()?;
     Ok((network, report))
 }
@@ -174,6 +176,40 @@ impl<'a> Blocks<'a> {
         let file = File::open(path).map_err(BitcoinError::io(path))?;
         let input = BufReader::with_capacity(1 << 20, file);
         Ok(Self { path, input, network, framed: found.is_some(), at: 0, bytes })
+    }
+
+    /// Verifies the blocks on all threads, and gives them one by one: where each begins, its bytes, and what it is.
+    fn each(
+        mut self,
+        threads: NonZeroUsize,
+        take: &mut dyn FnMut(u64, &[u8], &Block) -> Result<(), BitcoinError>,
+    ) -> Result<(), BitcoinError> {
+        let (path, network) = (self.path, self.network);
+        parallel::in_order(
+            &mut vec![(); threads.get()],
+            parallel::lots(
+                || self.next(),
+                |(_, bytes): &(u64, Vec<u8>)| bytes.len(),
+                parallel::LOT_BYTES,
+            ),
+            |(), _, (blocks, after)| {
+                let verify = |(offset, bytes): (u64, Vec<u8>)| {
+                    let wrong = |fault| BitcoinError::in_file(path, offset, fault);
+                    let block = Block::verified(&bytes, network).map_err(wrong)?;
+                    Ok((offset, bytes, block))
+                };
+                let verified: Vec<Result<_, BitcoinError>> =
+                    blocks.into_iter().map(verify).collect();
+                (verified, after)
+            },
+            |(verified, after)| {
+                for verified in verified {
+                    let (offset, bytes, block) = verified?;
+                    take(offset, &bytes, &block)?;
+                }
+                after
+            },
+        )
     }
 
     /// Where a block begins, and its bytes.

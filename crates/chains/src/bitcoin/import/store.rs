@@ -4,25 +4,24 @@ use super::{
     super::{
         block::Header,
         error::BitcoinError,
-        files::{FileKind, FileName, Piece, Records},
-        hash::{Hash, sha256d},
+        files::{FileKind, FileName, Records},
+        hash::Hash,
         put::{ChainBlock, put_block, put_side_block, put_undo},
         query::{History, latest, stored_height},
         tables::{FileRecord, LAYOUT_CHUNK_BYTES, Segment, VERSIONS_MAX, layout_key},
     },
     FileReport, Import, Stage,
-    verify::{BlockFacts, Part, Verified},
+    pieces::each_piece,
+    verify::{BlockFacts, Part, UndoFacts, Verified},
 };
 use crate::{
     archive::{Archive, Record},
-    bitcoin::{block::HEADER_BYTES, chain::Headers},
+    bitcoin::chain::Headers,
 };
 use std::collections::HashMap;
 
 /// Bytes of a file that are kept as they are, in one segment.
 const VERBATIM_BYTES: u64 = 256 << 10;
-/// Progress is said so often.
-const REPORT_BYTES: u64 = 8 << 20;
 
 impl<A: Archive + ?Sized> Import<'_, A> {
     /// Takes a block file and its undo file in, unless they are there.
@@ -106,32 +105,33 @@ impl<A: Archive + ?Sized> Import<'_, A> {
         report: &mut FileReport,
     ) -> Result<(), BitcoinError> {
         let file = FileName { kind: FileKind::Blk, number };
-        let mut records = self.folder.records(file, self.options.salvage)?;
         let mut said = 0;
-        for part in &verified.layout {
-            let piece = records.next()?.ok_or(BitcoinError::Changed { file })?;
-            match (part, piece) {
-                (Part::Record(block), Piece::Record { payload, .. }) => {
-                    let header = payload.get(..HEADER_BYTES).map(|header| sha256d(&[header]));
-                    if header != Some(block.hash) {
-                        return Err(BitcoinError::Changed { file });
-                    }
+        let records = each_piece(
+            self.records_again(file)?,
+            self.options.threads,
+            |piece| {
+                let end = piece.end;
+                Ok((end, verified.unchanged(file, piece, |block| block.digest)?))
+            },
+            |(end, record)| {
+                if let Some((block, bytes)) = record {
                     report.transactions += block.transactions.len() as u64;
                     report.side_blocks += u64::from(block.height.is_none());
-                    report.blocks_stored += u64::from(self.store_block(block, &payload)?);
+                    report.blocks_stored += u64::from(self.store_block(block, &bytes)?);
                 }
-                (Part::Zeros(_), Piece::Zeros { .. }) => {}
-                (Part::Verbatim { bytes, .. }, Piece::Verbatim { .. }) => {
-                    report.verbatim_bytes += bytes;
-                }
-                _ => return Err(BitcoinError::Changed { file }),
-            }
-            if records.at() - said >= REPORT_BYTES {
-                said = records.at();
-                self.report(Stage::Storing, file, said, verified.bytes);
-            }
-        }
+                self.report_now_and_then(Stage::Storing, file, &mut said, end, verified.bytes);
+                Ok(())
+            },
+        )?;
+        report.verbatim_bytes += verified.verbatim_bytes();
         self.finish(file, records, verified, |block| block.hash)
+    }
+
+    /// Opens a verified file for the second time: its records are known by their digests, what lies between them only by the whole
+    /// file's hash.
+    fn records_again(&self, file: FileName) -> Result<Records, BitcoinError> {
+        let records = self.folder.records(file, self.options.salvage)?;
+        Ok(if self.options.salvage { records } else { records.unhashed() })
     }
 
     /// Puts a block that is not there yet.
@@ -148,11 +148,10 @@ impl<A: Archive + ?Sized> Import<'_, A> {
         &mut self,
         number: u32,
         blocks: &Verified<BlockFacts>,
-        verified: &Verified<Hash>,
+        verified: &Verified<UndoFacts>,
         report: &mut FileReport,
     ) -> Result<(), BitcoinError> {
         let file = FileName { kind: FileKind::Rev, number };
-        let mut records = self.folder.records(file, self.options.salvage)?;
         let heights: HashMap<Hash, Option<u64>> = blocks
             .layout
             .iter()
@@ -161,21 +160,20 @@ impl<A: Archive + ?Sized> Import<'_, A> {
                 _ => None,
             })
             .collect();
-        for part in &verified.layout {
-            let piece = records.next()?.ok_or(BitcoinError::Changed { file })?;
-            match (part, piece) {
-                (Part::Record(hash), Piece::Record { payload, .. }) => {
-                    put_undo(self.archive, &self.tables, *hash, heights[hash], &payload)?;
+        let records = each_piece(
+            self.records_again(file)?,
+            self.options.threads,
+            |piece| verified.unchanged(file, piece, |undo| undo.digest),
+            |record| {
+                if let Some((UndoFacts { block, .. }, bytes)) = record {
+                    put_undo(self.archive, &self.tables, *block, heights[block], &bytes)?;
                     report.undos += 1;
                 }
-                (Part::Zeros(_), Piece::Zeros { .. }) => {}
-                (Part::Verbatim { bytes, .. }, Piece::Verbatim { .. } | Piece::Record { .. }) => {
-                    report.verbatim_bytes += bytes;
-                }
-                _ => return Err(BitcoinError::Changed { file }),
-            }
-        }
-        self.finish(file, records, verified, |hash| *hash)
+                Ok(())
+            },
+        )?;
+        report.verbatim_bytes += verified.verbatim_bytes();
+        self.finish(file, records, verified, |undo| undo.block)
     }
 
     /// Stores what a file is made of, then that it is there.
@@ -186,6 +184,9 @@ impl<A: Archive + ?Sized> Import<'_, A> {
         verified: &Verified<T>,
         hash: impl Fn(&T) -> Hash,
     ) -> Result<(), BitcoinError> {
+        if records.at() != verified.bytes || records.bytes() != verified.bytes {
+            return Err(BitcoinError::Changed { file });
+        }
         let mut layout = Layout { sha256: verified.sha256, chunk: Vec::new(), chunks: 0 };
         for part in &verified.layout {
             match part {
@@ -206,7 +207,7 @@ impl<A: Archive + ?Sized> Import<'_, A> {
             }
         }
         layout.flush(self)?;
-        if records.bytes() != verified.bytes || records.finish() != verified.sha256 {
+        if records.finish().is_some_and(|sha256| sha256 != verified.sha256) {
             return Err(BitcoinError::Changed { file });
         }
         let version = match latest(self.archive, &self.tables, file)? {

@@ -2,19 +2,22 @@
 
 use super::{
     super::{
-        block::{Block, Transaction},
-        error::{BitcoinError, Fault},
-        files::{FileKind, FileName, Piece},
+        block::{Block, HEADER_BYTES, Transaction},
+        chain::Chain,
+        error::{BitcoinError, Fault, Place},
+        files::{FileKind, FileName, Piece, Record},
         hash::{Hash, sha256d},
+        network::Network,
         undo,
     },
     Import, Progress, Stage,
+    pieces::{NumberedPiece, each_piece},
 };
-use crate::{archive::Archive, bitcoin::error::Place, parallel};
+use crate::archive::Archive;
 use std::collections::HashMap;
 
-/// Blocks are verified side by side, so many bytes of them.
-const BATCH_BYTES: usize = 8 << 20;
+/// Progress is said so often.
+const REPORT_BYTES: u64 = 8 << 20;
 /// Blocks with which an undo is tried. A node connects blocks at most about 1,000 places away from where they lie.
 const TRIES_MAX: usize = 4096;
 /// The undo of a block that spends nothing.
@@ -34,6 +37,50 @@ pub(super) enum Part<T> {
     Verbatim { offset: u64, bytes: u64 },
 }
 
+impl<T> Part<T> {
+    fn of(
+        piece: Piece,
+        record: impl FnOnce(Record) -> Result<T, BitcoinError>,
+    ) -> Result<Self, BitcoinError> {
+        Ok(match piece {
+            Piece::Record(found) => Self::Record(record(found)?),
+            Piece::Zeros { bytes } => Self::Zeros(bytes),
+            Piece::Verbatim { offset, bytes } => Self::Verbatim { offset, bytes },
+        })
+    }
+}
+
+impl<T> Verified<T> {
+    /// The record that this piece is, if it is what was verified; for anything else that was, nothing.
+    pub(super) fn unchanged(
+        &self,
+        file: FileName,
+        numbered: NumberedPiece,
+        digest: impl Fn(&T) -> blake3::Hash,
+    ) -> Result<Option<(&T, Vec<u8>)>, BitcoinError> {
+        match (self.layout.get(numbered.number), numbered.piece) {
+            (Some(Part::Record(record)), Piece::Record(found))
+                if digest(record) == blake3::hash(&found.payload) =>
+            {
+                Ok(Some((record, found.payload)))
+            }
+            (Some(Part::Zeros(expected)), Piece::Zeros { bytes }) if *expected == bytes => Ok(None),
+            // it is compared by the whole file's hash
+            (Some(Part::Verbatim { .. }), Piece::Verbatim { .. } | Piece::Record(_)) => Ok(None),
+            _ => Err(BitcoinError::Changed { file }),
+        }
+    }
+
+    /// Bytes that are no record.
+    pub(super) fn verbatim_bytes(&self) -> u64 {
+        let bytes = self.layout.iter().map(|part| match part {
+            Part::Verbatim { bytes, .. } => *bytes,
+            Part::Record(_) | Part::Zeros(_) => 0,
+        });
+        bytes.sum()
+    }
+}
+
 /// A verified block, without its bytes.
 pub(super) struct BlockFacts {
     pub(super) hash: Hash,
@@ -43,6 +90,31 @@ pub(super) struct BlockFacts {
     /// whether its coinbase says the same
     pub(super) says_height: bool,
     pub(super) transactions: Vec<Transaction>,
+    /// of its bytes
+    pub(super) digest: blake3::Hash,
+}
+
+impl BlockFacts {
+    fn verified(bytes: &[u8], network: Network, chain: &Chain) -> Result<Self, Fault> {
+        let Block { header, transactions, coinbase_height } = Block::verified(bytes, network)?;
+        let height = chain.height(header.hash);
+        Ok(Self {
+            hash: header.hash,
+            parent: header.parent,
+            height,
+            says_height: height.is_some() && height == coinbase_height,
+            transactions,
+            digest: blake3::hash(bytes),
+        })
+    }
+}
+
+/// An undo that belongs to a block, without its bytes.
+pub(super) struct UndoFacts {
+    /// hash of the block
+    pub(super) block: Hash,
+    /// of its bytes
+    pub(super) digest: blake3::Hash,
 }
 
 impl<A: Archive + ?Sized> Import<'_, A> {
@@ -52,61 +124,32 @@ impl<A: Archive + ?Sized> Import<'_, A> {
         number: u32,
     ) -> Result<Verified<BlockFacts>, BitcoinError> {
         let file = FileName { kind: FileKind::Blk, number };
-        let mut records = self.folder.records(file, self.options.salvage)?;
-        let mut layout = Vec::new();
-        let (mut batch, mut batch_bytes) = (Vec::new(), 0);
-        while let Some(piece) = records.next()? {
-            match piece {
-                Piece::Record { place, payload, .. } => {
-                    batch_bytes += payload.len();
-                    batch.push((place, payload));
-                }
-                Piece::Zeros { bytes } => layout.push(Part::Zeros(bytes)),
-                Piece::Verbatim { offset, bytes } => {
-                    self.verify_batch(&mut batch, &mut layout)?;
-                    layout.push(Part::Verbatim { offset, bytes });
-                }
-            }
-            if batch_bytes >= BATCH_BYTES {
-                self.verify_batch(&mut batch, &mut layout)?;
-                batch_bytes = 0;
-                self.report(Stage::Verifying, file, records.at(), records.bytes());
-            }
-        }
-        let zeros = layout.pop_if(|part| matches!(part, Part::Zeros(_)));
-        self.verify_batch(&mut batch, &mut layout)?;
-        layout.extend(zeros);
-        let bytes = records.bytes();
+        let (network, chain, threads) = (self.folder.network, self.chain, self.options.threads);
+        let records = self.folder.records(file, self.options.salvage)?;
+        let (bytes, mut layout, mut said) = (records.bytes(), Vec::new(), 0);
+        let records = each_piece(
+            records,
+            threads,
+            |NumberedPiece { end, piece, .. }| {
+                let part = Part::of(piece, |Record { place, payload, .. }| {
+                    BlockFacts::verified(&payload, network, chain).map_err(|fault| {
+                        let header = payload.first_chunk::<HEADER_BYTES>();
+                        let hash = header.map(|header| sha256d(&[header]));
+                        let height = hash.and_then(|hash| chain.height(hash));
+                        BitcoinError::damaged(Place { height, ..place }, fault)
+                    })
+                });
+                Ok((end, part?))
+            },
+            |(end, part)| {
+                layout.push(part);
+                self.report_now_and_then(Stage::Verifying, file, &mut said, end, bytes);
+                Ok(())
+            },
+        )?;
         self.report(Stage::Verifying, file, bytes, bytes);
-        Ok(Verified { sha256: records.finish(), bytes, layout })
-    }
-
-    fn verify_batch(
-        &self,
-        batch: &mut Vec<(Place, Vec<u8>)>,
-        layout: &mut Vec<Part<BlockFacts>>,
-    ) -> Result<(), BitcoinError> {
-        let network = self.folder.network;
-        let mut scratches = vec![(); self.options.threads.get()];
-        let verified =
-            parallel::map(&mut scratches, batch, |(), (_, bytes)| Block::verified(bytes, network));
-        for ((place, bytes), verified) in batch.drain(..).zip(verified) {
-            let block = verified.map_err(|fault| {
-                let header = bytes.first_chunk().map(|header| sha256d(&[header as &[u8; 80]]));
-                let height = header.and_then(|hash| self.chain.height(hash));
-                BitcoinError::damaged(Place { height, ..place }, fault)
-            })?;
-            let Block { header, transactions, coinbase_height } = block;
-            let height = self.chain.height(header.hash);
-            layout.push(Part::Record(BlockFacts {
-                hash: header.hash,
-                parent: header.parent,
-                height,
-                says_height: height.is_some() && height == coinbase_height,
-                transactions,
-            }));
-        }
-        Ok(())
+        let sha256 = records.finish().expect("made to be hashed");
+        Ok(Verified { sha256, bytes, layout })
     }
 
     /// Reads and verifies an undo file, and finds the block of each undo.
@@ -114,44 +157,69 @@ impl<A: Archive + ?Sized> Import<'_, A> {
         &mut self,
         number: u32,
         blocks: &Verified<BlockFacts>,
-    ) -> Result<Verified<Hash>, BitcoinError> {
+    ) -> Result<Verified<UndoFacts>, BitcoinError> {
         let file = FileName { kind: FileKind::Rev, number };
-        let mut records = self.folder.records(file, self.options.salvage)?;
+        let (salvage, threads) = (self.options.salvage, self.options.threads);
+        let records = self.folder.records(file, salvage)?;
         let mut candidates = Candidates::of(blocks);
-        let (mut layout, mut said) = (Vec::new(), 0);
-        while let Some(piece) = records.next()? {
-            layout.push(match piece {
-                Piece::Record { place, payload, checksum } => {
-                    let damaged = |fault| BitcoinError::damaged(place, fault);
-                    let spent = undo::spent(&payload).map_err(damaged)?;
-                    match candidates.take(&spent, &payload, checksum) {
-                        Some(hash) => Part::Record(hash),
-                        None if self.options.salvage => Part::Verbatim {
-                            offset: place.offset,
-                            bytes: records.at() - place.offset,
-                        },
-                        None => {
-                            let transactions = spent.len() as u64;
-                            let blocks = FileName { kind: FileKind::Blk, number };
-                            return Err(damaged(Fault::NoBlock { transactions, checksum, blocks }));
+        let (bytes, mut layout, mut said) = (records.bytes(), Vec::new(), 0);
+        let records = each_piece(
+            records,
+            threads,
+            |NumberedPiece { end, piece, .. }| {
+                let part = Part::of(piece, |undo| {
+                    let spent = undo::spent(&undo.payload);
+                    let spent = spent.map_err(|fault| BitcoinError::damaged(undo.place, fault))?;
+                    Ok((spent, blake3::hash(&undo.payload), undo))
+                });
+                Ok((end, part?))
+            },
+            |(end, part)| {
+                layout.push(match part {
+                    Part::Record((spent, digest, Record { place, payload, checksum })) => {
+                        match candidates.take(&spent, &payload, checksum) {
+                            Some(block) => Part::Record(UndoFacts { block, digest }),
+                            None if salvage => {
+                                let offset = place.offset;
+                                Part::Verbatim { offset, bytes: end - offset }
+                            }
+                            None => {
+                                let transactions = spent.len() as u64;
+                                let blocks = FileName { kind: FileKind::Blk, number };
+                                let fault = Fault::NoBlock { transactions, checksum, blocks };
+                                return Err(BitcoinError::damaged(place, fault));
+                            }
                         }
                     }
-                }
-                Piece::Zeros { bytes } => Part::Zeros(bytes),
-                Piece::Verbatim { offset, bytes } => Part::Verbatim { offset, bytes },
-            });
-            if records.at() - said >= BATCH_BYTES as u64 {
-                said = records.at();
-                self.report(Stage::Verifying, file, said, records.bytes());
-            }
-        }
-        let bytes = records.bytes();
+                    Part::Zeros(bytes) => Part::Zeros(bytes),
+                    Part::Verbatim { offset, bytes } => Part::Verbatim { offset, bytes },
+                });
+                self.report_now_and_then(Stage::Verifying, file, &mut said, end, bytes);
+                Ok(())
+            },
+        )?;
         self.report(Stage::Verifying, file, bytes, bytes);
-        Ok(Verified { sha256: records.finish(), bytes, layout })
+        let sha256 = records.finish().expect("made to be hashed");
+        Ok(Verified { sha256, bytes, layout })
     }
 
     pub(super) fn report(&mut self, stage: Stage, file: FileName, done: u64, total: u64) {
         (self.progress)(&Progress { stage, file, bytes_done: done, bytes_total: total });
+    }
+
+    /// Reports if it was long ago that it was `said`.
+    pub(super) fn report_now_and_then(
+        &mut self,
+        stage: Stage,
+        file: FileName,
+        said: &mut u64,
+        done: u64,
+        total: u64,
+    ) {
+        if done - *said >= REPORT_BYTES {
+            *said = done;
+            self.report(stage, file, done, total);
+        }
     }
 }
 

@@ -28,7 +28,8 @@ pub(crate) use reader::EreReader;
 use super::{
     accumulator::EPOCH_BLOCKS,
     e2store::{kind, write_record},
-    hash::{Hash32, Hex},
+    era1::{parse_stem, stem},
+    hash::Hash32,
     network::Network,
 };
 
@@ -60,29 +61,17 @@ impl EreName {
         let stem = file.strip_suffix(".ere")?;
         let (stem, no_receipts) = without(stem, "-noreceipts");
         let (stem, no_proofs) = without(stem, "-noproofs");
-        let mut parts = stem.rsplitn(3, '-');
-        let (hash, epoch, network) = (parts.next()?, parts.next()?, parts.next()?);
-        let digits = |text: &str, fits: fn(&u8) -> bool| text.as_bytes().iter().all(fits);
-        if hash.len() != 8 || !digits(hash, u8::is_ascii_hexdigit) {
-            return None;
-        }
-        if epoch.len() < 5 || !digits(epoch, u8::is_ascii_digit) {
-            return None;
-        }
-        Some(Self {
-            network: network.parse().ok()?,
-            epoch: epoch.parse().ok()?,
-            last_hash: u32::from_str_radix(hash, 16).ok()?.to_be_bytes(),
-            profile: EreProfile { receipts: !no_receipts, proofs: !no_proofs },
-        })
+        let (network, epoch, last_hash) = parse_stem(stem)?;
+        let profile = EreProfile { receipts: !no_receipts, proofs: !no_proofs };
+        Some(Self { network, epoch, last_hash, profile })
     }
 
     /// The name of an epoch's file.
     pub fn of(network: &Network, epoch: u64, last_hash: &Hash32, profile: EreProfile) -> String {
-        let hash = Hex(&last_hash.0[..4]).to_string();
+        let stem = stem(network, epoch, last_hash);
         let proofs = if profile.proofs { "" } else { "-noproofs" };
         let receipts = if profile.receipts { "" } else { "-noreceipts" };
-        format!("{network}-{epoch:05}-{}{proofs}{receipts}.ere", &hash[2..])
+        format!("{stem}{proofs}{receipts}.ere")
     }
 }
 

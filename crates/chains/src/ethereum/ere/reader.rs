@@ -1,8 +1,9 @@
-//! Reads an `.ere` file by its index, a batch of blocks at a time.
+//! Reads an `.ere` file by its index, a run of blocks at a time.
 //!
 //! The index is read first and believed in nothing: each section must begin where the one before ends, each record must be of
 //! its section's type and end where the next one begins, and nothing lies between the last one and the index but the
-//! accumulator. Memory: 40 bytes for each block, and one batch.
+//! accumulator. Beside the blocks the file is hashed in its own order, about as many bytes at a time. Memory: 40 bytes for
+//! each block, and one run.
 
 use crate::ethereum::{
     accumulator::EPOCH_BLOCKS,
@@ -10,9 +11,11 @@ use crate::ethereum::{
     era1::{VERSION_RECORD, fixed},
     error::{EthereumError, Fault, Part, Place},
     hash::Hash32,
-    tuple::{BATCH_BYTES, Batch, Piece, RECORD_BYTES_MAX, ReceiptsPiece, Tuple},
+    tuple::{Batch, Piece, RECORD_BYTES_MAX, ReceiptsPiece, Tuple},
     uint::U256,
 };
+use crate::parallel::{LOT_BYTES, Lot};
+use sha2::{Digest as _, Sha256};
 use std::io::{Read, Seek, SeekFrom};
 
 const RECORD: u64 = HEADER_BYTES as u64;
@@ -31,7 +34,7 @@ struct Section {
     offsets: Vec<u64>,
 }
 
-/// Reads a file in batches.
+/// Reads a file in runs of blocks.
 pub(crate) struct EreReader<'a, R> {
     input: R,
     file: &'a str,
@@ -43,6 +46,9 @@ pub(crate) struct EreReader<'a, R> {
     accumulator: Option<Hash32>,
     tail_offset: u64,
     next: usize,
+    /// over the file's first `hashed` bytes
+    sha256: Sha256,
+    hashed: u64,
 }
 
 impl<'a, R: Read + Seek> EreReader<'a, R> {
@@ -60,6 +66,8 @@ impl<'a, R: Read + Seek> EreReader<'a, R> {
             accumulator: None,
             tail_offset: 0,
             next: 0,
+            sha256: Sha256::new(),
+            hashed: 0,
         };
         let place = reader.place(0, 0, Part::Version, None);
         let version = reader.read(0, RECORD, &place)?;
@@ -87,11 +95,6 @@ impl<'a, R: Read + Seek> EreReader<'a, R> {
         self.count
     }
 
-    /// Blocks that were read.
-    pub(crate) const fn blocks_done(&self) -> usize {
-        self.next
-    }
-
     /// The root that the file says.
     pub(crate) const fn accumulator(&self) -> Option<Hash32> {
         self.accumulator
@@ -116,6 +119,23 @@ impl<'a, R: Read + Seek> EreReader<'a, R> {
     pub(crate) fn tail(&mut self) -> Result<Vec<u8>, EthereumError> {
         let place = self.tail_place(Part::BlockIndex);
         self.read(self.tail_offset, self.file_bytes - self.tail_offset, &place)
+    }
+
+    /// The digest of the whole file; call it last.
+    pub(crate) fn sha256(&mut self) -> Result<Hash32, EthereumError> {
+        while self.hash_more(LOT_BYTES as u64)? > 0 {}
+        Ok(Hash32(self.sha256.clone().finalize().into()))
+    }
+
+    /// Hashes so many of the file's next bytes, or as many as there are.
+    fn hash_more(&mut self, bytes: u64) -> Result<u64, EthereumError> {
+        let mut chunk = Vec::new();
+        self.input.seek(SeekFrom::Start(self.hashed)).map_err(EthereumError::io(self.file))?;
+        let read = read_up_to(&mut self.input, bytes, &mut chunk);
+        let read = read.map_err(EthereumError::io(self.file))?;
+        self.sha256.update(&chunk);
+        self.hashed += read;
+        Ok(read)
     }
 
     /// Where accumulator or index are.
@@ -258,12 +278,23 @@ impl<'a, R: Read + Seek> EreReader<'a, R> {
             .map_err(|fault| EthereumError::damaged(place.clone(), fault))
     }
 
-    /// Reads the next blocks into `batch`; says whether there were any. Its bytes are those of each section after another.
-    pub(crate) fn next_batch(&mut self, batch: &mut Batch) -> Result<bool, EthereumError> {
-        batch.bytes.clear();
-        batch.tuples.clear();
+    /// The next blocks; their bytes are those of each section after another. `None` after the last ones, and after an error.
+    pub(crate) fn next_lot(&mut self) -> Option<Lot<Result<Batch, EthereumError>>> {
+        if self.next == self.count {
+            return None;
+        }
+        let batch = self.read_blocks().and_then(|batch| {
+            self.hash_more(batch.bytes.len() as u64)?;
+            Ok(batch)
+        });
+        let bytes = batch.as_ref().map_or(0, |batch| batch.bytes.len());
+        self.next = batch.as_ref().map_or(self.count, |batch| self.next + batch.tuples.len());
+        Some(Lot { items: batch, bytes })
+    }
+
+    fn read_blocks(&mut self) -> Result<Batch, EthereumError> {
         let (from, mut to, mut total) = (self.next, self.next, 0);
-        while to < self.count && total < BATCH_BYTES as u64 {
+        while to < self.count && total < LOT_BYTES as u64 {
             for section in &self.sections {
                 let needed = section.offsets[to + 1] - section.offsets[to];
                 if needed > RECORD_BYTES_MAX {
@@ -275,10 +306,7 @@ impl<'a, R: Read + Seek> EreReader<'a, R> {
             }
             to += 1;
         }
-        if from == to {
-            return Ok(false);
-        }
-        batch.offset = self.sections[0].offsets[from];
+        let mut batch = Batch { offset: self.sections[0].offsets[from], ..Batch::default() };
         let mut columns = Vec::with_capacity(self.sections.len());
         for number in 0..self.sections.len() {
             columns.push(self.read_pieces(number, from, to, &mut batch.bytes)?);
@@ -308,8 +336,7 @@ impl<'a, R: Read + Seek> EreReader<'a, R> {
             }
             batch.tuples.push(tuple);
         }
-        self.next = to;
-        Ok(true)
+        Ok(batch)
     }
 
     /// Appends a section's records of some blocks to `out`.

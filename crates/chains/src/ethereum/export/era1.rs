@@ -35,7 +35,7 @@ pub fn era1_epochs<A: Archive + ?Sized>(
         let page = archive.range(&tables.era1, start, 1024)?;
         from = page.last().and_then(|&(last, _)| last.checked_add(1));
         for (epoch, value) in page {
-            epochs.push((epoch, decode_record(&tables, epoch, &value)?));
+            epochs.push((epoch, Era1Record::decode(&tables, epoch, &value)?));
         }
     }
     Ok(epochs)
@@ -104,13 +104,6 @@ fn record_of<A: Archive + ?Sized>(
     era1_record(archive, &Tables::of(network), epoch)?.ok_or_else(|| EthereumError::NotStored {
         network: network.name().into(),
         what: format!("epoch {epoch}"),
-    })
-}
-
-fn decode_record(tables: &Tables, epoch: u64, value: &[u8]) -> Result<Era1Record, EthereumError> {
-    Era1Record::from_bytes(value).ok_or_else(|| {
-        let (expected, found) = (Era1Record::BYTES as u64, value.len() as u64);
-        EthereumError::stored(&tables.era1, epoch, Fault::RecordLength { expected, found })
     })
 }
 

@@ -22,7 +22,7 @@ use super::{
     json::Quantity,
     network::Network,
     rpc::quantity,
-    tables::{NewBlock, StoredParts, Tables},
+    tables::{NewBlocks, StoredParts, Tables},
     uint::U256,
 };
 use crate::archive::{Archive, ArchiveError};
@@ -409,9 +409,12 @@ impl<'a> Follower<'a> {
         rebuilt: &Rebuilt,
         total: Option<U256>,
     ) -> Result<u64, FollowError> {
-        let new = NewBlock::of(block, Some(rebuilt.receipts.clone()), total)
+        let mut new = NewBlocks::default();
+        new.push(block, Some(&rebuilt.receipts), total, None)
             .map_err(|fault| self.bad(block.header().number, fault))?;
-        Ok(new.put(archive, &self.tables, StoredParts::default())?)
+        new.iter().try_fold(0, |bytes, new| {
+            Ok(bytes + new.put(archive, &self.tables, StoredParts::default())?)
+        })
     }
 
     /// What is stored right below a height.

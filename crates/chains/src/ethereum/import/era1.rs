@@ -7,7 +7,7 @@ use super::{
     link::Linker,
     original::Original,
     put::Putter,
-    tuple::{Surroundings, decode_tuple, verify_tuple},
+    tuple::{Surroundings, verify_tuple},
 };
 use crate::{
     archive::{Archive, MemoryArchive, Record},
@@ -18,7 +18,6 @@ use crate::{
         hash::Hash32,
         network::Network,
         tables::{Era1Record, Tables},
-        tuple::Batch,
     },
     parallel,
 };
@@ -32,7 +31,7 @@ use std::io::{Read, Seek};
 ///
 /// # Errors
 /// See [`EthereumError`]. Unless it is the store that fails (or the file changes in between), nothing was put.
-pub fn import_era1<A: Archive + ?Sized, R: Read + Seek>(
+pub fn import_era1<A: Archive + ?Sized, R: Read + Seek + Send>(
     archive: &mut A,
     mut input: R,
     file: &str,
@@ -86,7 +85,7 @@ pub fn import_era1<A: Archive + ?Sized, R: Read + Seek>(
 ///
 /// # Errors
 /// See [`EthereumError`].
-pub fn verify_era1<R: Read + Seek>(
+pub fn verify_era1<R: Read + Seek + Send>(
     mut input: R,
     file: &str,
     options: &ImportOptions,
@@ -107,12 +106,8 @@ pub(crate) fn era1_record<A: Archive + ?Sized>(
     tables: &Tables,
     epoch: u64,
 ) -> Result<Option<Era1Record>, EthereumError> {
-    let Some(value) = archive.get(&tables.era1, &epoch.to_be_bytes())? else { return Ok(None) };
-    let fault =
-        Fault::RecordLength { expected: Era1Record::BYTES as u64, found: value.len() as u64 };
-    let record = Era1Record::from_bytes(&value)
-        .ok_or_else(|| EthereumError::stored(&tables.era1, epoch, fault))?;
-    Ok(Some(record))
+    let value = archive.get(&tables.era1, &epoch.to_be_bytes())?;
+    value.map(|value| Era1Record::decode(tables, epoch, &value)).transpose()
 }
 
 fn skipped(file: &str, network: Network, epoch: u64, record: &Era1Record) -> ImportReport {
@@ -161,7 +156,7 @@ struct FilePass<'a> {
 }
 
 impl FilePass<'_> {
-    fn verify<A: Archive + ?Sized, R: Read + Seek>(
+    fn verify<A: Archive + ?Sized, R: Read + Seek + Send>(
         &self,
         archive: &A,
         tables: &Tables,
@@ -181,41 +176,51 @@ impl FilePass<'_> {
         let mut linker = Linker::new(archive, tables, network, file);
         let mut accumulator = Accumulator::default();
         let around = Surroundings { chain_id: network.chain_id(), accumulator: None };
-        let (mut offsets, mut batch) = (Vec::new(), Batch::default());
+        let (mut offsets, mut end) = (Vec::new(), None);
         let (mut decoded_bytes, mut transactions, mut identical) = (0, 0, true);
-        let tail = loop {
-            let tail = reader.next_batch(&mut batch);
-            let bytes = &batch.bytes;
-            let checked = parallel::map(scratches, &batch.tuples, |scratch, tuple| {
-                verify_tuple(bytes, tuple, around, scratch)
-            });
-            for (tuple, checked) in batch.tuples.iter().zip(checked) {
-                let place = |part| tuple.place(file, part);
-                let block =
-                    checked.map_err(|(part, fault)| EthereumError::damaged(place(part), fault))?;
-                linker.push(&block, tuple.total(), place)?;
-                accumulator.push(block.hash, tuple.total().unwrap_or_default());
-                offsets.push(tuple.header.offset);
-                decoded_bytes += block.decoded_bytes;
-                transactions += block.transactions;
-                identical &= block.identical;
-            }
-            let tail = tail?; // what was wrong after these blocks
-            hasher.update(&batch.bytes);
-            marks.push(&hasher);
-            let (bytes_done, blocks_done) = (reader.offset(), offsets.len() as u64);
-            let bytes_total = file_bytes;
-            progress(&Progress { stage: Stage::Verifying, bytes_done, bytes_total, blocks_done });
-            if let Some(tail) = tail {
-                break tail;
-            }
-        };
+        parallel::in_order(
+            scratches,
+            || {
+                let lot = reader.next_lot()?;
+                hasher.update(&lot.items.0.bytes);
+                Some(lot)
+            },
+            |scratch, _, (batch, after)| {
+                let verify = |tuple| verify_tuple(&batch.bytes, tuple, around, scratch);
+                let checked: Vec<_> = batch.tuples.iter().map(verify).collect();
+                let mark = blake3::hash(&batch.bytes);
+                (batch, mark, checked, after)
+            },
+            |(batch, mark, checked, after)| -> Result<(), EthereumError> {
+                for (tuple, checked) in batch.tuples.iter().zip(checked) {
+                    let place = |part| tuple.place(file, part);
+                    let damaged = |(part, fault)| EthereumError::damaged(place(part), fault);
+                    let block = checked.map_err(damaged)?;
+                    linker.push(&block, tuple.total(), place)?;
+                    accumulator.push(block.hash, tuple.total().unwrap_or_default());
+                    offsets.push(tuple.header.offset);
+                    decoded_bytes += block.decoded_bytes;
+                    transactions += block.transactions;
+                    identical &= block.identical;
+                }
+                marks.push(mark);
+                end = after?; // what was wrong after these blocks
+                progress(&Progress {
+                    stage: Stage::Verifying,
+                    bytes_done: batch.end(),
+                    bytes_total: file_bytes,
+                    blocks_done: offsets.len() as u64,
+                });
+                Ok(())
+            },
+        )?;
+        let tail = end.expect("the reader gives the tail last, or an error");
         self.check_tail(&tail, accumulator.root(), start_height, &offsets)?;
         let tail_offset = tail.accumulator_place.offset;
         identical &=
             write_tail(&tail.accumulator, start_height, &offsets, tail_offset) == tail.bytes;
         hasher.update(&tail.bytes);
-        marks.push(&hasher);
+        marks.push(blake3::hash(&tail.bytes));
         linker.finish()?;
         let sha256 = finish(&hasher);
         check_sha256(file, self.options, sha256)?;
@@ -254,7 +259,7 @@ impl FilePass<'_> {
     }
 
     #[expect(clippy::too_many_arguments, reason = "one caller; a struct would only rename them")]
-    fn store<'a, A: Archive + ?Sized, R: Read + Seek>(
+    fn store<'a, A: Archive + ?Sized, R: Read + Seek + Send>(
         &self,
         archive: &mut A,
         tables: &'a Tables,
@@ -269,46 +274,43 @@ impl FilePass<'_> {
         // what was verified reads well, unless it changed
         let mut reader =
             Era1Reader::open(input, file).map_err(|error| or_changed(error, changed(0)))?;
-        let mut hasher = Sha256::new_with_prefix(VERSION_RECORD);
         let mut original = keep_original.then(|| Original::new(&verified.record.sha256, tables));
         if let Some(original) = &mut original {
             original.push(archive, &VERSION_RECORD)?;
         }
-        let mut stored = Putter::new(tables);
-        let (mut batch, mut blocks_done) = (Batch::default(), 0);
-        for number in 0.. {
-            let tail = reader.next_batch(&mut batch);
-            let tail = tail.map_err(|error| or_changed(error, changed(batch.offset)))?;
-            hasher.update(&batch.bytes);
-            if !verified.marks.matches(number, &hasher) {
-                return Err(changed(batch.offset));
-            }
-            let bytes = &batch.bytes;
-            let new = parallel::map(scratches, &batch.tuples, |scratch, tuple| {
-                decode_tuple(bytes, tuple, scratch)
-            });
-            for (tuple, new) in batch.tuples.iter().zip(new) {
-                let new = new.map_err(|_| changed(tuple.header.offset))?;
-                stored.put(archive, &new)?;
-            }
-            if let Some(original) = &mut original {
-                stored.bytes += original.push(archive, &batch.bytes)?;
-            }
-            stored.pause(archive)?;
-            blocks_done += batch.tuples.len() as u64;
-            let (bytes_done, bytes_total) = (reader.offset(), reader.file_bytes());
-            progress(&Progress { stage: Stage::Storing, bytes_done, bytes_total, blocks_done });
-            if let Some(tail) = tail {
-                hasher.update(&tail.bytes);
-                if finish(&hasher) != verified.record.sha256 {
+        let (bytes_total, marks) = (reader.file_bytes(), &verified.marks);
+        let (mut stored, mut blocks_done) = (Putter::new(tables), 0);
+        parallel::in_order(
+            scratches,
+            || reader.next_lot(),
+            |scratch, run, (batch, after)| {
+                let after = after.map_err(|error| or_changed(error, changed(batch.offset)))?;
+                let new = marks.decode(file, run, &batch, scratch)?;
+                if let Some(tail) = &after
+                    && (!marks.matches(run + 1, &tail.bytes) || marks.len() != run + 2)
+                {
                     return Err(changed(tail.accumulator_place.offset));
                 }
-                if let Some(mut original) = original {
-                    stored.bytes += original.push(archive, &tail.bytes)?;
-                    stored.bytes += original.finish(archive)?;
+                Ok((batch, new, after))
+            },
+            |ready| -> Result<(), EthereumError> {
+                let (batch, new, tail) = ready?;
+                new.iter().try_for_each(|new| stored.put(archive, new))?;
+                if let Some(original) = &mut original {
+                    stored.bytes += original.push(archive, &batch.bytes)?;
+                    if let Some(tail) = tail {
+                        stored.bytes += original.push(archive, &tail.bytes)?;
+                    }
                 }
-                break;
-            }
+                stored.pause(archive)?;
+                blocks_done += batch.tuples.len() as u64;
+                let bytes_done = batch.end();
+                progress(&Progress { stage: Stage::Storing, bytes_done, bytes_total, blocks_done });
+                Ok(())
+            },
+        )?;
+        if let Some(original) = original {
+            stored.bytes += original.finish(archive)?;
         }
         Ok(stored)
     }

@@ -1,7 +1,7 @@
 //! `.ere` files into the store.
 //!
-//! Their records lie by component, so a batch of blocks is read from several places. The digest of the whole file is taken before
-//! the first pass and after the second one: what is recorded as imported was the same all the time.
+//! Their records lie by component, so a run of blocks is read from several places. The digest of the whole file is taken in both
+//! passes, beside the blocks: what is recorded as imported was the same all the time.
 
 use super::{
     CheckedBlock, ImportOptions, ImportReport, Marks, Progress, Scratch, Stage,
@@ -9,7 +9,7 @@ use super::{
     link::Linker,
     original::Original,
     put::Putter,
-    tuple::{Surroundings, decode_tuple, verify_tuple},
+    tuple::{Surroundings, verify_tuple},
 };
 use crate::{
     archive::{Archive, MemoryArchive, Record},
@@ -20,7 +20,6 @@ use crate::{
         hash::Hash32,
         network::Network,
         tables::{EreRecord, ORIGINAL_CHUNK_BYTES, Tables},
-        tuple::Batch,
         uint::U256,
     },
     parallel,
@@ -35,7 +34,7 @@ use std::io::{Read, Seek};
 ///
 /// # Errors
 /// See [`EthereumError`]. Unless it is the store that fails (or the file changes in between), nothing was put.
-pub fn import_ere<A: Archive + ?Sized, R: Read + Seek>(
+pub fn import_ere<A: Archive + ?Sized, R: Read + Seek + Send>(
     archive: &mut A,
     mut input: R,
     file: &str,
@@ -44,17 +43,19 @@ pub fn import_ere<A: Archive + ?Sized, R: Read + Seek>(
 ) -> Result<ImportReport, EthereumError> {
     let pass = FilePass::of(file, options)?;
     let tables = Tables::of(&pass.network);
-    let sha256 = hash_file(&mut input, file, progress)?;
-    check_sha256(file, options, sha256)?;
     if let Some(name) = &pass.name
         && let Some(record) = ere_record(archive, &tables, name.epoch)?
-        && record.sha256 == sha256
     {
-        return Ok(pass.report_of(&record, true));
+        let sha256 = hash_file(&mut input, file, progress)?;
+        check_sha256(file, options, sha256)?;
+        if sha256 == record.sha256 {
+            return Ok(pass.report_of(&record, true));
+        }
     }
     let mut scratches = Scratch::of_threads(options.threads);
-    let mut verified =
-        pass.verify(archive, &tables, &mut input, sha256, &mut scratches, progress)?;
+    let mut verified = pass.verify(archive, &tables, &mut input, &mut scratches, progress)?;
+    let sha256 = verified.record.sha256;
+    check_sha256(file, options, sha256)?;
     let known = ere_record(archive, &tables, verified.epoch)?;
     if let Some(record) = known.filter(|record| record.sha256 == sha256) {
         return Ok(pass.report_of(&record, true)); // under another name
@@ -64,15 +65,12 @@ pub fn import_ere<A: Archive + ?Sized, R: Read + Seek>(
     verified.record.original_kept |= stored.proofs_differ;
     // another encoding of an epoch that is there already: its blocks are compared, its form is not kept
     let keep_original = known.is_none() && verified.record.original_kept;
-    let sha256_after = if keep_original {
-        let (sha256, bytes) = keep(archive, &tables, &mut input, file, &sha256)?;
+    if keep_original {
+        let (kept, bytes) = keep(archive, &tables, &mut input, file, &sha256)?;
         bytes_stored += bytes;
-        sha256
-    } else {
-        hash_file(&mut input, file, progress)?
-    };
-    if sha256_after != sha256 {
-        return Err(EthereumError::Changed { file: file.into(), offset: 0 });
+        if kept != sha256 {
+            return Err(EthereumError::Changed { file: file.into(), offset: 0 });
+        }
     }
     if known.is_none() {
         let value = verified.record.to_bytes();
@@ -91,7 +89,7 @@ pub fn import_ere<A: Archive + ?Sized, R: Read + Seek>(
 ///
 /// # Errors
 /// See [`EthereumError`].
-pub fn verify_ere<R: Read + Seek>(
+pub fn verify_ere<R: Read + Seek + Send>(
     mut input: R,
     file: &str,
     options: &ImportOptions,
@@ -99,10 +97,10 @@ pub fn verify_ere<R: Read + Seek>(
 ) -> Result<ImportReport, EthereumError> {
     let pass = FilePass::of(file, options)?;
     let (nothing, tables) = (MemoryArchive::default(), Tables::of(&pass.network));
-    let sha256 = hash_file(&mut input, file, progress)?;
-    check_sha256(file, options, sha256)?;
     let mut scratches = Scratch::of_threads(options.threads);
-    let verified = pass.verify(&nothing, &tables, &mut input, sha256, &mut scratches, progress)?;
+    let verified = pass.verify(&nothing, &tables, &mut input, &mut scratches, progress)?;
+    let sha256 = verified.record.sha256;
+    check_sha256(file, options, sha256)?;
     if hash_file(&mut input, file, progress)? != sha256 {
         return Err(EthereumError::Changed { file: file.into(), offset: 0 });
     }
@@ -188,12 +186,11 @@ impl<'a> FilePass<'a> {
         }
     }
 
-    fn verify<A: Archive + ?Sized, R: Read + Seek>(
+    fn verify<A: Archive + ?Sized, R: Read + Seek + Send>(
         &self,
         archive: &A,
         tables: &Tables,
         input: &mut R,
-        sha256: Hash32,
         scratches: &mut [Scratch],
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<Verified, EthereumError> {
@@ -213,33 +210,47 @@ impl<'a> FilePass<'a> {
         }
         let around =
             Surroundings { chain_id: self.network.chain_id(), accumulator: reader.accumulator() };
-        let (mut hasher, mut marks) = (Sha256::new(), Marks::default());
         let mut linker = Linker::new(archive, tables, &self.network, file);
-        let (mut merge, mut batch) = (Merge::default(), Batch::default());
+        let (mut merge, mut marks) = (Merge::default(), Marks::default());
         let (mut decoded_bytes, mut transactions, mut identical) = (0, 0, true);
-        let mut last_hash = Hash32::default();
-        while reader.next_batch(&mut batch)? {
-            let bytes = &batch.bytes;
-            let checked = parallel::map(scratches, &batch.tuples, |scratch, tuple| {
-                verify_tuple(bytes, tuple, around, scratch)
-            });
-            for (tuple, checked) in batch.tuples.iter().zip(checked) {
-                let place = |part| tuple.place(file, part);
-                let damaged = |part, fault| EthereumError::damaged(place(part), fault);
-                let block = checked.map_err(|(part, fault)| damaged(part, fault))?;
-                linker.push(&block, tuple.total(), place)?;
-                merge.push(&block, tuple.total()).map_err(|fault| damaged(Part::Header, fault))?;
-                decoded_bytes += block.decoded_bytes;
-                transactions += block.transactions;
-                identical &= block.identical;
-                last_hash = block.hash;
-            }
-            hasher.update(bytes);
-            marks.push(&hasher);
-            let (bytes_total, blocks_done) = (reader.file_bytes(), reader.blocks_done() as u64);
-            let bytes_done = share(bytes_total, blocks_done, count);
-            progress(&Progress { stage: Stage::Verifying, bytes_done, bytes_total, blocks_done });
-        }
+        let (mut last_hash, mut blocks_done) = (Hash32::default(), 0);
+        let bytes_total = reader.file_bytes();
+        parallel::in_order(
+            scratches,
+            || reader.next_lot(),
+            |scratch, _, batch| -> Result<_, EthereumError> {
+                let batch = batch?;
+                let verify = |tuple| verify_tuple(&batch.bytes, tuple, around, scratch);
+                let checked: Vec<_> = batch.tuples.iter().map(verify).collect();
+                Ok((blake3::hash(&batch.bytes), batch.tuples, checked))
+            },
+            |verified| -> Result<(), EthereumError> {
+                let (mark, tuples, checked) = verified?;
+                for (tuple, checked) in tuples.iter().zip(checked) {
+                    let place = |part| tuple.place(file, part);
+                    let damaged = |part, fault| EthereumError::damaged(place(part), fault);
+                    let block = checked.map_err(|(part, fault)| damaged(part, fault))?;
+                    linker.push(&block, tuple.total(), place)?;
+                    merge
+                        .push(&block, tuple.total())
+                        .map_err(|fault| damaged(Part::Header, fault))?;
+                    decoded_bytes += block.decoded_bytes;
+                    transactions += block.transactions;
+                    identical &= block.identical;
+                    last_hash = block.hash;
+                }
+                marks.push(mark);
+                blocks_done += tuples.len() as u64;
+                let bytes_done = share(bytes_total, blocks_done, count);
+                progress(&Progress {
+                    stage: Stage::Verifying,
+                    bytes_done,
+                    bytes_total,
+                    blocks_done,
+                });
+                Ok(())
+            },
+        )?;
         if let Some(found) = reader.accumulator() {
             let expected = merge.accumulator.root();
             if found != expected {
@@ -260,7 +271,7 @@ impl<'a> FilePass<'a> {
             block_count: u32::try_from(count).expect("at most 8192"),
             file_bytes: reader.file_bytes(),
             decoded_bytes,
-            sha256,
+            sha256: reader.sha256()?,
             last_hash,
             profile,
             original_kept: !identical,
@@ -268,7 +279,7 @@ impl<'a> FilePass<'a> {
         Ok(Verified { epoch, record, transactions, marks })
     }
 
-    fn store<'t, A: Archive + ?Sized, R: Read + Seek>(
+    fn store<'t, A: Archive + ?Sized, R: Read + Seek + Send>(
         &self,
         archive: &mut A,
         tables: &'t Tables,
@@ -282,28 +293,28 @@ impl<'a> FilePass<'a> {
         // what was verified reads well, unless it changed
         let mut reader =
             EreReader::open(input, file).map_err(|error| or_changed(error, changed(0)))?;
-        let (mut hasher, mut stored, mut batch) =
-            (Sha256::new(), Putter::new(tables), Batch::default());
-        for number in 0.. {
-            let more = reader.next_batch(&mut batch);
-            if !more.map_err(|error| or_changed(error, changed(batch.offset)))? {
-                break;
-            }
-            hasher.update(&batch.bytes);
-            if !verified.marks.matches(number, &hasher) {
-                return Err(changed(batch.offset));
-            }
-            let bytes = &batch.bytes;
-            let new = parallel::map(scratches, &batch.tuples, |scratch, tuple| {
-                decode_tuple(bytes, tuple, scratch)
-            });
-            for (tuple, new) in batch.tuples.iter().zip(new) {
-                stored.put(archive, &new.map_err(|_| changed(tuple.header.offset))?)?;
-            }
-            stored.pause(archive)?;
-            let (bytes_total, blocks_done) = (reader.file_bytes(), reader.blocks_done() as u64);
-            let bytes_done = share(bytes_total, blocks_done, reader.count());
-            progress(&Progress { stage: Stage::Storing, bytes_done, bytes_total, blocks_done });
+        let (bytes_total, count) = (reader.file_bytes(), reader.count());
+        let (mut stored, mut blocks_done, mut runs) = (Putter::new(tables), 0, 0);
+        parallel::in_order(
+            scratches,
+            || reader.next_lot(),
+            |scratch, run, batch| {
+                let batch = batch.map_err(|error| or_changed(error, changed(0)))?;
+                verified.marks.decode(file, run, &batch, scratch)
+            },
+            |new| -> Result<(), EthereumError> {
+                let new = new?;
+                blocks_done += new.len() as u64;
+                new.iter().try_for_each(|new| stored.put(archive, new))?;
+                stored.pause(archive)?;
+                runs += 1;
+                let bytes_done = share(bytes_total, blocks_done, count);
+                progress(&Progress { stage: Stage::Storing, bytes_done, bytes_total, blocks_done });
+                Ok(())
+            },
+        )?;
+        if runs < verified.marks.len() || reader.sha256()? != verified.record.sha256 {
+            return Err(changed(0));
         }
         Ok(stored)
     }

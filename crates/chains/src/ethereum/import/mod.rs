@@ -1,8 +1,9 @@
 //! History files into the store: verified as a whole first, then put block by block.
 //!
-//! Two passes over a file: the first verifies everything and stores nothing, the second stores and checks, batch by batch,
-//! that it reads the bytes that were verified. So a bad file leaves no trace, and memory stays at one batch (1 MiB of the
-//! file, or one block). Blocks are put in the chain's order, one block a put; an import that was interrupted goes on
+//! Two passes over a file: the first verifies everything and stores nothing, the second stores and checks, run by run,
+//! that it reads the bytes that were verified. So a bad file leaves no trace, and memory stays at the few runs that the threads
+//! have in hand (64 KiB of the file each, or one block). In both, one thread at a time reads, all of them decompress, hash and decode, and
+//! the caller's links and puts. Blocks are put in the chain's order, one block a put; an import that was interrupted goes on
 //! where it stopped, because what is stored is compared instead of put.
 
 mod era1;
@@ -22,10 +23,12 @@ pub use rlp::import_rlp;
 
 use super::{
     block::Block,
-    error::{Fault, Part},
+    error::{EthereumError, Fault, Part},
     hash::Hash32,
     network::Network,
     snappy::FrameEncoder,
+    tables::NewBlocks,
+    tuple::Batch,
     uint::U256,
 };
 use std::num::NonZeroUsize;
@@ -180,19 +183,46 @@ impl Scratch {
     }
 }
 
-/// The digest of everything read up to the end of each batch, to see in the second pass that it reads the same.
+/// The digest of each run of bytes, to see in the second pass that it reads the same.
 #[derive(Default)]
 pub(crate) struct Marks {
-    marks: Vec<Hash32>,
+    marks: Vec<blake3::Hash>,
 }
 
 impl Marks {
-    pub(crate) fn push(&mut self, running: &sha2::Sha256) {
-        self.marks.push(finish(running));
+    /// The digest of the next run.
+    pub(crate) fn push(&mut self, mark: blake3::Hash) {
+        self.marks.push(mark);
     }
 
-    pub(crate) fn matches(&self, batch: usize, running: &sha2::Sha256) -> bool {
-        self.marks.get(batch) == Some(&finish(running))
+    /// Whether these are the bytes of that run.
+    pub(crate) fn matches(&self, run: usize, bytes: &[u8]) -> bool {
+        self.marks.get(run) == Some(&blake3::hash(bytes))
+    }
+
+    /// The blocks of a run, ready for the store, if its bytes are those that were verified.
+    pub(crate) fn decode(
+        &self,
+        file: &str,
+        run: usize,
+        batch: &Batch,
+        scratch: &mut Scratch,
+    ) -> Result<NewBlocks, EthereumError> {
+        let changed = |offset| EthereumError::Changed { file: file.into(), offset };
+        if !self.matches(run, &batch.bytes) {
+            return Err(changed(batch.offset));
+        }
+        let mut new = NewBlocks::default();
+        for tuple in &batch.tuples {
+            tuple::decode_tuple(&batch.bytes, tuple, scratch, &mut new)
+                .map_err(|_| changed(tuple.header.offset))?;
+        }
+        Ok(new)
+    }
+
+    /// How many runs there are.
+    pub(crate) const fn len(&self) -> usize {
+        self.marks.len()
     }
 }
 

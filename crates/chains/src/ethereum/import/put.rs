@@ -44,14 +44,14 @@ impl<'a> Putter<'a> {
     pub(super) fn put<A: Archive + ?Sized>(
         &mut self,
         archive: &mut A,
-        new: &NewBlock,
+        new: NewBlock<'_>,
     ) -> Result<(), EthereumError> {
         let (tables, height) = (self.tables, new.height);
-        let proof = match &new.proof {
+        let proof = match new.proof {
             Some(_) => self.proof.at(archive, &tables.proof, height)?,
             None => None,
         };
-        self.proofs_differ |= proof.is_some_and(|stored| Some(stored) != new.proof.as_deref());
+        self.proofs_differ |= proof.is_some_and(|stored| Some(stored) != new.proof);
         let stored = StoredParts {
             block: self.block.at(archive, &tables.block, height)?.is_some(),
             receipts: new.receipts.is_some()

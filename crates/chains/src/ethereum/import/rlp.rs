@@ -1,8 +1,8 @@
 //! Plain RLP files into the store: one block after another, heights rising, gaps allowed.
 
 use super::{
-    CheckedBlock, ImportOptions, ImportReport, Marks, Progress, Scratch, Stage, finish,
-    link::Linker, put::Putter,
+    CheckedBlock, ImportOptions, ImportReport, Marks, Progress, Scratch, Stage, file::or_changed,
+    finish, link::Linker, put::Putter,
 };
 use crate::{
     archive::Archive,
@@ -12,10 +12,10 @@ use crate::{
         error::{EthereumError, Fault, Part, Place},
         network::Network,
         rlp::{PREFIX_BYTES_MAX, RlpError, prefix},
-        tables::{NewBlock, Tables},
-        tuple::{BATCH_BYTES, PART_BYTES_MAX},
+        tables::{NewBlocks, Tables},
+        tuple::PART_BYTES_MAX,
     },
-    parallel,
+    parallel::{self, LOT_BYTES, Lot},
 };
 use sha2::{Digest as _, Sha256};
 use std::{
@@ -29,7 +29,7 @@ use std::{
 ///
 /// # Errors
 /// See [`EthereumError`]. Unless it is the store that fails (or the file changes in between), nothing was put.
-pub fn import_rlp<A: Archive + ?Sized, R: Read + Seek>(
+pub fn import_rlp<A: Archive + ?Sized, R: Read + Seek + Send>(
     archive: &mut A,
     mut input: R,
     file: &str,
@@ -62,7 +62,7 @@ struct Verified {
 }
 
 #[expect(clippy::too_many_arguments, reason = "one caller; a struct would only rename them")]
-fn verify<A: Archive + ?Sized, R: Read + Seek>(
+fn verify<A: Archive + ?Sized, R: Read + Seek + Send>(
     archive: &A,
     tables: &Tables,
     network: &Network,
@@ -74,41 +74,47 @@ fn verify<A: Archive + ?Sized, R: Read + Seek>(
 ) -> Result<Verified, EthereumError> {
     let mut reader = RlpReader::open(input, file)?;
     let mut linker = Linker::new(archive, tables, network, file);
-    let (mut hasher, mut marks, mut batch) = (Sha256::new(), Marks::default(), Batch::default());
+    let (mut hasher, mut marks) = (Sha256::new(), Marks::default());
     let (mut blocks, mut transactions, mut heights) = (0, 0, None);
-    loop {
-        let read = reader.next_batch(&mut batch);
-        let (bytes, chain_id) = (&batch.bytes, network.chain_id());
-        let checked = parallel::map(scratches, &batch.blocks, |_, range| {
-            let block = Block::from_rlp(&bytes[range.clone()])
-                .map_err(|fault| (Part::Block, fault, None))?;
-            CheckedBlock::verify(&block, None, chain_id)
-                .map_err(|(part, fault)| (part, fault, Some(block.header().number)))
-        });
-        for ((record, range), checked) in (batch.first_record..).zip(&batch.blocks).zip(checked) {
-            let offset = batch.offset + range.start as u64;
-            let place = |part, height| Place { file: file.into(), record, offset, part, height };
-            let block =
-                checked.map_err(|bad| EthereumError::damaged(place(bad.0, bad.2), bad.1))?;
-            linker.push(&block, None, |part| place(part, Some(block.height)))?;
-            blocks += 1;
-            transactions += block.transactions;
-            heights = Some((heights.map_or(block.height, |(first, _)| first), block.height));
-        }
-        let more = read?;
-        hasher.update(&batch.bytes);
-        marks.push(&hasher);
-        let (bytes_done, bytes_total) = (reader.offset, reader.file_bytes);
-        progress(&Progress {
-            stage: Stage::Verifying,
-            bytes_done,
-            bytes_total,
-            blocks_done: blocks,
-        });
-        if !more {
-            break;
-        }
-    }
+    let (chain_id, bytes_total) = (network.chain_id(), reader.file_bytes);
+    parallel::in_order(
+        scratches,
+        || {
+            let lot = reader.next_lot()?;
+            hasher.update(&lot.items.0.bytes);
+            Some(lot)
+        },
+        |_, _, (batch, after)| {
+            let verify = |range: &Range<usize>| {
+                let block = Block::from_rlp(&batch.bytes[range.clone()])
+                    .map_err(|fault| (Part::Block, fault, None))?;
+                CheckedBlock::verify(&block, None, chain_id)
+                    .map_err(|(part, fault)| (part, fault, Some(block.header().number)))
+            };
+            let checked: Vec<_> = batch.blocks.iter().map(verify).collect();
+            let mark = blake3::hash(&batch.bytes);
+            (batch, mark, checked, after)
+        },
+        |(batch, mark, checked, after)| -> Result<(), EthereumError> {
+            for ((record, range), checked) in (batch.first_record..).zip(&batch.blocks).zip(checked)
+            {
+                let offset = batch.offset + range.start as u64;
+                let place =
+                    |part, height| Place { file: file.into(), record, offset, part, height };
+                let block =
+                    checked.map_err(|bad| EthereumError::damaged(place(bad.0, bad.2), bad.1))?;
+                linker.push(&block, None, |part| place(part, Some(block.height)))?;
+                blocks += 1;
+                transactions += block.transactions;
+                heights = Some((heights.map_or(block.height, |(first, _)| first), block.height));
+            }
+            marks.push(mark);
+            after?; // what was wrong after these blocks
+            let (bytes_done, blocks_done) = (batch.end(), blocks);
+            progress(&Progress { stage: Stage::Verifying, bytes_done, bytes_total, blocks_done });
+            Ok(())
+        },
+    )?;
     let Some(heights) = heights else {
         return Err(EthereumError::damaged(reader.place(Part::File), Fault::Empty));
     };
@@ -138,7 +144,7 @@ fn verify<A: Archive + ?Sized, R: Read + Seek>(
 }
 
 #[expect(clippy::too_many_arguments, reason = "one caller; a struct would only rename them")]
-fn store<A: Archive + ?Sized, R: Read + Seek>(
+fn store<A: Archive + ?Sized, R: Read + Seek + Send>(
     archive: &mut A,
     tables: &Tables,
     input: &mut R,
@@ -149,35 +155,36 @@ fn store<A: Archive + ?Sized, R: Read + Seek>(
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<(), EthereumError> {
     let mut reader = RlpReader::open(input, file)?;
-    let (mut hasher, mut batch, mut stored) =
-        (Sha256::new(), Batch::default(), Putter::new(tables));
-    let mut blocks_done = 0;
-    for number in 0.. {
-        let changed = |offset| EthereumError::Changed { file: file.into(), offset };
-        let more = reader.next_batch(&mut batch).map_err(|error| match error {
-            EthereumError::Io { .. } => error,
-            _ => changed(batch.offset),
-        })?;
-        hasher.update(&batch.bytes);
-        if !marks.matches(number, &hasher) {
-            return Err(changed(batch.offset));
-        }
-        let bytes = &batch.bytes;
-        let new = parallel::map(scratches, &batch.blocks, |_, range| {
-            let block = Block::from_rlp(&bytes[range.clone()])?;
-            NewBlock::of(&block, None, None)
-        });
-        for (range, new) in batch.blocks.iter().zip(new) {
-            let new = new.map_err(|_| changed(batch.offset + range.start as u64))?;
-            stored.put(archive, &new)?;
-        }
-        stored.pause(archive)?;
-        blocks_done += batch.blocks.len() as u64;
-        let (bytes_done, bytes_total) = (reader.offset, reader.file_bytes);
-        progress(&Progress { stage: Stage::Storing, bytes_done, bytes_total, blocks_done });
-        if !more {
-            break;
-        }
+    let (mut stored, bytes_total) = (Putter::new(tables), reader.file_bytes);
+    let (mut blocks_done, mut runs, mut end) = (0, 0, 0);
+    let changed = |offset| EthereumError::Changed { file: file.into(), offset };
+    parallel::in_order(
+        scratches,
+        || reader.next_lot(),
+        |_, run, (batch, after)| {
+            after.map_err(|error| or_changed(error, changed(batch.offset)))?;
+            if !marks.matches(run, &batch.bytes) {
+                return Err(changed(batch.offset));
+            }
+            let mut new = NewBlocks::default();
+            for range in &batch.blocks {
+                Block::from_rlp(&batch.bytes[range.clone()])
+                    .and_then(|block| new.push(&block, None, None, None))
+                    .map_err(|_| changed(batch.offset + range.start as u64))?;
+            }
+            Ok((batch.end(), new))
+        },
+        |decoded| -> Result<(), EthereumError> {
+            let (bytes_done, new) = decoded?;
+            (runs, end, blocks_done) = (runs + 1, bytes_done, blocks_done + new.len() as u64);
+            new.iter().try_for_each(|new| stored.put(archive, new))?;
+            stored.pause(archive)?;
+            progress(&Progress { stage: Stage::Storing, bytes_done, bytes_total, blocks_done });
+            Ok(())
+        },
+    )?;
+    if runs < marks.len() {
+        return Err(changed(end));
     }
     (report.blocks_stored, report.bytes_stored) = (stored.blocks, stored.bytes);
     Ok(())
@@ -192,12 +199,19 @@ struct Batch {
     blocks: Vec<Range<usize>>,
 }
 
+impl Batch {
+    fn end(&self) -> u64 {
+        self.offset + self.bytes.len() as u64
+    }
+}
+
 struct RlpReader<'a, R> {
     input: BufReader<R>,
     file: &'a str,
     file_bytes: u64,
     offset: u64,
     record: u64,
+    ended: bool,
 }
 
 impl<'a, R: Read + Seek> RlpReader<'a, R> {
@@ -205,7 +219,7 @@ impl<'a, R: Read + Seek> RlpReader<'a, R> {
         let mut input = BufReader::with_capacity(1 << 16, input);
         let file_bytes = input.seek(SeekFrom::End(0)).map_err(EthereumError::io(file))?;
         input.rewind().map_err(EthereumError::io(file))?;
-        Ok(Self { input, file, file_bytes, offset: 0, record: 0 })
+        Ok(Self { input, file, file_bytes, offset: 0, record: 0, ended: false })
     }
 
     fn place(&self, part: Part) -> Place {
@@ -213,20 +227,25 @@ impl<'a, R: Read + Seek> RlpReader<'a, R> {
         Place { file: self.file.into(), record, offset, part, height: None }
     }
 
-    /// Reads the next blocks; says whether there are more. On an error `batch` holds the whole blocks before it.
-    fn next_batch(&mut self, batch: &mut Batch) -> Result<bool, EthereumError> {
-        batch.bytes.clear();
-        batch.blocks.clear();
-        (batch.offset, batch.first_record) = (self.offset, self.record);
-        while batch.bytes.len() < BATCH_BYTES {
-            if self.offset == self.file_bytes {
-                return Ok(false);
-            }
+    /// The next blocks, and what is wrong after them. `None` after the last ones, and after an error.
+    fn next_lot(&mut self) -> Option<Lot<(Batch, Result<(), EthereumError>)>> {
+        if self.ended {
+            return None;
+        }
+        let (offset, first_record) = (self.offset, self.record);
+        let mut batch = Batch { offset, first_record, ..Batch::default() };
+        let after = self.read_blocks(&mut batch);
+        self.ended = after.is_err() || self.offset == self.file_bytes;
+        Some(Lot { bytes: batch.bytes.len(), items: (batch, after) })
+    }
+
+    fn read_blocks(&mut self, batch: &mut Batch) -> Result<(), EthereumError> {
+        while batch.bytes.len() < LOT_BYTES && self.offset < self.file_bytes {
             let start = batch.bytes.len();
             self.block(&mut batch.bytes)?;
             batch.blocks.push(start..batch.bytes.len());
         }
-        Ok(true)
+        Ok(())
     }
 
     fn block(&mut self, out: &mut Vec<u8>) -> Result<(), EthereumError> {

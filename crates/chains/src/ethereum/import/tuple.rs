@@ -8,7 +8,7 @@ use crate::ethereum::{
     hash::Hash32,
     rlp::Item,
     snappy,
-    tables::NewBlock,
+    tables::NewBlocks,
     tuple::{HEADER_RLP_BYTES_MAX, PART_BYTES_MAX, ReceiptsPiece, Tuple},
 };
 
@@ -107,17 +107,16 @@ fn encodes_the_same(bytes: &[u8], tuple: &Tuple, scratch: &mut Scratch) -> bool 
         && tuple.proof.as_ref().is_none_or(|piece| same(&piece.data, proof))
 }
 
-/// The block as it goes into the store.
+/// The block as it goes into the store, among the others.
 pub(crate) fn decode_tuple(
     bytes: &[u8],
     tuple: &Tuple,
     scratch: &mut Scratch,
-) -> Result<NewBlock, (Part, Fault)> {
+    new: &mut NewBlocks,
+) -> Result<(), (Part, Fault)> {
     decompress(bytes, tuple, scratch)?;
     let block = parse(&scratch.header, &scratch.body)?;
-    let receipts = tuple.receipts.is_some().then(|| scratch.receipts.clone());
-    let mut new =
-        NewBlock::of(&block, receipts, tuple.total()).map_err(|fault| (Part::Body, fault))?;
-    new.proof = tuple.proof.is_some().then(|| scratch.proof.clone());
-    Ok(new)
+    let receipts = tuple.receipts.is_some().then_some(&scratch.receipts[..]);
+    let proof = tuple.proof.is_some().then_some(&scratch.proof[..]);
+    new.push(&block, receipts, tuple.total(), proof).map_err(|fault| (Part::Body, fault))
 }

@@ -4,6 +4,7 @@ use super::explained;
 use crate::{
     archive::DbArchive,
     args::ImportBitcoin,
+    commands::casper::threads,
     io::{Exit, Io, Step},
     session::Session,
     text::{count, mb_per_s, size},
@@ -15,7 +16,6 @@ use prunedb_chains::bitcoin::{
 };
 use serde_json::json;
 use std::{
-    num::NonZeroUsize,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
@@ -39,7 +39,7 @@ pub(in super::super) fn run(
     options.network = args.network;
     options.confirmations = args.confirmations;
     options.salvage = args.salvage;
-    options.threads = NonZeroUsize::new(session.config.threads).unwrap_or(NonZeroUsize::MIN);
+    options.threads = threads(session);
     let started = Instant::now();
     let imported = import_folder(&mut archive, &folder, &options, &mut |p| {
         let verb = match p.stage {
@@ -68,7 +68,8 @@ fn blocks(
     let mut archive = DbArchive::new(db.clone(), Arc::clone(&io.cancelled));
     let total = file.metadata().map_or(0, |file| file.len());
     let what = format!("import {}", file.display());
-    let imported = import_blocks(&mut archive, file, network, &mut |done| {
+    let threads = threads(session);
+    let imported = import_blocks(&mut archive, file, network, threads, &mut |done| {
         io.sink.step(Step { what: what.clone(), done, total });
     });
     let (network, report) = imported
