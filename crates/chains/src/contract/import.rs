@@ -81,7 +81,7 @@ where
     source.rewind().map_err(|e| ChainError::Source(e.into()))?;
     let (tables, mut at, mut since_commit, mut bytes_done) = (Tables::of(verifier), 0, 0, 0);
     let all = source.blocks();
-    each_lot(source, verifier, Level::Hashes, options.threads, &mut |blocks, checked| {
+    each_lot(source, verifier, Level::Hashes, options.threads, |blocks, checked| {
         for (block, checked) in blocks.iter().zip(&checked) {
             if hashes.get(at) != Some(&checked.hash) {
                 return Err(ChainError::Changed { height: block.height });
@@ -144,7 +144,7 @@ where
     let all = source.blocks();
     let (mut report, mut hashes) = (ImportReport::default(), Vec::new());
     let mut linker = Linker::new(Stored::new(archive, verifier));
-    each_lot(source, verifier, options.level, options.threads, &mut |blocks, checked| {
+    each_lot(source, verifier, options.level, options.threads, |blocks, checked| {
         for (block, checked) in blocks.iter().zip(&checked) {
             linker.push(block, checked, &mut report)?;
             hashes.push(checked.hash);
@@ -187,7 +187,7 @@ fn each_lot<S: ChainSource + Send + ?Sized, V: ChainVerifier>(
     verifier: &V,
     level: Level,
     threads: NonZeroUsize,
-    take: &mut dyn FnMut(&[RawBlock], Vec<CheckedBlock>) -> Result<(), ChainError>,
+    mut take: impl FnMut(&[RawBlock], Vec<CheckedBlock>) -> Result<(), ChainError>,
 ) -> Result<(), ChainError> {
     let mut previous: Option<u64> = None;
     let next = || {

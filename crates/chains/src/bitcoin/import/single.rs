@@ -56,7 +56,7 @@ pub fn import_blocks<A: Archive + ?Sized>(
     let (network, tables) = (first.network, Tables::of(first.network));
     let mut heights: HashMap<Hash, Option<u64>> = HashMap::new();
     let mut places: HashMap<u64, Header> = HashMap::new();
-    first.each(threads, &mut |offset, _, block| {
+    first.each(threads, |offset, _, block| {
         let wrong = |fault| BitcoinError::in_file(path, offset, fault);
         let height = height_of(archive, &tables, network, &heights, block)?;
         if let (Some(expected), Some(found)) = (height, block.coinbase_height)
@@ -92,7 +92,7 @@ pub fn import_blocks<A: Archive + ?Sized>(
         Ok(())
     })?;
     let (second, mut report) = (Blocks::open(path, Some(network))?, BlocksReport::default());
-    second.each(threads, &mut |offset, bytes, block| {
+    second.each(threads, |offset, bytes, block| {
         let hash = block.header.hash;
         let known = heights.get(&hash).copied();
         let missing = || BitcoinError::in_file(path, offset, Fault::Missing);
@@ -182,7 +182,7 @@ impl<'a> Blocks<'a> {
     fn each(
         mut self,
         threads: NonZeroUsize,
-        take: &mut dyn FnMut(u64, &[u8], &Block) -> Result<(), BitcoinError>,
+        mut take: impl FnMut(u64, &[u8], &Block) -> Result<(), BitcoinError>,
     ) -> Result<(), BitcoinError> {
         let (path, network) = (self.path, self.network);
         parallel::in_order(
