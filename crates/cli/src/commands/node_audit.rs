@@ -3,7 +3,7 @@
 //! A sample comes with its path to the shard's name, the BLAKE3 hash of its bytes, so neither the lake secret nor other nodes are
 //! needed. Whoever knows the right name says it; else the node is held to the one that it tells.
 
-use super::node_status::credentials;
+use super::node_status::{credentials, explained};
 use crate::{
     args::NodeAudit,
     config::Config,
@@ -36,7 +36,7 @@ pub(crate) fn run(
     let (held, chosen) = match args.shard {
         Some((container, index)) => {
             let id = ShardId { lake, container, index };
-            let stat = runtime.block_on(node.stat(id))?;
+            let stat = runtime.block_on(node.stat(id)).map_err(explained)?;
             (u64::from(stat.is_some()), stat.into_iter().collect())
         }
         None => runtime.block_on(choose(&node, lake, args.shards))?,
@@ -94,7 +94,9 @@ fn lake(args: &NodeAudit, dir: &Path, flags: &[String]) -> anyhow::Result<LakeId
         return Ok(capability.parse::<SignedCapability>()?.claims().lake);
     }
     let has_database = dir.join(CONFIG_FILE).exists();
-    has_database.then_some(()).context("of which lake? --lake LAKE, or --dir with its database")?;
+    has_database
+        .then_some(())
+        .context("of which lake? Give --lake LAKE, or --dir with its database")?;
     let config = Config::new(&session::layers(dir, flags)?, dir)?;
     Ok(session::secret_of(&config)?.lake_id())
 }
@@ -107,7 +109,7 @@ async fn choose(
 ) -> anyhow::Result<(u64, Vec<ShardStat>)> {
     let (mut held, mut chosen, mut after) = (0_u64, Vec::<ShardStat>::new(), None);
     loop {
-        let page = node.list(lake, after, PAGE).await?;
+        let page = node.list(lake, after, PAGE).await.map_err(explained)?;
         let ended = page.len() < PAGE as usize;
         for stat in page {
             anyhow::ensure!(after < Some(stat.id), "the node's list is out of order");
@@ -140,7 +142,7 @@ async fn audit(
         Err(error @ (StoreError::Absent { .. } | StoreError::Damaged { .. })) => {
             return Ok(Err(error.to_string()));
         }
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(explained(error)),
     };
     Ok(audit.verify(&name, stat.bytes, &shown).map_err(|e| format!("shows other bytes: {e}")))
 }

@@ -8,9 +8,10 @@ use crate::{
     session::{self, CONFIG_FILE},
     text::{count, size},
 };
+use anyhow::anyhow;
 use prunedb_access::Credentials;
 use prunedb_core::units::LEAF_BYTES;
-use prunedb_store::{NodeOptions, ShardStore, connect_node};
+use prunedb_store::{NodeOptions, ShardStore, StoreError, connect_node};
 use serde_json::json;
 use std::{
     path::Path,
@@ -27,10 +28,11 @@ pub(crate) fn run(
 ) -> anyhow::Result<Exit> {
     let credentials = credentials(args, dir, flags, io)?;
     let node = connect_node(&args.address, NodeOptions::default(), credentials.as_ref())?;
-    let (space, scrub) = runtime.block_on(async {
+    let asked = runtime.block_on(async {
         let space = node.space().await?;
-        anyhow::Ok((space, node.scrub().await?))
-    })?;
+        Ok((space, node.scrub().await?))
+    });
+    let (space, scrub) = asked.map_err(explained)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let seconds = if scrub.began == 0 { 0 } else { now.saturating_sub(scrub.began) };
     let rate = scrub.bytes / seconds.max(1);
@@ -82,6 +84,15 @@ pub(crate) fn run(
         ))?;
     }
     Ok(Exit::Done)
+}
+
+/// Why a node does not answer, and what to look at.
+pub(super) fn explained(error: StoreError) -> anyhow::Error {
+    if error.is_unreachable() {
+        anyhow!("{error}; look whether a `prunedb node run` listens there")
+    } else {
+        error.into()
+    }
 }
 
 /// What is shown to the node: a capability, or that of the owner whose database is in the folder.

@@ -202,4 +202,14 @@ fn folders_that_hold_no_database() {
     let mut node = crate::common::clean_command();
     output(node.args(["node", "run", "--listen", "127.0.0.1:0", "--capacity", "1GB"]))
         .fails(&["--dir"]);
+    // a file is no folder, and nobody listens on port 1
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    for (command, says) in [
+        (&["status", "--dir", file][..], ["is not a folder", "--dir"]),
+        (&["bench", "node-start", "--dir", file], ["cannot create a folder in", "--dir"]),
+        (&["node", "status", "127.0.0.1:1"], ["127.0.0.1:1: unreachable", "prunedb node run"]),
+        (&["node", "audit", "127.0.0.1:1"], ["of which lake?", "--lake"]),
+    ] {
+        output(crate::common::clean_command().args(command)).fails(&says);
+    }
 }
