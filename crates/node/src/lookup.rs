@@ -66,7 +66,7 @@ impl Inner {
                 Ok(None) => {}
                 Err(_) if !self.is_still(id, &entry) => {}
                 // it says nothing of the shard
-                Err(e) if !matches!(e.kind(), ErrorKind::NotFound | ErrorKind::InvalidData) => {
+                Err(e) if e.kind() != ErrorKind::NotFound => {
                     return Err(NodeError::disk("open a segment", e));
                 }
                 Err(e) => {

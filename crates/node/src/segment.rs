@@ -8,8 +8,8 @@ use crate::{
     block::Place,
     group_sync::{GroupSync, SyncError},
     layout::{
-        DROP_OFFSET, Mark, PAGE_BYTES, SEGMENT_HEADER_BYTES, SEGMENT_VERSION, SegmentHeader,
-        drop_mark, extent_bytes,
+        DROP_OFFSET, HEADER_BYTES, Mark, PAGE_BYTES, RecordHeader, SEGMENT_HEADER_BYTES,
+        SEGMENT_VERSION, SegmentHeader, drop_mark, extent_bytes,
     },
 };
 use prunedb_disk::{Disk, File, Open};
@@ -65,8 +65,7 @@ impl Segment {
         }
     }
 
-    /// Opens the file of a segment. A damaged header is no hindrance, as all that is read is checked; the header of another
-    /// segment is: what is dropped here would be that one's.
+    /// Opens the file of a segment. Whose it is shows when something is read from it, or dropped in it.
     pub(crate) fn open(
         disk: &dyn Disk,
         dir: &Path,
@@ -76,14 +75,6 @@ impl Segment {
     ) -> io::Result<Self> {
         let path = dir.join(Self::file_name(number));
         let file = disk.open(&path, how)?;
-        let mut header = [0; SEGMENT_HEADER_BYTES];
-        let read = file.read_exact_at(&mut header, 0);
-        let header = read.ok().and_then(|()| SegmentHeader::from_bytes(&header));
-        if let Some(SegmentHeader { number, .. }) = header.filter(|header| header.mark != mark) {
-            let what =
-                format!("{} is another file: its header is of segment {number}", path.display());
-            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
-        }
         Ok(Self::new(number, mark, path, file))
     }
 
@@ -108,10 +99,33 @@ impl Segment {
         if self.is_poisoned() {
             return Err(NodeError::Poisoned { segment: self.number });
         }
+        self.check_own(place).map_err(|e| NodeError::disk("drop a record", e))?;
         let mark = drop_mark(&self.mark, place.id, place.offset);
         self.file
             .write_all_at(&mark, place.offset + DROP_OFFSET)
             .map_err(|e| NodeError::disk("write a drop mark", e))
+    }
+
+    /// What is dropped in a file that is another segment's would be that one's. A damaged header is no hindrance.
+    fn check_own(&self, place: Place) -> io::Result<()> {
+        let mut header = [0; HEADER_BYTES];
+        let read = self.file.read_exact_at(&mut header, place.offset);
+        let record = read.ok().and_then(|()| RecordHeader::from_bytes(&header));
+        if record
+            .is_some_and(|it| (it.mark, it.id, it.offset) == (self.mark, place.id, place.offset))
+        {
+            return Ok(());
+        }
+        let mut header = [0; SEGMENT_HEADER_BYTES];
+        let read = self.file.read_exact_at(&mut header, 0);
+        match read.ok().and_then(|()| SegmentHeader::from_bytes(&header)) {
+            Some(header) if header.mark != self.mark => {
+                let (path, number) = (self.path.display(), header.number);
+                let what = format!("{path} is another file, by its header of segment {number}");
+                Err(io::Error::new(io::ErrorKind::InvalidData, what))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Gives the space of a record back, all but its first page.
