@@ -169,8 +169,15 @@ impl Story {
         let doors = free_ports(2 * VALIDATORS)?;
         let (doors, votes) = doors.split_at(VALIDATORS);
         let addresses = free_ports(NODES)?;
+        let mut keys = Vec::new();
+        for number in 0..VALIDATORS {
+            let folder = format!("validator-{number}");
+            let key = self.command(&folder, &["registry", "key"]).output()?.stdout;
+            keys.push(String::from_utf8(key)?.trim().to_owned());
+        }
+        let all_doors = doors.iter().zip(&keys).map(|(door, key)| format!("tls://{door}/{key}"));
+        let all_doors = all_doors.collect::<Vec<_>>().join(",");
         let mut nodes = Vec::new();
-        let all_doors = doors.join(",");
         for (number, address) in addresses.iter().enumerate() {
             let run = ["node", "run", "--listen", address, "--capacity", "10GB", "--registry"];
             nodes.push(self.start(&format!("node-{number}"), &[&run[..], &[&all_doors]].concat())?);
@@ -183,10 +190,7 @@ impl Story {
             init.extend(["--param".into(), rule.into()]);
         }
         for number in 0..VALIDATORS {
-            let folder = format!("validator-{number}");
-            let key = self.command(&folder, &["registry", "key"]).output()?.stdout;
-            let key = String::from_utf8(key)?;
-            let peer = format!("{},{},{}", key.trim(), votes[number], doors[number]);
+            let peer = format!("{},{},{}", keys[number], votes[number], doors[number]);
             init.extend(["--validator".into(), peer]);
         }
         self.ask(&init.iter().map(String::as_str).collect::<Vec<_>>())?;

@@ -165,10 +165,10 @@ fn log_to_stderr(command: &Command) {
     let level = match command {
         // it stops and damages nodes on purpose
         Command::Demo(_) | Command::Prove(_) => "error",
-        Command::Up(_)
-        | Command::Serve(_)
-        | Command::Node(_)
-        | Command::Registry(commands::registry::Registry::Run(_)) => "warn,prunedb_engine=info",
+        Command::Up(_) | Command::Serve(_) | Command::Node(_) => "warn,prunedb_engine=info",
+        Command::Registry(commands::registry::Registry::Run(_)) => {
+            "warn,prunedb_engine=info,prunedb_duties=info"
+        }
         _ => "warn",
     };
     let filter = tracing_subscriber::EnvFilter::try_from_default_env();

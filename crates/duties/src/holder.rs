@@ -141,7 +141,7 @@ impl Holder {
         if found.is_none()
             && let Some(own) = &self.own
         {
-            match own.make(number, policy, index) {
+            match own.make(number, batch, policy, index) {
                 Ok(_) => found = held(),
                 Err(error) => {
                     tracing::warn!(batch = number, %index, error, "the own shard was not made")

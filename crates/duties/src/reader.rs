@@ -7,6 +7,7 @@
 use crate::copies::own_copy;
 use prunedb_core::Policy;
 use prunedb_engine::Db;
+use prunedb_registry::CloseBatch;
 use prunedb_validator::{Copies, OwnCopy};
 use std::sync::{Mutex, PoisonError};
 
@@ -47,8 +48,8 @@ impl std::fmt::Debug for LakeReader {
 }
 
 impl Copies for LakeReader {
-    fn own(&self, batch: u32, policy: Policy) -> Result<Option<OwnCopy>, String> {
-        let found = self.refreshed()?.reread_batch(batch).map_err(|e| e.to_string())?;
+    fn own(&self, close: &CloseBatch, policy: Policy) -> Result<Option<OwnCopy>, String> {
+        let found = self.refreshed()?.reread_batch(close.batch).map_err(|e| e.to_string())?;
         Ok(found.filter(|batch| batch.facts.policy == policy).as_ref().map(own_copy))
     }
 }

@@ -3,6 +3,7 @@
 use prunedb_core::{Digest, Policy, ShardId, ShardIndex};
 use prunedb_node::Node;
 use prunedb_proof::{SampleError, SampleProof};
+use prunedb_registry::Batch;
 
 /// The shards of a storage node.
 pub trait HeldShards: Send + Sync {
@@ -36,9 +37,15 @@ impl HeldShards for Node {
 
 /// Makes a shard of a batch from the blocks that this machine has itself.
 pub trait MakeShard: Send + Sync {
-    /// Makes the shard and stores it at the node; `false` where the batch is not here (yet).
+    /// Makes the shard of a batch of this number and stores it at the node; `false` where the batch is not here (yet).
     ///
     /// # Errors
     /// Why not, in words.
-    fn make(&self, batch: u32, policy: Policy, shard: ShardIndex) -> Result<bool, String>;
+    fn make(
+        &self,
+        number: u32,
+        batch: &Batch,
+        policy: Policy,
+        shard: ShardIndex,
+    ) -> Result<bool, String>;
 }

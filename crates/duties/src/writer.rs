@@ -246,7 +246,13 @@ impl Writer {
         if expected != found {
             return Err(WriterError::OtherLake { expected, found });
         }
-        self.govern(Governance { prunable_up_to: status.prunable_up_to, ..self.governance });
+        let mut prunable_up_to = self.governance.prunable_up_to;
+        if status.prunable_up_to > prunable_up_to {
+            // what leaves this machine does not come back: one validator's word is not enough
+            let agreed = self.runtime.block_on(self.client.agreed_watermark());
+            prunable_up_to = agreed.unwrap_or(prunable_up_to).max(prunable_up_to);
+        }
+        self.govern(Governance { prunable_up_to, ..self.governance });
         let kept = self.runtime.block_on(self.tenure.keep(&self.client, &status, &self.db));
         if kept.as_ref().is_err_and(WriterError::is_of_another) {
             self.govern(Governance { lease: None, ..self.governance });
@@ -341,13 +347,13 @@ impl Writer {
         let key = self.tenure.key().key();
         let (height, account) = self.wait(self.client.account(key))?;
         let nonce = account.ok_or(ClientError::Account { key })?.nonce;
-        let proposal = Proposal {
-            nonce,
-            valid_until: height + CLOSE_HEIGHTS,
-            close: close_of(&batch, term, expected),
-            names: batch.names.clone(),
-        };
-        let body = Body::CloseBatch { batch: proposal.close };
+        let close = close_of(&batch, term, expected);
+        let (body, valid_until) = (Body::CloseBatch { batch: close }, height + CLOSE_HEIGHTS);
+        let signers = [self.tenure.key()];
+        let own = SignedTx::sign(&status.registry, nonce, valid_until, body, &signers);
+        let (_, signature) = own.signatures[0];
+        let names = batch.names.clone();
+        let proposal = Proposal { nonce, valid_until, close, names, signature };
         let (signed, refused) = self.wait(self.client.cosign(&proposal));
         // those count that have looked, this writer's own validator like any other
         let validators = status.validators.len();
@@ -361,8 +367,6 @@ impl Writer {
                 refused,
             });
         }
-        let signers = [self.tenure.key()];
-        let own = SignedTx::sign(&status.registry, nonce, proposal.valid_until, body, &signers);
         let mut signatures = own.signatures.clone();
         signatures.extend(signed.into_iter().filter(|(signer, _)| *signer != key));
         let tx = SignedTx { signatures, ..own };

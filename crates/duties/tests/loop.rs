@@ -6,9 +6,11 @@
 use prunedb_consensus::{Local, LocalConfig};
 use prunedb_core::{Digest, LakeId, Policy, Term};
 use prunedb_disk::{Disk, RealDisk};
-use prunedb_duties::{Holder, Joining, OwnRecords, OwnShards, Task, Writer, WriterConfig, found};
+use prunedb_duties::{
+    Archive, Holder, Joining, OwnRecords, OwnShards, Reserved, Task, Writer, WriterConfig, found,
+};
 use prunedb_engine::{Db, Error, Governance, HeadName, LakeSecret, Options, TableKind};
-use prunedb_node::{NodeConfig, NodeServer};
+use prunedb_node::{NodeConfig, NodeServer, Reserve};
 use prunedb_registry::{Body, Genesis, Params, Secret};
 use prunedb_store::{NodeOptions, NodeStore, ShardStore};
 use prunedb_validator::{
@@ -128,7 +130,7 @@ impl World {
         let validator = Validator::start(&config, key, orderer, copies, disk(), handle).unwrap();
         let opening = Door::open(([127, 0, 0, 1], 0).into(), &validator);
         let door = self.runtime.block_on(opening).unwrap();
-        self.client = Client::new([door.local_addr().to_string()]);
+        self.client = Client::new([door.address().to_string()]);
         self.validator = Some((validator, door));
         let joining: Vec<Joining> = (0..NODES)
             .map(|n| Joining {
@@ -145,17 +147,13 @@ impl World {
         assert_eq!((founded.joined, founded.opened), (NODES.into(), NODES.into()));
     }
 
-    /// The nodes do their duties; some make shards from records of their own.
-    fn start_holders(&mut self, own: impl Fn(u8) -> Option<Db>) {
+    /// The nodes do their duties.
+    fn start_holders(&mut self) {
         for n in 0..NODES {
             let node = self.servers[usize::from(n)].as_ref().unwrap().node().clone();
-            let store = connect(&self.addresses[usize::from(n)]);
-            let own = own(n).map(|records| {
-                Arc::new(OwnShards { records, store }) as Arc<dyn prunedb_duties::MakeShard>
-            });
             let handle = self.runtime.handle().clone();
-            let client = Client::new(self.client.addresses().map(str::to_owned));
-            let holder = Holder::new(client, secret(10 + n), Arc::new(node), own, handle);
+            let client = self.client.clone();
+            let holder = Holder::new(client, secret(10 + n), Arc::new(node), None, handle);
             self.holders.push(Some(holder.run()));
         }
     }
@@ -244,7 +242,7 @@ fn batches_close_are_proven_and_may_go_and_a_dead_holder_is_replaced() {
     let writer = world.writer();
     let state = writer.status();
     let writing = writer.run();
-    world.start_holders(|_| None);
+    world.start_holders();
     world.until_placed(&state);
     fill(&world.db, 0);
     world.db.flush(&mut |_| {}).unwrap();
@@ -302,18 +300,20 @@ fn batches_close_are_proven_and_may_go_and_a_dead_holder_is_replaced() {
 
 #[test]
 fn an_elected_validator_makes_its_shard_from_its_own_copy_and_refuses_a_master_that_lies() {
-    // the validator has a database of its own, with the same records: never offloaded
+    // the validator has a database of its own, of another lake, with the same records: its containers end elsewhere
     let mut own = None;
     let mut world = World::new(|world| {
-        let options = options(&world.dir.path().join("own"));
-        let nodes = world.addresses.clone();
-        Db::create(&disk(), &options, lake_secret().lake_id(), nodes).unwrap();
+        let mut options = options(&world.dir.path().join("own"));
+        options.container_bytes = 700_000;
+        let (nodes, secret) = (world.addresses.clone(), LakeSecret::new([8; 32].into()));
+        Db::create(&disk(), &options, secret.lake_id(), nodes).unwrap();
         let handle = world.runtime.handle().clone();
-        let records = Db::open(disk(), options, lake_secret(), &connect, handle).unwrap();
-        own = Some(records.clone());
-        Arc::new(OwnRecords(records))
+        let records = Db::open(disk(), options, secret, &connect, handle).unwrap();
+        let archive = Arc::new(Archive::new(records.clone(), lake_secret()));
+        own = Some((records, Arc::clone(&archive)));
+        archive
     });
-    let own = own.unwrap();
+    let (own, archive) = own.unwrap();
     let writer = world.writer();
     let state = writer.status();
     let writing = writer.run();
@@ -327,7 +327,6 @@ fn an_elected_validator_makes_its_shard_from_its_own_copy_and_refuses_a_master_t
     assert_eq!(world.status().batches, 0);
     // the lake's nodes are empty but for this one's upload: its first shard is deleted, and made again from the own copy
     fill(&own, 0);
-    own.seal().unwrap();
     let placement = world.placement();
     let slot = placement.groups[0].slots[1].holder.unwrap();
     let node =
@@ -346,8 +345,9 @@ fn an_elected_validator_makes_its_shard_from_its_own_copy_and_refuses_a_master_t
         world.runtime.block_on(server.shutdown());
     }
     let mine = world.servers[usize::from(node)].as_ref().unwrap().node().clone();
-    let store = connect(&world.addresses[usize::from(node)]);
-    let maker: Arc<dyn prunedb_duties::MakeShard> = Arc::new(OwnShards { records: own, store });
+    let reserved = Arc::new(Reserved::new(world.db.lake()));
+    let maker: Arc<dyn prunedb_duties::MakeShard> =
+        Arc::new(OwnShards { archive, node: mine.clone(), reserved: Arc::clone(&reserved) });
     let handle = world.runtime.handle().clone();
     let client = world.client.clone();
     let holder =
@@ -361,6 +361,7 @@ fn an_elected_validator_makes_its_shard_from_its_own_copy_and_refuses_a_master_t
         std::thread::sleep(Duration::from_millis(20));
     }
     assert_eq!(mine.stat(id).unwrap().unwrap().name, before.name);
+    assert_eq!(Reserve::made(&*reserved), (1, before.bytes));
     drop(holding);
     drop(writing);
     drop(mine);
@@ -373,7 +374,7 @@ fn of_two_writers_the_one_without_the_lease_is_refused_by_the_registry_and_by_th
     let writer = world.writer();
     let first = writer.status();
     let writing = writer.run();
-    world.start_holders(|_| None);
+    world.start_holders();
     world.until_placed(&first);
     fill(&world.db, 0);
     world.db.flush(&mut |_| {}).unwrap();

@@ -6,15 +6,20 @@
 use crate::{
     db::{Db, Inner},
     error::Error,
-    lake::{Manner, Node, Sent, layout_of, send},
+    lake::layout_of,
     offload::{GENERATION, LocalContainer},
 };
-use prunedb_codec::{CodecVersion, CodedStream, Encoder, MemorySpool, StreamParams, compress};
+use prunedb_codec::{
+    CodecVersion, CodedStream, EncodeError, EncodedContainer, Encoder, LakeSecret, MemorySpool,
+    ReadAt, ShardBuffers, StreamParams, compress,
+};
 use prunedb_core::{ContainerId, Digest, Policy, ShardIndex, Term};
-use prunedb_format::manifest::StreamEntry;
+use prunedb_format::{container::Trailer, manifest::StreamEntry};
 use prunedb_proof::ContainerFacts;
-use prunedb_store::{PutMode, ShardStore, StoreError};
-use std::{num::NonZero, sync::Arc, time::Duration};
+use std::num::NonZero;
+
+/// Rows that are coded at once where nothing is sent.
+const ROWS: u64 = 16;
 
 /// A data container as a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,35 +60,7 @@ impl Db {
         if let Some(batch) = self.inner.batch(number)?.filter(|b| b.facts.policy == policy) {
             return Ok(Some(batch));
         }
-        Ok(self.inner.encode_own(number, policy, None)?.map(|(batch, _)| batch))
-    }
-
-    /// Makes one shard of a container from this machine's own records, and stores it: nothing is read from the lake. Whether
-    /// the sealed container is here.
-    ///
-    /// # Errors
-    /// [`Error::Store`] where the store does not take it, and those of [`Self::own_batch`].
-    pub fn put_own_shard(
-        &self,
-        number: u32,
-        policy: Policy,
-        shard: ShardIndex,
-        store: &Arc<dyn ShardStore>,
-    ) -> Result<bool, Error> {
-        let mut term = Term(0);
-        // the store says which term it has seen: who makes its own shard is nobody's rival
-        for _ in 0..2 {
-            let target = (shard, Node::new(store.name(), Arc::clone(store)), term);
-            let Some((_, sent)) = self.inner.encode_own(number, policy, Some(target))? else {
-                return Ok(false);
-            };
-            match sent.results.into_iter().find_map(|(_, result)| result.err()) {
-                None => return Ok(true),
-                Some(StoreError::Fenced { seen, .. }) if seen > term => term = seen,
-                Some(error) => return Err(error.into()),
-            }
-        }
-        Ok(true)
+        self.inner.encode_own(number, policy)
     }
 }
 
@@ -93,43 +70,16 @@ impl Inner {
         let Some(container) = self.manifest.container(id)? else { return Ok(None) };
         let Some(first_record) = self.records_before(number)? else { return Ok(None) };
         let entry = &container.entry;
-        let mut batch =
-            self.facts(&entry.stream, first_record, entry.record_count, entry.digest)?;
+        let mut batch = facts(
+            &self.lake.secret,
+            &entry.stream,
+            first_record,
+            entry.record_count,
+            entry.digest,
+        )?;
         batch.names.clone_from(&entry.names);
         batch.group = Some(entry.stream.group);
         Ok(Some(batch))
-    }
-
-    fn facts(
-        &self,
-        stream: &StreamEntry,
-        first_record: u64,
-        records: u32,
-        digest: Digest,
-    ) -> Result<BatchFacts, Error> {
-        let layout = layout_of(stream)?;
-        let key = self.lake.secret.batch_key();
-        let count = |n: u64| u32::try_from(n).expect("a container has at most 256 MiB");
-        Ok(BatchFacts {
-            number: stream.id.number,
-            first_record,
-            records,
-            container_digest: Digest(*blake3::keyed_hash(&key, &digest.0).as_bytes()),
-            facts: ContainerFacts {
-                lake: self.lake.id,
-                container: stream.id,
-                policy: stream.policy,
-                codec: stream.codec,
-                generation: stream.generation,
-                leaf_bytes: u32::try_from(layout.leaf_bytes()).expect("4 or 16 KiB"),
-                leaves_per_shard: count(layout.leaves_per_shard()),
-                container_bytes: stream.container_bytes,
-                coded_bytes: stream.coded_bytes,
-            },
-            root: stream.root,
-            names: Vec::new(),
-            group: None,
-        })
     }
 
     /// Records of all data containers before one; `None` where one of them is not here.
@@ -145,7 +95,7 @@ impl Inner {
         Ok(Some((number as usize).checked_sub(1).map_or(0, |last| sums[last])))
     }
 
-    fn records_of(&self, number: u32) -> Result<Option<u64>, Error> {
+    pub(crate) fn records_of(&self, number: u32) -> Result<Option<u64>, Error> {
         if let Some(container) = self.manifest.container(ContainerId::data(number))? {
             return Ok(Some(container.entry.record_count.into()));
         }
@@ -153,13 +103,8 @@ impl Inner {
         Ok(Some(self.files.footer(&sealed)?.trailer().record_count.into()))
     }
 
-    /// Codes a sealed container, and stores one shard where that is wanted; `None` where it is not here.
-    fn encode_own(
-        &self,
-        number: u32,
-        policy: Policy,
-        target: Option<(ShardIndex, Node, Term)>,
-    ) -> Result<Option<(BatchFacts, Sent)>, Error> {
+    /// Codes a sealed container; `None` where it is not here.
+    fn encode_own(&self, number: u32, policy: Policy) -> Result<Option<BatchFacts>, Error> {
         let id = ContainerId::data(number);
         let Some(sealed) = self.files.sealed(number)? else { return Ok(None) };
         let Some(first_record) = self.records_before(number)? else { return Ok(None) };
@@ -167,57 +112,135 @@ impl Inner {
         let footer = self.files.footer(&sealed)?;
         let source = LocalContainer(sealed.file);
         source.check_digest(id, container_bytes, &footer)?;
+        let Trailer { record_count, digest, .. } = *footer.trailer();
+        let made = Made { number, first_record, records: record_count, container_bytes, digest };
+        self.encode_batch(&self.lake.secret, &source, made, policy, None).map(|(b, _)| Some(b))
+    }
+
+    /// Compresses and codes a container as a lake's batch; with `shard`, that one's bytes are kept. Nothing is stored.
+    pub(crate) fn encode_batch(
+        &self,
+        lake: &LakeSecret,
+        source: &dyn ReadAt,
+        made: Made,
+        policy: Policy,
+        shard: Option<ShardIndex>,
+    ) -> Result<(BatchFacts, Option<Vec<u8>>), Error> {
+        let id = ContainerId::data(made.number);
         let codec =
             |e: &dyn std::fmt::Display| Error::Codec { container: id, reason: e.to_string() };
         let (version, generation) = (CodecVersion::CURRENT, GENERATION);
         let threads = NonZero::new(self.options.threads).unwrap_or(NonZero::<usize>::MIN);
         let mut spool = MemorySpool::with_capacity(0);
-        let (_, coded) = compress(&source, container_bytes, id.kind, version, threads, &mut spool)
+        let container_bytes = made.container_bytes;
+        let (_, coded) = compress(source, container_bytes, id.kind, version, threads, &mut spool)
             .map_err(|e| codec(&e))?;
-        let params =
-            StreamParams { lake: self.lake.id, container: id, policy, codec: version, generation };
-        let term = target.as_ref().map_or(Term(0), |(.., term)| *term);
-        let target = target.map(|(shard, node, _)| (shard, node));
-        let sent = self.code(params, coded, &spool, target, term)?;
-        let encoded = sent.encoded.as_ref().expect("it goes on without anybody who takes shards");
+        let params = StreamParams {
+            lake: lake.lake_id(),
+            container: id,
+            policy,
+            codec: version,
+            generation,
+        };
+        let (encoded, shard) = self.code(lake, params, coded, &spool, shard)?;
         let stream = StreamEntry {
             id,
             policy,
             codec: version.number(),
             generation,
             group: 0,
-            term,
+            term: Term(0),
             container_bytes,
             coded_bytes: coded.coded_bytes,
             stream_digest: coded.digest,
             root: encoded.root,
         };
-        let trailer = footer.trailer();
-        let mut batch = self.facts(&stream, first_record, trailer.record_count, trailer.digest)?;
-        batch.names.clone_from(&encoded.names);
-        Ok(Some((batch, sent)))
+        let mut batch = facts(lake, &stream, made.first_record, made.records, made.digest)?;
+        batch.names = encoded.names;
+        Ok((batch, shard))
     }
 
-    /// Codes a stream, and stores one shard where that is wanted.
+    /// Codes a stream; the bytes of one shard, where that is wanted. Nothing is stored.
     pub(crate) fn code(
         &self,
+        lake: &LakeSecret,
         params: StreamParams,
         coded: CodedStream,
         spool: &MemorySpool,
-        target: Option<(ShardIndex, Node)>,
-        term: Term,
-    ) -> Result<Sent, Error> {
-        let key = self.lake.secret.lake_key(params.generation);
-        let encoder = Encoder::new(&key, params, coded, self.lake.code(params.policy))
-            .map_err(|e| Error::Codec { container: params.container, reason: e.to_string() })?;
-        let manner = Manner {
-            term,
-            mode: PutMode::IfAbsent,
-            shard_bytes: encoder.layout().shard_bytes(),
-            needed: 0,
-            patience: Duration::ZERO,
-        };
-        let targets = target.into_iter().collect();
-        self.lake.runtime.block_on(send(&self.lake, params, encoder, spool, targets, manner))
+        shard: Option<ShardIndex>,
+    ) -> Result<(EncodedContainer, Option<Vec<u8>>), Error> {
+        let key = lake.lake_key(params.generation);
+        Encoder::new(&key, params, coded, self.lake.code(params.policy))
+            .and_then(|encoder| encode(encoder, spool, params.policy, shard))
+            .map_err(|e| Error::Codec { container: params.container, reason: e.to_string() })
     }
+}
+
+/// A container, and which of a lake's it is.
+#[derive(Clone, Copy)]
+pub(crate) struct Made {
+    pub(crate) number: u32,
+    /// records in the containers before it
+    pub(crate) first_record: u64,
+    pub(crate) records: u32,
+    pub(crate) container_bytes: u64,
+    pub(crate) digest: Digest,
+}
+
+fn facts(
+    lake: &LakeSecret,
+    stream: &StreamEntry,
+    first_record: u64,
+    records: u32,
+    digest: Digest,
+) -> Result<BatchFacts, Error> {
+    let layout = layout_of(stream)?;
+    let count = |n: u64| u32::try_from(n).expect("a container has at most 256 MiB");
+    Ok(BatchFacts {
+        number: stream.id.number,
+        first_record,
+        records,
+        container_digest: Digest(*blake3::keyed_hash(&lake.batch_key(), &digest.0).as_bytes()),
+        facts: ContainerFacts {
+            lake: lake.lake_id(),
+            container: stream.id,
+            policy: stream.policy,
+            codec: stream.codec,
+            generation: stream.generation,
+            leaf_bytes: u32::try_from(layout.leaf_bytes()).expect("4 or 16 KiB"),
+            leaves_per_shard: count(layout.leaves_per_shard()),
+            container_bytes: stream.container_bytes,
+            coded_bytes: stream.coded_bytes,
+        },
+        root: stream.root,
+        names: Vec::new(),
+        group: None,
+    })
+}
+
+/// Codes a whole stream; the bytes of one shard, where that is wanted.
+fn encode(
+    mut encoder: Encoder,
+    spool: &dyn ReadAt,
+    policy: Policy,
+    wanted: Option<ShardIndex>,
+) -> Result<(EncodedContainer, Option<Vec<u8>>), EncodeError> {
+    let layout = encoder.layout();
+    let count = layout.leaves_per_shard();
+    let run_bytes =
+        |rows: u64| usize::try_from(rows).expect("a shard at most") * layout.leaf_bytes();
+    let mut buffers = ShardBuffers::new(policy.total_shards(), run_bytes(ROWS.min(count)));
+    let mut shard = wanted.map(|_| Vec::with_capacity(run_bytes(count)));
+    let mut row = 0;
+    while row < count {
+        let rows = row..(row + ROWS).min(count);
+        row = rows.end;
+        let bytes = run_bytes(rows.end - rows.start);
+        let mut runs: Vec<_> = buffers.runs_mut().map(|run| &mut run[..bytes]).collect();
+        encoder.encode_rows(spool, rows, &mut runs)?;
+        if let (Some(shard), Some(wanted)) = (&mut shard, wanted) {
+            shard.extend_from_slice(&buffers.run(wanted.as_usize())[..bytes]);
+        }
+    }
+    Ok((encoder.finish()?, shard))
 }

@@ -13,7 +13,7 @@ pub use fetch::Trace;
 pub(crate) use fetch::{Hurry, Opened, Shards, layout_of};
 pub(crate) use head::{SealedHead, head_root, open_head, seal_head};
 pub(crate) use lanes::{Lanes, Manner, Message, Target};
-pub(crate) use upload::{Attempt, Sent, Uploaded, send, upload};
+pub(crate) use upload::{Attempt, Uploaded, upload};
 
 use crate::{
     error::{Error, Failure, Failures},

@@ -17,6 +17,7 @@ mod background;
 mod batch;
 mod checked;
 mod committed;
+mod cut;
 mod db;
 mod elected;
 mod error;
@@ -56,6 +57,7 @@ mod writer;
 
 pub use batch::BatchFacts;
 pub use committed::HeadName;
+pub use cut::{Cut, CutBatch};
 pub use db::{Db, Table, Tables};
 pub use elected::{Elected, ElectedGroup, Governance, Moved};
 pub use error::{Error, Failure, Failures};

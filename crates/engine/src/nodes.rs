@@ -215,6 +215,7 @@ impl Inner {
         let manner = Manner {
             term,
             mode: PutMode::IfAbsent,
+            least: 1,
             shard_bytes: layout.shard_bytes(),
             needed: 1,
             patience: Duration::ZERO,

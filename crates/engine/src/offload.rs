@@ -221,12 +221,13 @@ impl Inner {
         group: u32,
     ) -> Result<(Uploaded, Term), Error> {
         let key = self.lake.secret.lake_key(params.generation);
+        let is_governed = self.governance().is_some();
         let attempt = || -> Result<(Attempt, Term), Error> {
             let encoder = Encoder::new(&key, params, coded, self.lake.code(params.policy));
             let encoder = encoder
                 .map_err(|e| Error::Codec { container: params.container, reason: e.to_string() })?;
             let term = self.term()?;
-            Ok((upload(&self.lake, params, encoder, spool, group, term)?, term))
+            Ok((upload(&self.lake, params, encoder, spool, group, term, is_governed)?, term))
         };
         let (Attempt { uploaded, conflicts }, term) = attempt()?;
         match uploaded {

@@ -314,6 +314,16 @@ impl Inner {
                             Err(e) => failures.0.push(shard_failure(shard, &node, e)),
                         }
                     }
+                    // a node that makes its shards itself may have made it meanwhile
+                    Err(StoreError::Denied { .. })
+                        if runtime.block_on(shards.is_on(
+                            &node,
+                            shard,
+                            names[shard.as_usize()],
+                        )) =>
+                    {
+                        done.push((shard, node));
+                    }
                     Err(e) => {
                         if e.is_unreachable() {
                             down.insert(node.store.name().into());

@@ -16,7 +16,7 @@ use crate::{
 use prunedb_codec::{
     CodecVersion, CodedStream, FrameDecoder, MemorySpool, Spool as _, StreamParams,
 };
-use prunedb_core::{Digest, Term};
+use prunedb_core::Digest;
 use prunedb_format::container::TRAILER_BYTES;
 
 impl Db {
@@ -81,8 +81,7 @@ impl Inner {
             coded_bytes: stream.coded_bytes,
             digest: stream.stream_digest,
         };
-        let sent = self.code(params, coded, &spool, None, Term(0))?;
-        let encoded = sent.encoded.expect("it goes on without anybody who takes shards");
+        let (encoded, _) = self.code(&self.lake.secret, params, coded, &spool, None)?;
         if (encoded.root, &encoded.names) != (batch.root, &batch.names) {
             return Err(wrong(format!(
                 "what its holders have is coded to root {}, the manifest says {}",

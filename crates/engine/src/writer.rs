@@ -395,6 +395,16 @@ impl Writer {
 
     /// Where a container that is not sealed has durable records of a table; `None` where it is sealed.
     pub(crate) fn active_offsets(&self, number: u32, table: TableId) -> Option<Vec<u32>> {
+        let records = self.active_records(number, |of| of == table)?;
+        Some(records.into_iter().map(|(_, offset)| offset).collect())
+    }
+
+    /// Table and place of durable records of a container that is not sealed, of some tables; `None` where it is sealed.
+    pub(crate) fn active_records(
+        &self,
+        number: u32,
+        is_wanted: impl Fn(TableId) -> bool,
+    ) -> Option<Vec<(TableId, u32)>> {
         let (directory, durable) = {
             let state = self.lock();
             if number < state.durable.container {
@@ -408,8 +418,9 @@ impl Writer {
             }
         };
         let footer = directory.lock();
-        let of_table = footer.entries().filter(|e| e.table == table);
-        Some(of_table.map(|e| e.offset).take_while(|&o| u64::from(o) < durable).collect())
+        let durable = footer.entries().take_while(|e| u64::from(e.offset) < durable);
+        let wanted = durable.filter(|e| is_wanted(e.table));
+        Some(wanted.map(|e| (e.table, e.offset)).collect())
     }
 
     /// Tables of the active container and how many records each has.

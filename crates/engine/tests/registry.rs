@@ -5,67 +5,80 @@
 mod common;
 
 use common::{World, check, fill, quiet};
-use prunedb_core::{ContainerId, ShardId, ShardIndex, Term};
-use prunedb_engine::{Db, Depth, Elected, ElectedGroup, Error, Governance, NodeDomains, Outages};
-use prunedb_store::{MemoryStore, ShardStore};
-use std::sync::Arc;
+use prunedb_core::{Digest, ShardIndex, Term};
+use prunedb_engine::{
+    BatchFacts, Cut, CutBatch, Db, Depth, Elected, ElectedGroup, Error, Governance, NodeDomains,
+    Outages,
+};
 
 const RECORDS: u64 = 120;
 const BYTES: usize = 20_000;
 
-/// The same records in a folder of its own, sealed and not offloaded.
-fn copy_of(world: &World, name: &str) -> Db {
-    let dir = world.dir.path().join(name);
-    let nodes = world.stores.keys().cloned().collect();
-    Db::create(&World::disk(), &world.options(&dir), world.secret().lake_id(), nodes).unwrap();
-    let copy = world.open_on(World::disk(), &dir).unwrap();
-    fill(&copy, 0, RECORDS, BYTES);
-    copy.seal().unwrap();
-    copy
-}
-
 #[test]
-fn who_has_the_same_records_makes_the_same_batches_and_its_own_shards_from_them() {
+fn who_has_the_same_records_cuts_the_same_batches_whatever_containers_they_lie_in() {
     let (world, db) = World::open_new("4+2", 8);
     fill(&db, 0, RECORDS, BYTES);
     db.flush(&mut quiet()).unwrap();
-    let copy = copy_of(&world, "copy");
-    // the lake is gone as far as the copy is concerned
+    // another lake, of which some is evicted, some sealed, some neither; its containers end elsewhere
+    let mut elsewhere = World::new("2+1", 3);
+    (elsewhere.secret, elsewhere.container_bytes) = (77, world.container_bytes / 3);
+    elsewhere.create().unwrap();
+    let archive = elsewhere.open().unwrap();
+    fill(&archive, 0, 31, BYTES);
+    archive.evict(&mut quiet()).unwrap();
+    fill(&archive, 31, 40, BYTES);
+    archive.seal().unwrap();
+    fill(&archive, 71, RECORDS - 72, BYTES);
+    // the lake is gone as far as the archive is concerned
     world.set_offline(&[0, 1, 2, 3, 4, 5, 6, 7], true);
     let gets = world.gets();
-    let mut next = 0;
-    let mut count = 0;
-    while let Some(batch) = db.batch(count).unwrap() {
-        assert_eq!(copy.batch(count).unwrap(), None, "it offloaded nothing");
-        let own = copy.own_batch(count, world.policy).unwrap().unwrap();
+    let (secret, policy) = (world.secret(), world.policy);
+    let mut batches = Vec::new();
+    while let Some(batch) = db.batch(u32::try_from(batches.len()).unwrap()).unwrap() {
         assert!(batch.group.is_some());
-        assert_eq!(own, prunedb_engine::BatchFacts { group: None, ..batch.clone() });
-        assert_eq!(batch.facts.verify(&batch.names, &batch.root), Ok(()));
-        assert_eq!(batch.first_record, next);
-        next += u64::from(batch.records);
-        let other = copy.own_batch(count, "2+2".parse().unwrap()).unwrap().unwrap();
+        batches.push(BatchFacts { group: None, ..batch });
+    }
+    assert!(batches.len() >= 2, "{}", batches.len());
+    let mut next = 0;
+    for (position, batch) in batches.iter().enumerate() {
+        let BatchFacts { number, first_record, records, .. } = *batch;
+        assert_eq!(first_record, next, "every record is in one batch");
+        next += u64::from(records);
+        let cut = Cut { number, first_record, records };
+        let made = archive.cut_batch(&secret, cut, policy, None).unwrap();
+        if position + 1 == batches.len() {
+            assert_eq!(made, None, "the last record is not here yet");
+            fill(&archive, RECORDS - 1, 1, BYTES);
+        } else {
+            assert_eq!(made.unwrap(), CutBatch { batch: batch.clone(), shard: None });
+        }
+        for index in [0, 3, 5] {
+            let shard = Some(ShardIndex(index));
+            let made = archive.cut_batch(&secret, cut, policy, shard).unwrap().unwrap();
+            assert_eq!(&made.batch, batch);
+            let name = Digest(*blake3::hash(&made.shard.unwrap()).as_bytes());
+            assert_eq!(name, batch.names[usize::from(index)]);
+        }
+        let other = archive.cut_batch(&secret, cut, "2+2".parse().unwrap(), None).unwrap();
+        let other = other.unwrap().batch;
         assert_ne!(other.root, batch.root);
         assert_eq!(other.container_digest, batch.container_digest);
-        for index in [0, 3, 5] {
-            let store = MemoryStore::new("mine");
-            // a node that has seen later terms, as those of the lake have
-            let fence = store.fence(db.lake(), prunedb_core::Term(9));
-            world.runtime.block_on(fence).unwrap();
-            let mine: Arc<dyn ShardStore> = Arc::new(store.clone());
-            let shard = ShardIndex(index);
-            assert!(copy.put_own_shard(count, world.policy, shard, &mine).unwrap());
-            let id = ShardId { lake: db.lake(), container: ContainerId::data(count), index: shard };
-            let stat = world.runtime.block_on(store.stat(id)).unwrap().unwrap();
-            assert_eq!(stat.name, batch.names[shard.as_usize()]);
-        }
-        count += 1;
+        assert_eq!(db.own_batch(number, policy).unwrap().unwrap().root, batch.root);
     }
-    assert!(count >= 2, "{count}");
-    assert_eq!(next, RECORDS * 2, "every record is in a batch");
+    assert_eq!(next, RECORDS * 2);
     assert_eq!(world.gets(), gets, "nothing was transferred");
-    assert_eq!(copy.own_batch(count, world.policy).unwrap(), None);
-    let mine: Arc<dyn ShardStore> = Arc::new(MemoryStore::new("mine"));
-    assert!(!copy.put_own_shard(count, world.policy, ShardIndex(0), &mine).unwrap());
+
+    // what no batch is: nothing, half a put, more than a container takes, what nobody has
+    let cut = |first_record, records| {
+        archive.cut_batch(&secret, Cut { number: 9, first_record, records }, policy, None)
+    };
+    for (first_record, records) in [(0, 0), (0, 1)] {
+        let error = cut(first_record, records).unwrap_err();
+        assert!(matches!(error, Error::Codec { .. }), "{error}");
+    }
+    for (first_record, records) in [(0, u32::MAX), (RECORDS * 2, 1), (u64::MAX, 2)] {
+        assert_eq!(cut(first_record, records).unwrap(), None);
+    }
 }
 
 #[test]

@@ -128,7 +128,7 @@ impl LocalMarket {
             Validator::start(&config, key, orderer, copies, Arc::clone(&disk), &runtime)?;
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let door = Door::open(listen, &validator).await.map_err(LocalMarketError::Door)?;
-        let client = Client::new([door.local_addr().to_string()]);
+        let client = Client::new([door.address().to_string()]);
         let registry = client.status().await?.registry;
         let dir = dir.to_owned();
         Ok(Self { dir, disk, rules, authority, validator, door, client, registry })
@@ -146,7 +146,7 @@ impl LocalMarket {
 
     /// Where the registry answers.
     pub fn addresses(&self) -> Vec<String> {
-        vec![self.door.local_addr().to_string()]
+        vec![self.door.address().to_string()]
     }
 
     /// Gives a key money, which opens its account.

@@ -1,6 +1,6 @@
 //! What a node may use, and where.
 
-use crate::ZdbConfig;
+use crate::{Reserve, ZdbConfig};
 use prunedb_access::{Identity, Owner};
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -47,6 +47,8 @@ pub struct NodeConfig {
     pub owners: Vec<Owner>,
     /// an address for `/metrics` and `/healthz`
     pub metrics: Option<SocketAddr>,
+    /// shards that this machine makes itself, which nobody else may put
+    pub reserve: Option<Arc<dyn Reserve>>,
     /// read and check all shards again and again
     pub scrub: bool,
     /// the 0-db side
@@ -78,6 +80,7 @@ impl NodeConfig {
             tls: None,
             owners: Vec::new(),
             metrics: None,
+            reserve: None,
             scrub: false,
             zdb: ZdbConfig::default(),
             mark_seed: None,

@@ -43,6 +43,14 @@ pub enum NodeError {
         /// which
         id: ShardId,
     },
+    /// The node's own machine makes it.
+    #[error(
+        "{id} is made by this node's own machine, from its copy of the history: it is not to be sent"
+    )]
+    Reserved {
+        /// which
+        id: ShardId,
+    },
     /// No room by the node's capacity, or on its disk.
     #[error("full: {free_bytes} bytes are free")]
     Full {
@@ -125,6 +133,7 @@ impl From<&NodeError> for Refusal {
             NodeError::Absent { .. } => Self::Absent,
             NodeError::Damaged { offset, .. } => Self::Damaged { offset: *offset },
             NodeError::Conflict { .. } => Self::Conflict,
+            NodeError::Reserved { .. } => Self::Denied { reason: format!("reserved {error}") },
             NodeError::Full { free_bytes } => Self::Full { free_bytes: *free_bytes },
             NodeError::Range { shard_bytes, .. } => Self::Range { shard_bytes: *shard_bytes },
             NodeError::NotSamples { .. } => Self::Bad { reason: error.to_string() },

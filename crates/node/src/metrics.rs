@@ -102,6 +102,17 @@ async fn metrics(shared: &Shared) -> String {
         put("used_bytes", "gauge", "bytes that it holds", space.used_bytes);
         put("shards", "gauge", "shards that it holds", space.shards);
     }
+    let received = &shared.received;
+    let of_data = "bytes of shards of data containers that came over the network";
+    put("received_data_bytes_total", "counter", of_data, received.data_bytes.get());
+    let of_others = "the same of manifest and index containers";
+    put("received_other_bytes_total", "counter", of_others, received.other_bytes.get());
+    if let Some(reserve) = &shared.node.config().reserve {
+        let (shards, bytes) = reserve.made();
+        let help = "shards that this machine made from its own copy of the history";
+        put("own_shards_total", "counter", help, shards);
+        put("own_shards_bytes_total", "counter", "their bytes", bytes);
+    }
     put("values_bytes", "gauge", "bytes of value logs", store.budget.bytes());
     put("keys", "gauge", "keys of all namespaces", store.budget.keys());
     put("damage_at_start", "gauge", "damages found at the start", report.damage_count);

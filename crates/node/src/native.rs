@@ -8,7 +8,7 @@ use crate::{
 };
 use bytes::Bytes;
 use prunedb_access::Denied;
-use prunedb_core::ShardId;
+use prunedb_core::{ContainerKind, ShardId};
 use prunedb_wire::{Command, Refusal, Reply, answer};
 use std::sync::Arc;
 
@@ -59,7 +59,8 @@ impl Connection {
                     let e = NodeError::Limit { what: "uploads of one connection", max };
                     self.refuse(&Refusal::from(&e));
                 } else {
-                    let put = shared.disk(move || node.put(id, term, bytes, mode)).await?;
+                    let put =
+                        shared.disk(move || node.put_of_client(id, term, bytes, mode)).await?;
                     self.put(put);
                 }
             }
@@ -173,6 +174,12 @@ impl Connection {
             self.no_such_handle(handle);
             return Ok(());
         };
+        let received = &self.shared.received;
+        let of_kind = match upload.id().container.kind {
+            ContainerKind::Data => &received.data_bytes,
+            _ => &received.other_bytes,
+        };
+        of_kind.add(chunk.len() as u64);
         let done = self.shared.disk(move || match upload.write(offset, &chunk) {
             Ok(()) => Ok(upload),
             // the upload ends here and now, while this thread may do I/O

@@ -9,7 +9,7 @@ use crate::{
     connection::{Connection, End, Socket, unix_time},
     door::Door,
     metrics,
-    zdb::{self, Event, Hooks},
+    zdb::{self, Count, Event, Hooks},
 };
 use prunedb_access::{Gate, PublicKey, tls};
 use prunedb_disk::Disk;
@@ -82,11 +82,22 @@ pub(crate) struct Shared {
     /// one for each KiB of long requests in memory
     requests: Arc<Semaphore>,
     pub(crate) zdb: Arc<zdb::session::Shared>,
+    /// bytes of shards that came over the network
+    pub(crate) received: Received,
     /// what is looked at where the node is closed
     pub(crate) gate: Gate,
     tls: Option<Arc<ServerConfig>>,
     /// a client may stop this node, and did
     pub(crate) stop_asked: Notify,
+}
+
+/// Bytes of shards that came over the network, of uploads that were given up, too.
+#[derive(Debug, Default)]
+pub(crate) struct Received {
+    /// of data containers
+    pub(crate) data_bytes: Count,
+    /// of manifest and index containers
+    pub(crate) other_bytes: Count,
 }
 
 /// A disk operation was given up: the runtime stops, or a bug made it panic.
@@ -191,6 +202,7 @@ impl NodeServer {
             room: semaphore(room_kib(config)),
             requests: semaphore(requests_kib(config)),
             zdb: Arc::new(zdb_shared(&node)),
+            received: Received::default(),
             gate: Gate::new(config.owners.clone()),
             tls: config.tls.as_ref().map(|identity| tls::server(identity)),
             stop_asked: Notify::new(),

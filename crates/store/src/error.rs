@@ -89,6 +89,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether the node refuses a shard because its own machine makes it: it is not lost, and not to be sent.
+    pub fn is_reserved(&self) -> bool {
+        matches!(self, Self::Denied { reason, .. } if reason.starts_with("reserved "))
+    }
+
     /// Whether the store itself cannot be reached, as against an answer that says no.
     pub const fn is_unreachable(&self) -> bool {
         matches!(self, Self::Unreachable { .. })

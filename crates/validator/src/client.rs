@@ -1,16 +1,19 @@
-//! Asking validators: one after another, until one answers.
+//! Asking validators: one after another, until one answers. Each is known by its key: what anybody else says at its address
+//! is no answer.
 
 use crate::{
+    address::{DoorAddress, DoorAddressError},
     frame::{read_answer, write_request},
     message::{Answer, Duty, Outcome, Placement, Proposal, Refused, Request, Status, WAIT_MS_MAX},
 };
+use prunedb_access::{Identity, PublicKey, tls};
 use prunedb_core::Digest;
 use prunedb_registry::{
     Account, Batch, Body, CellReport, Epoch, Key, NodeId, OwedSample, Params, RentedCell, Secret,
     SignedTx, canonical::Canonical,
 };
 use std::{
-    io,
+    io::{self, ErrorKind},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -18,7 +21,10 @@ use std::{
     time::Duration,
 };
 use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::{TlsConnector, client::TlsStream, rustls};
 
+/// The seed of the key that clients show.
+const ANYBODY: &[u8; 32] = b"prunedb v1: a client of any door";
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long an answer may take, beyond a wait that was asked for.
@@ -41,6 +47,17 @@ pub enum ClientError {
     Unreachable {
         /// what each said
         failures: Vec<String>,
+    },
+    /// Somebody else answers at a validator's address.
+    #[error(
+        "what answers at {address} is not that validator ({reason}): check the address and the key with who runs it, and trust \
+         nothing that it says"
+    )]
+    Impostor {
+        /// where
+        address: String,
+        /// what it showed
+        reason: String,
     },
     /// The validator refused.
     #[error("{reason}")]
@@ -109,20 +126,57 @@ struct Inner {
     preferred: AtomicUsize,
 }
 
-#[derive(Debug)]
 struct Peer {
     address: String,
-    idle: Mutex<Vec<TcpStream>>,
+    /// its server, and how its key is checked
+    door: Result<(String, TlsConnector), DoorAddressError>,
+    idle: Mutex<Vec<Socket>>,
+}
+
+type Socket = TlsStream<TcpStream>;
+
+impl std::fmt::Debug for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Peer").field("address", &self.address).finish_non_exhaustive()
+    }
 }
 
 impl Peer {
-    async fn connect(&self) -> io::Result<TcpStream> {
-        let socket = timeout(CONNECT, TcpStream::connect(&self.address)).await??;
-        socket.set_nodelay(true)?;
-        Ok(socket)
+    fn new(address: String) -> Self {
+        // a door looks at no client's key
+        let anybody = Identity::from_seed((*ANYBODY).into());
+        let door = address.parse().map(|DoorAddress { server, key }| {
+            (server, TlsConnector::from(tls::client(&anybody, PublicKey(key.0))))
+        });
+        Self { address, door, idle: Mutex::default() }
     }
 
-    fn take_idle(&self) -> Option<TcpStream> {
+    async fn connect(&self) -> io::Result<Socket> {
+        let door = self.door.as_ref();
+        let (server, tls) = door.map_err(|e| io::Error::new(ErrorKind::InvalidInput, e.clone()))?;
+        let connecting = async {
+            let socket = TcpStream::connect(server).await?;
+            socket.set_nodelay(true)?;
+            tls.connect(tls::no_name(), socket).await
+        };
+        timeout(CONNECT, connecting).await?
+    }
+
+    /// Why it gave no answer.
+    fn failed(&self, error: &io::Error) -> ClientError {
+        let address = self.address.clone();
+        if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
+            return ClientError::Impostor { address, reason: error.to_string() };
+        }
+        // such an address says itself what is wrong with it
+        let failure = match &self.door {
+            Ok(_) => format!("{address}: {error}"),
+            Err(wrong) => wrong.to_string(),
+        };
+        ClientError::Unreachable { failures: vec![failure] }
+    }
+
+    fn take_idle(&self) -> Option<Socket> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
     }
 
@@ -139,7 +193,7 @@ impl Peer {
 
     async fn ask_over(
         &self,
-        mut socket: TcpStream,
+        mut socket: Socket,
         request: &Request,
         patience: Duration,
     ) -> io::Result<Answer> {
@@ -169,10 +223,10 @@ macro_rules! expect_answer {
 }
 
 impl Client {
-    /// Asks these validators, `host:port` each.
+    /// Asks these validators, `tls://host:port/key` each ([`DoorAddress`]); one that is written otherwise does not answer, and
+    /// says why.
     pub fn new(addresses: impl IntoIterator<Item = String>) -> Self {
-        let peer = |address| Peer { address, idle: Mutex::default() };
-        let validators = addresses.into_iter().map(peer).collect();
+        let validators = addresses.into_iter().map(Peer::new).collect();
         Self { inner: Arc::new(Inner { validators, preferred: AtomicUsize::new(0) }) }
     }
 
@@ -192,7 +246,7 @@ impl Client {
         let patience = ANSWER + Duration::from_millis(wait_ms.into());
         let peers = &self.inner.validators;
         let first = self.inner.preferred.load(Ordering::Relaxed);
-        let mut failures = Vec::new();
+        let (mut failures, mut impostor) = (Vec::new(), None);
         for position in (0..peers.len()).map(|n| (first + n) % peers.len()) {
             let peer = &peers[position];
             match peer.ask(request, patience).await {
@@ -200,10 +254,13 @@ impl Client {
                     self.inner.preferred.store(position, Ordering::Relaxed);
                     return Ok((peer.address.clone(), answer));
                 }
-                Err(error) => failures.push(format!("{}: {error}", peer.address)),
+                Err(error) => match peer.failed(&error) {
+                    ClientError::Unreachable { failures: more } => failures.extend(more),
+                    other => impostor = impostor.or(Some(other)),
+                },
             }
         }
-        Err(ClientError::Unreachable { failures })
+        Err(impostor.unwrap_or(ClientError::Unreachable { failures }))
     }
 
     /// How things stand.
@@ -216,15 +273,41 @@ impl Client {
 
     /// How things stand at each validator.
     pub async fn statuses(&self) -> Vec<(String, Result<Status, ClientError>)> {
-        let mut all = Vec::new();
-        for peer in &self.inner.validators {
-            let failed = |e: io::Error| ClientError::Unreachable { failures: vec![e.to_string()] };
-            let asked = peer.ask(&Request::Status {}, CONNECT).await.map_err(failed);
-            let asked = asked.map(|answer| (peer.address.clone(), answer));
-            let status = expect_answer!(asked, Status { status } => *status);
-            all.push((peer.address.clone(), status));
+        let asked = self.ask_all(&Request::Status {}, CONNECT).await;
+        let status = |(address, asked): (String, Result<Answer, ClientError>)| {
+            let asked = asked.map(|answer| (address.clone(), answer));
+            (address, expect_answer!(asked, Status { status } => *status))
+        };
+        asked.into_iter().map(status).collect()
+    }
+
+    /// Batches below this may be pruned, by the word of more validators than may lie (`f` of `3f + 1`): of all that they
+    /// say, the highest but `f`. `None` where so few answer. One validator's word is enough for nothing that cannot be undone.
+    pub async fn agreed_watermark(&self) -> Option<u32> {
+        let statuses = self.statuses().await;
+        let validators = statuses.len();
+        let told = statuses.into_iter().filter_map(|(_, s)| Some(s.ok()?.prunable_up_to));
+        reached_by_more_than_lie(told.collect(), validators)
+    }
+
+    /// Asks all validators at once; what each of them says, in their order.
+    async fn ask_all(
+        &self,
+        request: &Request,
+        patience: Duration,
+    ) -> Vec<(String, Result<Answer, ClientError>)> {
+        let mut asked = tokio::task::JoinSet::new();
+        for position in 0..self.inner.validators.len() {
+            let (inner, request) = (Arc::clone(&self.inner), request.clone());
+            asked.spawn(async move {
+                let peer = &inner.validators[position];
+                let answer = peer.ask(&request, patience).await;
+                (position, (peer.address.clone(), answer.map_err(|e| peer.failed(&e))))
+            });
         }
-        all
+        let mut answers = asked.join_all().await;
+        answers.sort_unstable_by_key(|(position, _)| *position);
+        answers.into_iter().map(|(_, answer)| answer).collect()
     }
 
     /// A part of a snapshot: its height, the length of all of it, the bytes.
@@ -346,30 +429,16 @@ impl Client {
 
     /// Asks all validators to sign a closing at once: signatures, and what those who refuse or are out of reach said.
     pub async fn cosign(&self, proposal: &Proposal) -> (Vec<(Key, [u8; 64])>, Vec<String>) {
-        let mut asked = tokio::task::JoinSet::new();
-        for position in 0..self.inner.validators.len() {
-            let (inner, proposal) = (Arc::clone(&self.inner), proposal.clone());
-            asked.spawn(async move {
-                let peer = &inner.validators[position];
-                let answer = peer.ask(&Request::Cosign { proposal }, COSIGN).await;
-                (peer.address.clone(), answer)
-            });
-        }
+        let request = Request::Cosign { proposal: proposal.clone() };
         let (mut signatures, mut refused) = (Vec::new(), Vec::new());
-        while let Some(done) = asked.join_next().await {
-            match done {
-                Ok((_, Ok(Answer::Cosigned { key, signature }))) => {
-                    signatures.push((key, signature));
-                }
-                Ok((address, Ok(Answer::Refused { reason }))) => {
-                    refused.push(format!("{address}: {reason}"));
-                }
-                Ok((address, Ok(_))) => refused.push(format!("{address}: another answer")),
-                Ok((address, Err(error))) => refused.push(format!("{address}: {error}")),
+        for (address, answer) in self.ask_all(&request, COSIGN).await {
+            match answer {
+                Ok(Answer::Cosigned { key, signature }) => signatures.push((key, signature)),
+                Ok(Answer::Refused { reason }) => refused.push(format!("{address}: {reason}")),
+                Ok(_) => refused.push(format!("{address}: another answer")),
                 Err(error) => refused.push(error.to_string()),
             }
         }
-        refused.sort_unstable();
         (signatures, refused)
     }
 
@@ -524,6 +593,33 @@ impl Client {
             if last.replace(height) == Some(height) {
                 return Err(ClientError::Stalled { height });
             }
+        }
+    }
+}
+
+/// The highest number that is reached by one more than may lie, of so many validators.
+fn reached_by_more_than_lie(mut told: Vec<u32>, validators: usize) -> Option<u32> {
+    told.sort_unstable_by(|a, b| b.cmp(a));
+    told.get(validators.saturating_sub(1) / 3).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_of_four_raises_no_watermark_and_holds_none_back() {
+        for (told, validators, agreed) in [
+            (vec![7], 1, Some(7)),
+            (vec![], 1, None),
+            (vec![u32::MAX, 7, 7, 6], 4, Some(7)),
+            (vec![0, 7, 7, 7], 4, Some(7)),
+            (vec![u32::MAX, 7], 4, Some(7)),
+            (vec![u32::MAX], 4, None),
+            (vec![9, 9, 5, 5, 5, 5, 4], 7, Some(5)),
+            (vec![3, 5], 3, Some(5)),
+        ] {
+            assert_eq!(reached_by_more_than_lie(told.clone(), validators), agreed, "{told:?}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What a validator has itself of the blocks that are archived: without it nothing is signed.
 
 use prunedb_core::{Digest, Policy};
+use prunedb_registry::CloseBatch;
 
 /// A batch as this machine has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,12 +18,13 @@ pub struct OwnCopy {
 
 /// The validator's own copy of the chain's history.
 pub trait Copies: Send + Sync {
-    /// The batch of this number, coded under a policy; `None` where this machine does not have it (yet). Takes as long as
-    /// coding a container does.
+    /// The batch that a closing is of, coded under a policy; `None` where this machine does not have it (yet). Of the closing
+    /// its number, its first block and its count of blocks may be taken as they are: nothing else. Takes as long as coding a
+    /// container does.
     ///
     /// # Errors
     /// Why it cannot be read, in words.
-    fn own(&self, batch: u32, policy: Policy) -> Result<Option<OwnCopy>, String>;
+    fn own(&self, close: &CloseBatch, policy: Policy) -> Result<Option<OwnCopy>, String>;
 }
 
 /// A validator without blocks: it orders and checks transactions, and signs no closing.
@@ -30,7 +32,7 @@ pub trait Copies: Send + Sync {
 pub struct NoCopies;
 
 impl Copies for NoCopies {
-    fn own(&self, _batch: u32, _policy: Policy) -> Result<Option<OwnCopy>, String> {
+    fn own(&self, _: &CloseBatch, _: Policy) -> Result<Option<OwnCopy>, String> {
         Ok(None)
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     validator::Shared,
 };
 use prunedb_core::{LakeId, Policy};
-use prunedb_registry::{Body, SignedTx};
+use prunedb_registry::{Body, SignedTx, State};
 use std::sync::Arc;
 
 /// Why a validator does not sign.
@@ -19,6 +19,28 @@ pub enum CosignError {
         expected: u32,
         /// the one proposed
         found: u32,
+    },
+    /// Not where the batch before ends.
+    #[error(
+        "batch {batch} is proposed from block {found} on, the one before it ends at block {expected}"
+    )]
+    FirstBlock {
+        /// which batch
+        batch: u32,
+        /// the end of the batch before
+        expected: u64,
+        /// the one proposed
+        found: u64,
+    },
+    /// Not from who may write.
+    #[error("batch {batch} is not proposed by the holder of the lease in term {term}: {reason}")]
+    Proposer {
+        /// which batch
+        batch: u32,
+        /// the term that holds
+        term: u64,
+        /// what is wrong
+        reason: String,
     },
     /// No such group.
     #[error("there is no group {group}")]
@@ -98,12 +120,55 @@ fn agrees<T: PartialEq + ToString>(
 /// Signs a closing, or says why not.
 pub(crate) async fn cosign(shared: &Arc<Shared>, proposal: Proposal) -> Answer {
     match sign(shared, proposal).await {
-        Ok(answer) => answer,
+        Ok(answer) => {
+            shared.note_unsigned(None);
+            answer
+        }
         Err(error) => {
-            tracing::warn!(%error, "a closing was not signed");
+            let reason = error.to_string();
+            // it is asked for again with every block: said once
+            if shared.unsigned().as_ref() != Some(&reason) {
+                tracing::warn!(reason, "a closing was not signed");
+            }
+            // a stranger's proposal says nothing of the writer's
+            if !matches!(error, CosignError::Proposer { .. }) {
+                shared.note_unsigned(Some(reason));
+            }
             Answer::Refused { reason: error.to_string() }
         }
     }
+}
+
+/// Whether a closing is the next one, and proposed by who holds the lease: anybody can reach the door, and what follows costs
+/// as much as coding a container.
+fn check_proposal(state: &State, proposal: &Proposal) -> Result<Policy, CosignError> {
+    let close = &proposal.close;
+    let batch = close.batch;
+    let lease = state.lease();
+    let proposer = |reason: String| {
+        let term = lease.map_or(0, |lease| lease.term.0);
+        CosignError::Proposer { batch, term, reason }
+    };
+    let lease = lease.ok_or_else(|| proposer("nobody holds it".into()))?;
+    let tx = SignedTx {
+        nonce: proposal.nonce,
+        valid_until: proposal.valid_until,
+        body: Body::CloseBatch { batch: *close },
+        signatures: vec![(lease.holder, proposal.signature)],
+    };
+    tx.check(state.registry()).map_err(|e| proposer(e.to_string()))?;
+    let expected = state.batches().count();
+    if batch != expected {
+        return Err(CosignError::Number { expected, found: batch });
+    }
+    let group = state.groups().get(close.group as usize);
+    let group = group.ok_or(CosignError::Group { group: close.group })?;
+    let last = state.batches().iter().last();
+    let expected = last.map_or(0, |last| last.first_block + u64::from(last.blocks));
+    if close.first_block != expected {
+        return Err(CosignError::FirstBlock { batch, expected, found: close.first_block });
+    }
+    Ok(group.policy)
 }
 
 async fn sign(shared: &Arc<Shared>, proposal: Proposal) -> Result<Answer, CosignError> {
@@ -112,28 +177,23 @@ async fn sign(shared: &Arc<Shared>, proposal: Proposal) -> Result<Answer, Cosign
     let (registry, lake, policy) = {
         let machine = shared.machine();
         let state = machine.state();
-        let expected = state.batches().count();
-        if batch != expected {
-            return Err(CosignError::Number { expected, found: batch });
-        }
-        let group = state.groups().get(close.group as usize);
-        let group = group.ok_or(CosignError::Group { group: close.group })?;
-        (*state.registry(), state.lake(), group.policy)
+        let policy = check_proposal(state, &proposal)?;
+        (*state.registry(), state.lake(), policy)
     };
     check_names(lake, policy, &proposal)?;
     // one at a time: it takes as long as coding a container
     let mut own = shared.own.lock().await;
     let known =
-        own.as_ref().filter(|(b, p, _)| (*b, *p) == (batch, policy)).map(|(.., o)| o.clone());
+        own.as_ref().filter(|(c, p, _)| (*c, *p) == (close, policy)).map(|(.., o)| o.clone());
     let copy = match known {
         Some(copy) => copy,
         None => {
             let copies = Arc::clone(&shared.copies);
-            let looked = tokio::task::spawn_blocking(move || copies.own(batch, policy)).await;
+            let looked = tokio::task::spawn_blocking(move || copies.own(&close, policy)).await;
             let looked = looked.unwrap_or_else(|e| Err(e.to_string()));
             let found = looked.map_err(|reason| CosignError::Unreadable { batch, reason })?;
             let copy = found.ok_or(CosignError::NoCopy { batch })?;
-            *own = Some((batch, policy, copy.clone()));
+            *own = Some((close, policy, copy.clone()));
             copy
         }
     };

@@ -1,9 +1,11 @@
-//! The door: answers requests over TCP, one after another on each connection.
+//! The door: answers requests over TLS, one after another on each connection. It shows the validator's own key, which clients know;
+//! theirs it does not look at: whoever may do something signs a transaction for it.
 //!
 //! Bounds: [`CONNECTIONS_MAX`] connections, each with one request of at most a transaction's length; a connection that is
 //! silent for [`IDLE`] is closed.
 
 use crate::{
+    address::DoorAddress,
     catch_up::serve,
     cosign::cosign,
     frame::{read_request, write_answer},
@@ -11,14 +13,17 @@ use crate::{
     message::{Answer, PAGE_MAX, Request, WAIT_MS_MAX},
     validator::{Shared, Validator},
 };
-use prunedb_registry::SignedTx;
+use prunedb_access::tls;
+use prunedb_registry::{Key, SignedTx};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
+    io::{AsyncBufReadExt, BufReader},
     net::{TcpListener, TcpStream},
     sync::watch,
     task::{JoinHandle, JoinSet},
     time::{Instant, timeout, timeout_at},
 };
+use tokio_rustls::TlsAcceptor;
 
 /// Most connections at once.
 const CONNECTIONS_MAX: usize = 256;
@@ -33,6 +38,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub struct Door {
     local_addr: SocketAddr,
+    key: Key,
     stop: watch::Sender<bool>,
     accepting: JoinHandle<()>,
 }
@@ -46,8 +52,10 @@ impl Door {
         let listener = TcpListener::bind(listen).await?;
         let local_addr = listener.local_addr()?;
         let (stop, stopped) = watch::channel(false);
-        let accepting = tokio::spawn(accept(listener, Arc::clone(&validator.shared), stopped));
-        Ok(Self { local_addr, stop, accepting })
+        let shared = Arc::clone(&validator.shared);
+        let (key, tls) = (shared.key.public(), tls::server(shared.key.identity()));
+        let accepting = tokio::spawn(accept(listener, tls.into(), shared, stopped));
+        Ok(Self { local_addr, key, stop, accepting })
     }
 
     /// Ends every connection; afterwards nobody holds the validator for this door any more.
@@ -57,9 +65,9 @@ impl Door {
         _ = (&mut self.accepting).await;
     }
 
-    /// Where it listens.
-    pub const fn local_addr(&self) -> SocketAddr {
-        self.local_addr
+    /// Where it listens, and the key that it shows.
+    pub fn address(&self) -> DoorAddress {
+        DoorAddress { server: self.local_addr.to_string(), key: self.key }
     }
 }
 
@@ -69,7 +77,12 @@ impl Drop for Door {
     }
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
+async fn accept(
+    listener: TcpListener,
+    tls: TlsAcceptor,
+    shared: Arc<Shared>,
+    mut stopped: watch::Receiver<bool>,
+) {
     // they end with this task
     let mut connections = JoinSet::new();
     loop {
@@ -83,9 +96,9 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, mut stopped: watch::
             // closed without a word: the client asks another validator
             Ok(_) if connections.len() >= CONNECTIONS_MAX => {}
             Ok((socket, _)) => {
-                let shared = Arc::clone(&shared);
+                let (shared, tls) = (Arc::clone(&shared), tls.clone());
                 connections.spawn(async move {
-                    if let Err(error) = serve(socket, &shared).await {
+                    if let Err(error) = serve(socket, &tls, &shared).await {
                         tracing::debug!(%error, "connection ended");
                     }
                 });
@@ -98,12 +111,12 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, mut stopped: watch::
     }
 }
 
-async fn serve(mut socket: TcpStream, shared: &Arc<Shared>) -> io::Result<()> {
+async fn serve(socket: TcpStream, tls: &TlsAcceptor, shared: &Arc<Shared>) -> io::Result<()> {
     socket.set_nodelay(true)?;
+    let mut socket = BufReader::new(timeout(STALL, tls.accept(socket)).await??);
     loop {
-        if timeout(IDLE, socket.readable()).await.is_err() {
-            return Ok(());
-        }
+        let Ok(begun) = timeout(IDLE, socket.fill_buf()).await else { return Ok(()) };
+        begun?;
         let Some(request) = timeout(STALL, read_request(&mut socket)).await?? else {
             return Ok(());
         };
@@ -120,7 +133,8 @@ async fn answer(shared: &Arc<Shared>, request: Request) -> Answer {
         Request::Status {} => {
             let orderer = shared.orderer.status();
             let waiting = u32::try_from(orderer.waiting_txs).unwrap_or(u32::MAX);
-            let status = shared.machine().status(shared.key.public(), waiting, shared.failure());
+            let (unsigned, failure) = (shared.unsigned(), shared.failure());
+            let status = shared.machine().status(shared.key.public(), waiting, unsigned, failure);
             Answer::Status { status: Box::new(status) }
         }
         Request::Submit { tx } => submit(shared, tx),

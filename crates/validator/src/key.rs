@@ -1,5 +1,6 @@
 //! A validator's key, and the secrets that it gives to epochs' seeds.
 
+use prunedb_access::Identity;
 use prunedb_core::Digest;
 use prunedb_registry::{Body, Key, Secret, State};
 use zeroize::Zeroizing;
@@ -8,6 +9,7 @@ use zeroize::Zeroizing;
 #[derive(Debug)]
 pub struct ValidatorKey {
     secret: Secret,
+    identity: Identity,
     seeds: SeedKey,
 }
 
@@ -24,7 +26,8 @@ impl ValidatorKey {
     /// The key of 32 random bytes.
     pub fn from_seed(seed: &[u8; 32]) -> Self {
         let seeds = SeedKey(Zeroizing::new(blake3::derive_key("prunedb v1 seed key", seed)));
-        Self { secret: Secret::from_seed(seed), seeds }
+        let identity = Identity::from_seed(Zeroizing::new(*seed));
+        Self { secret: Secret::from_seed(seed), identity, seeds }
     }
 
     /// The public half.
@@ -35,6 +38,11 @@ impl ValidatorKey {
     /// What signs.
     pub const fn secret(&self) -> &Secret {
         &self.secret
+    }
+
+    /// What the door shows.
+    pub(crate) const fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     fn seed_secret(&self, registry: &Digest, epoch: u32) -> [u8; 32] {

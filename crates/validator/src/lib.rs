@@ -6,13 +6,14 @@
 //!    └──transactions── Door <── Client: nodes, writers, commands
 //! ```
 //! - [`Validator`]: a thread that applies blocks, takes snapshots, and gives its part to every epoch's seed.
-//! - [`Door`]: answers [`Request`]s over TCP; [`Client`] asks them.
+//! - [`Door`]: answers [`Request`]s over TLS, as the holder of the validator's key; [`Client`] asks, and knows the key.
 //! - [`Copies`]: the validator's own copy of the history. It signs the closing of a batch only where that copy has the same root.
 //!
 //! Invariants: what is answered was agreed on and is durable; a block is applied once, whatever the orderer does; a restart
 //! goes on from a snapshot whose root is right; every request, answer, wait and list has a bound. What a snapshot does not
 //! have, the orderer's blocks give again.
 
+mod address;
 mod catch_up;
 mod client;
 mod copies;
@@ -27,6 +28,7 @@ mod names;
 mod snapshot;
 mod validator;
 
+pub use address::{DoorAddress, DoorAddressError};
 pub use catch_up::{Behind, CatchUpError, Snapshot, behind};
 pub use client::{Client, ClientError, Included};
 pub use copies::{Copies, NoCopies, OwnCopy};

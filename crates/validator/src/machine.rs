@@ -117,7 +117,13 @@ impl Machine {
         Answer::History { events, next: self.history.next() }
     }
 
-    pub(crate) fn status(&self, key: Key, waiting_txs: u32, failure: Option<String>) -> Status {
+    pub(crate) fn status(
+        &self,
+        key: Key,
+        waiting_txs: u32,
+        unsigned: Option<String>,
+        failure: Option<String>,
+    ) -> Status {
         let state = &self.state;
         let nodes = state.nodes();
         let is_failing = |n: &&prunedb_registry::Node| {
@@ -143,6 +149,7 @@ impl Machine {
             head: state.head().copied(),
             escrow: state.bank().escrow,
             waiting_txs,
+            unsigned,
             failure,
         }
     }

@@ -295,6 +295,8 @@ canonical_struct! {
         pub escrow: Amount,
         /// transactions that wait for a block
         pub waiting_txs: u32,
+        /// why this validator did not sign the closing that it was asked for last
+        pub unsigned: Option<String>,
         /// why there are no more blocks
         pub failure: Option<String>,
     }
@@ -412,5 +414,7 @@ canonical_struct! {
         pub close: CloseBatch,
         /// names of the batch's shards, data shards first
         pub names: Vec<Digest>,
+        /// the writer's signature of the transaction: without it no validator begins to code anything
+        pub signature: [u8; 64],
     }
 }

@@ -89,8 +89,9 @@ pub(crate) fn load(disk: &dyn Disk, dir: &Path) -> io::Result<Option<(State, Vec
     heights.sort_unstable_by(|a, b| b.cmp(a));
     for height in heights {
         let path = path(dir, height);
-        let bytes = read_all(disk, &path, BYTES_MAX)?;
-        match decode(&bytes) {
+        // what the disk does not give back is as damaged as what it gives back wrong
+        let bytes = read_all(disk, &path, BYTES_MAX).map_err(|e| e.to_string());
+        match bytes.and_then(|bytes| decode(&bytes)) {
             Ok(found) => return Ok(Some(found)),
             Err(problem) => {
                 tracing::error!(path = %path.display(), problem, "a damaged snapshot is passed over");

@@ -11,7 +11,7 @@ use crate::{
 use prunedb_consensus::{Follower, OrderError, Orderer};
 use prunedb_core::Policy;
 use prunedb_disk::{Disk, create_dir_durable};
-use prunedb_registry::{Genesis, ParamsError, SignedTx, State, canonical::Canonical};
+use prunedb_registry::{CloseBatch, Genesis, ParamsError, SignedTx, State, canonical::Canonical};
 use std::{
     io,
     path::PathBuf,
@@ -54,7 +54,7 @@ pub enum ValidatorError {
     #[error(transparent)]
     Genesis(#[from] ParamsError),
     /// The folder is another registry's.
-    #[error("{} has a snapshot of another registry: use the genesis that it began with", dir.display())]
+    #[error("{} has the state of another registry: put back the genesis that it began with, or begin anew in an empty folder", dir.display())]
     OtherRegistry {
         /// which folder
         dir: PathBuf,
@@ -72,15 +72,25 @@ pub(crate) struct Shared {
     pub(crate) snapshots: (Arc<dyn Disk>, PathBuf),
     /// the height that is applied
     pub(crate) applied: watch::Sender<u64>,
+    /// why the closing that was asked for last was not signed
+    unsigned: Mutex<Option<String>>,
     /// why no more blocks are applied
     failure: Mutex<Option<String>>,
-    /// the last batch that was looked up among the own copies
-    pub(crate) own: tokio::sync::Mutex<Option<(u32, Policy, OwnCopy)>>,
+    /// the last closing that was compared with the own copies: it is asked for again until enough have signed
+    pub(crate) own: tokio::sync::Mutex<Option<(CloseBatch, Policy, OwnCopy)>>,
 }
 
 impl Shared {
     pub(crate) fn machine(&self) -> MutexGuard<'_, Machine> {
         self.machine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn unsigned(&self) -> Option<String> {
+        self.unsigned.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn note_unsigned(&self, reason: Option<String>) {
+        *self.unsigned.lock().unwrap_or_else(PoisonError::into_inner) = reason;
     }
 
     pub(crate) fn failure(&self) -> Option<String> {
@@ -143,6 +153,7 @@ impl Validator {
             orderer,
             snapshots: (Arc::clone(&disk), dir.clone()),
             applied,
+            unsigned: Mutex::default(),
             failure: Mutex::default(),
             own: tokio::sync::Mutex::default(),
         });

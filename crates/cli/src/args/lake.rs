@@ -2,6 +2,7 @@
 
 use clap::Args;
 use prunedb_core::Policy;
+use prunedb_validator::DoorAddress;
 use std::path::PathBuf;
 
 #[derive(Args, Debug, Clone)]
@@ -27,10 +28,10 @@ pub(crate) struct Status {
     /// List every container, too
     #[arg(long)]
     pub(crate) containers: bool,
-    /// Ask these validators of the lake's registry whether the manifest here is as new as the head that they have; exits with 1
-    /// where it is older
-    #[arg(long, value_name = "HOST:PORT,...", value_delimiter = ',')]
-    pub(crate) registry: Vec<String>,
+    /// Ask these validators of the lake's registry, tls://HOST:PORT/KEY each, whether the manifest here is as new as the head that
+    /// they have; exits with 1 where it is older
+    #[arg(long, value_name = "DOOR,...", value_delimiter = ',')]
+    pub(crate) registry: Vec<DoorAddress>,
 }
 
 #[derive(Args, Debug, Clone)]

@@ -5,6 +5,7 @@ use prunedb_access::{Operations, Owner, PublicKey};
 use prunedb_core::{ContainerId, Digest, LakeId, ShardIndex, units::ByteSize};
 use prunedb_node::{AdminPassword, Mode};
 use prunedb_proof::AUDIT_SAMPLES_MAX;
+use prunedb_validator::DoorAddress;
 use std::{net::SocketAddr, path::PathBuf};
 
 #[derive(Subcommand, Debug, Clone)]
@@ -127,9 +128,10 @@ pub(crate) struct NodeRun {
     /// An address for /metrics (Prometheus) and /healthz
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) metrics: Option<SocketAddr>,
-    /// Do this node's duties for a registry: its validators. The node's key (DIR/node.key) must have joined
-    #[arg(long, value_name = "HOST:PORT,...", value_delimiter = ',')]
-    pub(crate) registry: Vec<String>,
+    /// Do this node's duties for a registry: its validators, tls://HOST:PORT/KEY each. The node's key (DIR/node.key) must have
+    /// joined
+    #[arg(long, value_name = "DOOR,...", value_delimiter = ',')]
+    pub(crate) registry: Vec<DoorAddress>,
     /// A unix socket to listen on, too
     #[arg(long, value_name = "PATH")]
     pub(crate) zdb_socket: Option<PathBuf>,

@@ -16,7 +16,15 @@ use std::{path::Path, sync::Arc};
 use tokio::runtime::Runtime;
 
 /// The node's key, in its folder.
-const KEY_FILE: &str = "node.key";
+pub(crate) const KEY_FILE: &str = "node.key";
+
+/// A node's address, as others write it.
+pub(crate) fn address(server: &NodeServer) -> String {
+    match server.key() {
+        Some(key) => format!("tls://{}/{key}", server.local_addr()),
+        None => server.local_addr().to_string(),
+    }
+}
 
 pub(crate) fn run(
     args: &NodeRun,
@@ -44,7 +52,7 @@ pub(crate) fn run(
     let server = server.with_context(|| format!("storage node {}", dir.display()))?;
     let duties = (!args.registry.is_empty())
         .then(|| -> anyhow::Result<_> {
-            let client = Client::new(args.registry.iter().cloned());
+            let client = Client::new(args.registry.iter().map(ToString::to_string));
             let seed = secret::key_seed(&dir.join(KEY_FILE))?;
             let key = Secret::from_seed(&seed);
             let shards = Arc::new(server.node().clone());
@@ -56,10 +64,7 @@ pub(crate) fn run(
         let _inside = runtime.enter();
         super::up::stop_signal()?
     };
-    let address = match server.key() {
-        Some(key) => format!("tls://{}/{key}", server.local_addr()),
-        None => server.local_addr().to_string(),
-    };
+    let address = address(&server);
     if io.json {
         io.json(&json!({
             "listen": address,

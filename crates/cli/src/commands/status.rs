@@ -12,7 +12,7 @@ use prunedb_engine::{
 };
 use prunedb_local::LocalNodes;
 use prunedb_node::ScrubStatus;
-use prunedb_validator::Client;
+use prunedb_validator::{Client, DoorAddress};
 use serde_json::{Value, json};
 
 pub(super) fn run(args: &args::Status, session: &Session, io: &mut Io) -> anyhow::Result<Exit> {
@@ -59,8 +59,11 @@ struct HeadInRegistry {
 }
 
 /// Asks all of them: the newest head counts, since none of them knows of a head that was not committed.
-fn head_in_registry(validators: &[String], session: &Session) -> anyhow::Result<HeadInRegistry> {
-    let client = Client::new(validators.iter().cloned());
+fn head_in_registry(
+    validators: &[DoorAddress],
+    session: &Session,
+) -> anyhow::Result<HeadInRegistry> {
+    let client = Client::new(validators.iter().map(ToString::to_string));
     let mut problems = Vec::new();
     let mut newest: Option<prunedb_validator::Status> = None;
     for (address, answer) in session.runtime.block_on(client.statuses()) {

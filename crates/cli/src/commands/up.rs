@@ -40,7 +40,7 @@ pub(crate) fn run(
     });
     let registry = registry.transpose()?;
     let of_server = Arc::clone(&session);
-    let server = Server::start(dir, Box::new(move |args, io| serve(args, &of_server, io)))?;
+    let server = Server::start(dir, Box::new(move |args, io| serve_command(args, &of_server, io)))?;
     let doors = open(doors, &session, runtime)?;
     // before anybody is told that it is ready
     let stopped = {
@@ -106,7 +106,7 @@ pub(crate) fn run(
 }
 
 /// One command of a client.
-fn serve(args: &[String], session: &Session, io: &mut Io) -> u8 {
+pub(crate) fn serve_command(args: &[String], session: &Session, io: &mut Io) -> u8 {
     let ran = Args::try_parse_from(args).map_err(anyhow::Error::from).and_then(|args| {
         io.json = args.json;
         commands::run(&args.command, session, io)

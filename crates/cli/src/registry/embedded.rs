@@ -52,7 +52,7 @@ impl Embedded {
         let addresses: Vec<String> = if settings.peers.is_empty() {
             seats.iter().map(|seat| seat.address().to_string()).collect()
         } else {
-            settings.peers.iter().map(|peer| peer.door.to_string()).collect()
+            settings.peers.iter().map(|peer| peer.address().to_string()).collect()
         };
         if !seats.is_empty() {
             folder.write_doors(addresses.clone())?;

@@ -18,7 +18,7 @@ use prunedb_core::{Digest, Term};
 use prunedb_disk::{read_all, write_atomic};
 use prunedb_engine::Governance;
 use prunedb_registry::{Genesis, Key, Secret, canonical::Canonical};
-use prunedb_validator::{Client, ValidatorKey};
+use prunedb_validator::{Client, DoorAddress, ValidatorKey};
 use serde::{Deserialize, Serialize};
 use std::{
     io::ErrorKind,
@@ -53,6 +53,13 @@ pub(crate) struct Peer {
     pub(crate) votes: SocketAddr,
     /// where nodes, writers and commands ask it
     pub(crate) door: SocketAddr,
+}
+
+impl Peer {
+    /// Where it answers, and as whom.
+    pub(crate) fn address(&self) -> DoorAddress {
+        DoorAddress { server: self.door.to_string(), key: self.key }
+    }
 }
 
 impl FromStr for Peer {
@@ -158,22 +165,27 @@ impl RegistryFolder {
     }
 
     pub(crate) fn genesis(&self) -> anyhow::Result<Genesis> {
-        let bytes = self.read("genesis")?.with_context(|| {
+        let bytes = self.read("genesis")?.with_context(|| self.missing("genesis"))?;
+        Genesis::from_bytes("genesis", &bytes).with_context(|| {
             format!(
-                "{} has no registry: `prunedb registry init` founds one there; to run a validator of one that is there already, copy \
-                 the founder's registry/genesis and registry/settings.json to {}",
-                self.dir.parent().unwrap_or(&self.dir).display(),
-                self.dir.display()
+                "{} is damaged: copy it again from the founder's",
+                self.file("genesis").display()
             )
-        })?;
-        Genesis::from_bytes("genesis", &bytes)
-            .with_context(|| format!("{} is damaged", self.file("genesis").display()))
+        })
     }
 
     pub(crate) fn settings(&self) -> anyhow::Result<Settings> {
-        let path = self.file("settings.json");
-        let settings = self.read_json("settings.json")?;
-        settings.with_context(|| format!("{} is missing: copy the founder's", path.display()))
+        self.read_json("settings.json")?.with_context(|| self.missing("settings.json"))
+    }
+
+    /// What to do about a file of the founder's that is not here.
+    fn missing(&self, name: &str) -> String {
+        let (dir, database) =
+            (self.dir.display(), self.dir.parent().unwrap_or(&self.dir).display());
+        format!(
+            "{database} has no registry, {dir}/{name} is missing: a founder's folder gets one by `prunedb registry init`; a validator's \
+             gets copies of the founder's registry/genesis and registry/settings.json, into {dir}"
+        )
     }
 
     /// The key of a file that must be there.
@@ -213,15 +225,15 @@ impl RegistryFolder {
     pub(crate) fn client(&self) -> anyhow::Result<Client> {
         ensure!(
             self.file("genesis").exists(),
-            "{} has no registry: `prunedb registry init` founds one, `prunedb up` runs it (or name a validator with --at HOST:PORT)",
+            "{} has no registry: `prunedb registry init` founds one, `prunedb up` runs it (or name a validator with --at tls://HOST:PORT/KEY)",
             self.dir.parent().unwrap_or(&self.dir).display()
         );
         let peers = self.settings()?.peers;
         if !peers.is_empty() {
-            return Ok(Client::new(peers.iter().map(|peer| peer.door.to_string())));
+            return Ok(Client::new(peers.iter().map(|peer| peer.address().to_string())));
         }
         let doors: Doors = self.read_json("doors.json")?.context(
-            "the registry of this folder does not run: `prunedb up` runs it (or name a validator with --at HOST:PORT)",
+            "the registry of this folder does not run: `prunedb up` runs it (or name a validator with --at tls://HOST:PORT/KEY)",
         )?;
         Ok(Client::new(doors.validators))
     }

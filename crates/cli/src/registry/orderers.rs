@@ -66,8 +66,9 @@ pub(crate) fn of_peer(
     let peers = settings.peers.iter().map(address).collect();
     let voting = Voting { folder, number: 0, genesis, listen, peers, interval };
     let me = folder.validator_key(0)?.public();
-    let doors = settings.peers.iter().filter(|peer| peer.key != me).map(|p| p.door.to_string());
-    voting.start_or_catch_up(&Client::new(doors), runtime)
+    let others = settings.peers.iter().filter(|peer| peer.key != me).map(Peer::address);
+    let others = Client::new(others.map(|door| door.to_string()));
+    voting.start_or_catch_up(&others, runtime)
 }
 
 fn alone(folder: &RegistryFolder, interval: Duration) -> anyhow::Result<Arc<dyn Orderer>> {

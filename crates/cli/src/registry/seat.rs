@@ -4,7 +4,7 @@ use super::RegistryFolder;
 use anyhow::Context;
 use prunedb_consensus::Orderer;
 use prunedb_registry::Genesis;
-use prunedb_validator::{Copies, Door, Validator, ValidatorConfig};
+use prunedb_validator::{Copies, Door, DoorAddress, Validator, ValidatorConfig};
 use std::{net::SocketAddr, sync::Arc};
 use tokio::runtime::Runtime;
 
@@ -39,8 +39,8 @@ impl Seat {
     }
 
     /// Where it answers.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.door.local_addr()
+    pub(crate) fn address(&self) -> DoorAddress {
+        self.door.address()
     }
 
     /// The height that it has applied.

@@ -49,7 +49,7 @@ fn batches_close_are_proven_and_only_then_may_be_evicted() {
     assert_eq!(founded["validators"].as_array().unwrap().len(), 1);
     folder.run(&INIT).fails(&["has a registry already"]);
     let mut up = folder.up();
-    assert!(up.said.contains("registry at 127.0.0.1:"), "{}", up.said);
+    assert!(up.said.contains("registry at tls://127.0.0.1:"), "{}", up.said);
     let placed = until(&folder, "groups open", |s| s["groups"] == 8);
     assert_eq!((&placed["nodes"], &placed["batches"]), (&8.into(), &0.into()));
     import_when_placed(&folder, 0);
@@ -70,7 +70,8 @@ fn batches_close_are_proven_and_only_then_may_be_evicted() {
     let checked = folder.run(&["status", "--registry", at, "--json"]).exits(0).json();
     assert_eq!(checked["registry"]["problem"], Value::Null, "{checked:#}");
     assert!(checked["head_number"].as_u64() >= checked["registry"]["head_number"].as_u64());
-    let nobody = folder.run(&["status", "--registry", "127.0.0.1:1"]);
+    let nobody = format!("tls://127.0.0.1:1/{}", "ab".repeat(32));
+    let nobody = folder.run(&["status", "--registry", &nobody]);
     nobody.fails(&["no validator of this lake's registry"]);
 
     let list = folder.run(&["batch", "list", "--json"]).exits(0).json();
@@ -199,12 +200,14 @@ pub(crate) fn free_port() -> u16 {
 #[test]
 fn a_holder_that_is_killed_loses_its_slots_and_every_batch_is_whole_again() {
     let folder = Folder::new();
-    let door = format!("127.0.0.1:{}", free_port());
+    let listen = format!("127.0.0.1:{}", free_port());
+    let key = folder.run(&["registry", "key"]).exits(0).text();
+    let door = format!("tls://{listen}/{}", key.trim());
     let mut nodes: Vec<Node> = (0..6).map(|n| node(&folder, n, &door)).collect();
     let addresses: Vec<&str> = nodes.iter().map(|n| &n.address[..]).collect();
     folder.run(&["init", "--policy", "2+2", "--nodes", &addresses.join(",")]).exits(0);
     folder.run(&INIT).exits(0);
-    let mut up = folder.up_with(&["--registry-listen", &door]);
+    let mut up = folder.up_with(&["--registry-listen", &listen]);
     for (number, address) in addresses.iter().enumerate() {
         let key = folder.path(&format!("node-{number}")).join("node.key");
         let join = ["registry", "join", address, "--node-key", key.to_str().unwrap()];

@@ -10,7 +10,13 @@ use super::{Lake, Node, within};
 use bytes::Bytes;
 use prunedb_core::{Digest, ShardId, Term};
 use prunedb_store::{PutMode, StoreError};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 use tokio::{
     sync::{Notify, mpsc},
     task::{AbortHandle, JoinSet},
@@ -43,6 +49,8 @@ pub(crate) struct Manner {
     pub(crate) shard_bytes: u64,
     /// uploads that set the pace, and that are waited for as long as they live
     pub(crate) needed: usize,
+    /// so many are needed in any case; beyond them those count whose node makes its shard itself
+    pub(crate) least: usize,
     /// how long those behind are waited for
     pub(crate) patience: Duration,
 }
@@ -55,6 +63,8 @@ pub(crate) struct Lanes<'a> {
     uploads: JoinSet<(usize, Result<(), StoreError>)>,
     /// some queue has more room, or some upload has ended
     moved: Arc<Notify>,
+    /// nodes that make their shards themselves
+    reserved: Arc<AtomicUsize>,
     started: Instant,
     /// time spent so far in waiting for nodes that are behind
     waited: Duration,
@@ -100,6 +110,7 @@ impl<'a> Lanes<'a> {
             lanes: targets.into_iter().map(lane).collect(),
             uploads: JoinSet::new(),
             moved: Arc::default(),
+            reserved: Arc::default(),
             started: Instant::now(),
             waited: Duration::ZERO,
         };
@@ -113,8 +124,12 @@ impl<'a> Lanes<'a> {
             let (sender, receiver) = mpsc::channel(CHUNKS_WAITING);
             let (id, node, moved) =
                 (lane.target.id, lane.target.node.clone(), Arc::clone(&out.moved));
+            let reserved = Arc::clone(&out.reserved);
             let upload = async move {
                 let result = put_shard(&node, id, manner, receiver, &moved).await;
+                if result.as_ref().is_err_and(StoreError::is_reserved) {
+                    reserved.fetch_add(1, Relaxed);
+                }
                 moved.notify_one();
                 (position, result)
             };
@@ -122,6 +137,12 @@ impl<'a> Lanes<'a> {
             lane.queue = Some(sender);
         }
         out
+    }
+
+    /// Uploads that it takes, as far as is known now.
+    pub(crate) fn needed(&self) -> usize {
+        let Manner { needed, least, .. } = self.manner;
+        needed.saturating_sub(self.reserved.load(Relaxed)).max(least)
     }
 
     /// Uploads that still go on.
@@ -136,7 +157,7 @@ impl<'a> Lanes<'a> {
             if full == 0 {
                 return;
             }
-            if self.open_count() - full < self.manner.needed {
+            if self.open_count() - full < self.needed() {
                 // this is the common pace; an upload that hangs ends by its own deadline
                 self.moved.notified().await;
                 continue;
@@ -206,7 +227,7 @@ impl<'a> Lanes<'a> {
                 stored += 1;
             }
             lane.result = Some(result);
-            if stored >= self.manner.needed {
+            if stored >= self.needed() {
                 let patience = COMMIT_PATIENCE.max(self.started.elapsed() / 2);
                 until.get_or_insert_with(|| Instant::now() + patience);
             }

@@ -82,7 +82,7 @@ impl World {
         };
         let key = lake.secret.lake_key(GENERATION);
         let encoder = Encoder::new(&key, params, coded, lake.code(self.policy)).unwrap();
-        let uploaded = run(lake, params, encoder, &spool, group, Term(1)).await?.uploaded?;
+        let uploaded = run(lake, params, encoder, &spool, group, Term(1), false).await?.uploaded?;
         let stream = StreamEntry {
             id,
             policy: self.policy,

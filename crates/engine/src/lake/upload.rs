@@ -50,8 +50,9 @@ pub(crate) fn upload(
     spool: &dyn Spool,
     group: u32,
     term: Term,
+    is_governed: bool,
 ) -> Result<Attempt, Error> {
-    lake.runtime.block_on(run(lake, params, encoder, spool, group, term))
+    lake.runtime.block_on(run(lake, params, encoder, spool, group, term, is_governed))
 }
 
 /// As [`upload`], within a runtime.
@@ -62,6 +63,7 @@ pub(super) async fn run(
     spool: &dyn Spool,
     group: u32,
     term: Term,
+    is_governed: bool,
 ) -> Result<Attempt, Error> {
     let nodes = lake.slots(params.container, group, params.policy)?;
     let manner = Manner {
@@ -69,6 +71,12 @@ pub(super) async fn run(
         mode: PutMode::IfAbsent,
         shard_bytes: encoder.layout().shard_bytes(),
         needed: write_threshold(params.policy),
+        // a registry keeps everything here until its holders have proven what they make themselves
+        least: if is_governed {
+            params.policy.data_shards()
+        } else {
+            write_threshold(params.policy)
+        },
         patience: PATIENCE,
     };
     let targets = params.policy.shards().zip(nodes).collect();
@@ -76,12 +84,14 @@ pub(super) async fn run(
     let total = params.policy.total_shards();
     let mut missing: Vec<ShardIndex> = Vec::new();
     let (mut conflicts, mut failures) = (Vec::new(), Failures::default());
+    let mut reserved = 0;
     for (target, result) in sent.results {
         match result {
             Ok(()) => {}
             Err(StoreError::Fenced { term, seen, .. }) => return Err(Error::Fenced { term, seen }),
             Err(e) => {
                 missing.push(target.id.index);
+                reserved += usize::from(e.is_reserved());
                 failures.0.push(shard_failure(target.id.index, &target.node, &e));
                 if matches!(e, StoreError::Conflict { .. }) {
                     conflicts.push(target);
@@ -89,10 +99,11 @@ pub(super) async fn run(
             }
         }
     }
+    let needed = manner.needed.saturating_sub(reserved).max(manner.least);
     let uploaded = match (sent.encoded, total - missing.len()) {
-        (Some(encoded), stored) if stored >= manner.needed => Ok(Uploaded { encoded, missing }),
+        (Some(encoded), stored) if stored >= needed => Ok(Uploaded { encoded, missing }),
         (_, stored) => {
-            let (container, needed) = (params.container, manner.needed);
+            let container = params.container;
             Err(Error::Offload { container, stored, needed, failures })
         }
     };
@@ -100,17 +111,17 @@ pub(super) async fn run(
 }
 
 /// What became of shards that were sent.
-pub(crate) struct Sent {
+struct Sent {
     /// `None` where too few nodes took shards for it to go on
-    pub(crate) encoded: Option<EncodedContainer>,
-    pub(crate) results: Vec<(Target, Result<(), StoreError>)>,
+    encoded: Option<EncodedContainer>,
+    results: Vec<(Target, Result<(), StoreError>)>,
 }
 
-/// Encodes the spooled stream, all of it, and stores some of its shards on these nodes; none: names and root are wanted.
+/// Encodes the spooled stream, and stores its shards on these nodes.
 ///
 /// # Errors
 /// [`Error::Codec`].
-pub(crate) async fn send(
+async fn send(
     lake: &Lake,
     params: StreamParams,
     mut encoder: Encoder,
@@ -132,7 +143,7 @@ pub(crate) async fn send(
     let chunk_rows = chunk_rows.min(layout.leaves_per_shard());
     let mut chunks = Chunks::new(total, shard_run(chunk_rows, layout.leaf_bytes()));
     let mut row = 0;
-    while row < layout.leaves_per_shard() && lanes.open_count() >= manner.needed {
+    while row < layout.leaves_per_shard() && lanes.open_count() >= lanes.needed() {
         let rows = row..(row + chunk_rows).min(layout.leaves_per_shard());
         row = rows.end;
         let run_bytes = shard_run(rows.end - rows.start, layout.leaf_bytes());

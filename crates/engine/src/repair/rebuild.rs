@@ -54,6 +54,7 @@ pub(super) async fn rebuild(
         mode: PutMode::Replace,
         shard_bytes: layout.shard_bytes(),
         needed: targets.len(),
+        least: targets.len(),
         patience: Duration::ZERO,
     };
     let of =

@@ -35,7 +35,7 @@ mod walk;
 mod write;
 
 pub(crate) use commands::Next;
-pub(crate) use counters::Counters;
+pub(crate) use counters::{Count, Counters};
 pub(crate) use feed::Feed;
 pub(crate) use hook::{Event, Hooks};
 pub use settings::Mode;

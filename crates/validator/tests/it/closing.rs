@@ -35,9 +35,9 @@ fn root(names: &[Digest]) -> Digest {
 }
 
 impl Copies for OneBatch {
-    fn own(&self, batch: u32, policy: Policy) -> Result<Option<OwnCopy>, String> {
+    fn own(&self, close: &CloseBatch, policy: Policy) -> Result<Option<OwnCopy>, String> {
         assert_eq!(policy, self::policy());
-        match batch {
+        match close.batch {
             0 => Ok(Some(OwnCopy {
                 container_digest: Digest([8; 32]),
                 root: root(&names()),
@@ -66,25 +66,41 @@ fn proposal() -> Proposal {
         coded_bytes: 15_000,
         group: 0,
     };
-    Proposal { nonce: 0, valid_until: 1_000_000, close, names: names() }
+    Proposal { nonce: 0, valid_until: 1_000_000, close, names: names(), signature: [0; 64] }
+}
+
+/// The proposal with the signature of a key.
+fn signed(world: &World, proposal: &Proposal, key: u8) -> Proposal {
+    let Proposal { nonce, valid_until, close, .. } = *proposal;
+    let body = Body::CloseBatch { batch: close };
+    let tx = SignedTx::sign(&world.registry, nonce, valid_until, body, &[&secret(key)]);
+    Proposal { signature: tx.signatures[0].1, ..proposal.clone() }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_master_that_lies_gets_no_signature_and_one_that_does_not_closes() {
     let world = World::start(&FaultyDisk::new(1), Arc::new(OneBatch)).await;
-    let refused = async |proposal: &Proposal| {
+    let refused_from = async |key: u8, proposal: &Proposal| {
+        let proposal = &signed(&world, proposal, key);
         let (signatures, mut refused) = world.client.cosign(proposal).await;
         assert!(signatures.is_empty());
         refused.pop().unwrap()
     };
+    let refused = async |proposal: &Proposal| refused_from(VALIDATOR, proposal).await;
+    let reason = refused(&proposal()).await;
+    assert!(reason.ends_with("nobody holds it"), "{reason}");
+    let me = secret(VALIDATOR);
+    let lease = Body::AcquireLease { term: 0, heights: 10_000 };
+    world.client.send(&world.registry, lease, &[&me]).await.unwrap();
     let reason = refused(&proposal()).await;
     assert!(reason.ends_with("there is no group 0"), "{reason}");
     world.join(20, 4).await;
     let open = Body::OpenGroups { policy: policy(), count: 1 };
     world.client.send(&world.registry, open, &[&secret(AUTHORITY)]).await.unwrap();
-    let me = secret(VALIDATOR);
-    let lease = Body::AcquireLease { term: 0, heights: 10_000 };
-    world.client.send(&world.registry, lease, &[&me]).await.unwrap();
+
+    // nobody codes anything for who does not hold the lease
+    let reason = refused_from(AUTHORITY, &proposal()).await;
+    assert!(reason.contains("is not proposed by the holder of the lease in term 1"), "{reason}");
 
     let mut lie = proposal();
     lie.names[2] = Digest([66; 32]);
@@ -97,13 +113,16 @@ async fn a_master_that_lies_gets_no_signature_and_one_that_does_not_closes() {
     for change in [
         |close: &mut CloseBatch| close.container_digest = Digest([1; 32]),
         |close: &mut CloseBatch| close.blocks = 11,
-        |close: &mut CloseBatch| close.first_block = 1,
     ] {
         let mut lie = proposal();
         change(&mut lie.close);
         let reason = refused(&lie).await;
         assert!(reason.contains("is proposed: one of us"), "{reason}");
     }
+    let mut gap = proposal();
+    gap.close.first_block = 1;
+    let reason = refused(&gap).await;
+    assert!(reason.contains("from block 1 on, the one before it ends at block 0"), "{reason}");
     let mut later = proposal();
     later.close.batch = 1;
     let reason = refused(&later).await;
@@ -111,7 +130,7 @@ async fn a_master_that_lies_gets_no_signature_and_one_that_does_not_closes() {
 
     // the master cannot close it alone, nor with a signature for something else
     let nonce = world.client.account(me.key()).await.unwrap().1.unwrap().nonce;
-    let honest = Proposal { nonce, ..proposal() };
+    let honest = signed(&world, &Proposal { nonce, ..proposal() }, VALIDATOR);
     let (signatures, refused) = world.client.cosign(&honest).await;
     assert_eq!((signatures.len(), refused), (1, Vec::new()));
     let body = Body::CloseBatch { batch: honest.close };

@@ -1,14 +1,16 @@
 //! Transactions, questions, restarts, and clients that misbehave.
 
 use crate::world::{AUTHORITY, VALIDATOR, World, secret};
+use prunedb_access::{Identity, PublicKey, tls};
 use prunedb_disk::faulty::{FaultyDisk, Unsynced};
 use prunedb_registry::{Amount, Body, SignedTx, canonical::Canonical};
-use prunedb_validator::{Client, ClientError, NoCopies};
+use prunedb_validator::{Client, ClientError, DoorAddress, NoCopies};
 use std::sync::Arc;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
+use tokio_rustls::TlsConnector;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_sent_comes_in_once_and_a_refusal_says_why() {
@@ -92,7 +94,10 @@ async fn the_validator_gives_its_part_to_every_seed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nonsense_is_answered_or_ends_its_own_connection_only() {
     let world = World::fresh().await;
-    let mut socket = TcpStream::connect(&world.address).await.unwrap();
+    let door: DoorAddress = world.address.parse().unwrap();
+    let tls = tls::client(&Identity::from_seed([1; 32].into()), PublicKey(door.key.0));
+    let socket = TcpStream::connect(&door.server).await.unwrap();
+    let mut socket = TlsConnector::from(tls).connect(tls::no_name(), socket).await.unwrap();
     socket.write_all(&[3, 0, 0, 0, 99, 1, 2]).await.unwrap();
     let mut length = [0; 4];
     socket.read_exact(&mut length).await.unwrap();
@@ -100,12 +105,52 @@ async fn nonsense_is_answered_or_ends_its_own_connection_only() {
     socket.read_exact(&mut answer).await.unwrap();
     assert_eq!(answer[0], 1, "refused");
     socket.write_all(&u32::MAX.to_le_bytes()).await.unwrap();
-    assert_eq!(socket.read(&mut length).await.unwrap(), 0, "closed");
+    assert!(!matches!(socket.read(&mut length).await, Ok(1..)), "closed");
+    // in the clear nothing is said
+    let mut socket = TcpStream::connect(&door.server).await.unwrap();
+    socket.write_all(&[1, 0, 0, 0, 1]).await.unwrap();
+    let mut said = Vec::new();
+    _ = socket.read_to_end(&mut said).await;
+    assert!(said.len() < 16, "an alert at most: {said:?}");
     assert!(world.client.status().await.is_ok());
-    let nobody = Client::new(["127.0.0.1:1".into(), world.address.clone()]);
+    let other = DoorAddress { server: "127.0.0.1:1".into(), ..door.clone() }.to_string();
+    let nobody = Client::new([other.clone(), world.address.clone()]);
     assert_eq!(nobody.status().await.unwrap().registry, world.registry, "the next one answers");
-    let nobody = Client::new(["127.0.0.1:1".into()]);
-    let error = nobody.status().await.unwrap_err().to_string();
-    assert!(error.contains("127.0.0.1:1"), "{error}");
+    let error = Client::new([other.clone()]).status().await.unwrap_err().to_string();
+    assert!(error.contains(&other), "{error}");
+    let error = Client::new([door.server.clone()]).status().await.unwrap_err().to_string();
+    assert!(error.contains("it names no key"), "{error}");
     assert_eq!(world.client.account(secret(AUTHORITY).key()).await.unwrap().1.unwrap().nonce, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_false_door_is_refused_whatever_it_says() {
+    let world = World::fresh().await;
+    // a validator, but not the one that is asked
+    let mut door: DoorAddress = world.address.parse().unwrap();
+    door.key = secret(99).key();
+    // nor is one that speaks no TLS
+    let plain = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = plain.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = plain.accept().await {
+            _ = socket.write_all(&[13, 0, 0, 0, 13]).await;
+        }
+    });
+    let plain = DoorAddress { server, key: secret(VALIDATOR).key() };
+    for door in [&door, &plain] {
+        let client = Client::new([door.to_string()]);
+        let error = client.status().await.unwrap_err();
+        assert!(matches!(error, ClientError::Impostor { .. }), "{error}");
+        assert_eq!(client.agreed_watermark().await, None);
+    }
+    let shown = Client::new([door.to_string()]).status().await.unwrap_err().to_string();
+    let key = secret(VALIDATOR).key().to_string();
+    assert!(shown.contains(&key), "{shown}");
+    let both = Client::new([door.to_string(), world.address.clone()]);
+    assert_eq!(
+        both.status().await.unwrap().registry,
+        world.registry,
+        "the right one is asked, too"
+    );
 }

@@ -58,7 +58,7 @@ impl World {
         let validator =
             Validator::start(&config, key, orderer, copies, disk_of_validator, &runtime).unwrap();
         let door = Door::open(([127, 0, 0, 1], 0).into(), &validator).await.unwrap();
-        let address = door.local_addr().to_string();
+        let address = door.address().to_string();
         let client = Client::new([address.clone()]);
         let registry = client.status().await.unwrap().registry;
         Self { disk: disk.clone(), validator, door, address, client, registry }

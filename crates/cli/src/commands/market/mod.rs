@@ -19,8 +19,8 @@ const KEY_FILE: &str = "node.key";
 /// The registry that a participant asks.
 #[derive(Args, Debug, Clone)]
 pub(crate) struct AskedRegistry {
-    /// The registry's validators
-    #[arg(long, value_name = "HOST:PORT,...", value_delimiter = ',', required = true, value_parser = parse::validator)]
+    /// The registry's validators, tls://HOST:PORT/KEY each
+    #[arg(long, value_name = "DOOR,...", value_delimiter = ',', required = true, value_parser = parse::validator)]
     registry: Vec<String>,
 }
 
@@ -40,7 +40,7 @@ pub(crate) enum Heavy {
     /// Find holders, check them in every epoch, relay, until Ctrl-C
     #[command(
         after_help = "Example:\n  prunedb heavy run --dir /srv/heavy --listen 0.0.0.0:7800 --endpoint heavy.example:7800 \\\n    \
-        --registry 10.0.0.1:7700 --neighbour tls://other.example:7800/KEY\n\n\
+        --registry tls://10.0.0.1:7700/KEY --neighbour tls://other.example:7800/KEY\n\n\
         The key is DIR/node.key, made at the first start; its account needs a deposit before it can join the registry."
     )]
     Run(heavy::Run),
@@ -56,7 +56,7 @@ pub(crate) enum Light {
     /// Offer this disk for cells until Ctrl-C
     #[command(
         after_help = "Example:\n  prunedb light run --dir /disk1/light --listen 0.0.0.0:9900 --endpoint light.example:9900 \\\n    \
-        --capacity 4TB --price 120 --heavy tls://heavy.example:7800/KEY \\\n    --heavy tls://other.example:7800/KEY --registry 10.0.0.1:7700\n\n\
+        --capacity 4TB --price 120 --heavy tls://heavy.example:7800/KEY \\\n    --heavy tls://other.example:7800/KEY --registry tls://10.0.0.1:7700/KEY\n\n\
         The key is DIR/node.key, made at the first start; its account needs a deposit before it can join the registry. \
         --relayed is for disks behind a router: owners come through the heavy node, which sees none of the bytes."
     )]
@@ -66,7 +66,7 @@ pub(crate) enum Light {
     /// Rent a cell and store a file in it, up to 256 MiB
     #[command(
         after_help = "Example:\n  prunedb light rent shard-3.bin --dir ./owner --price-max 150 --epochs 180 --heavy tls://heavy.example:7800/KEY \\\n    \
-        --registry 10.0.0.1:7700\n\n\
+        --registry tls://10.0.0.1:7700/KEY\n\n\
         The rent for all epochs is set aside at once; an epoch that the holder does not prove comes back at the end. The contract is \
         kept in DIR/cells/. What is stored is not encrypted here: store sealed shards."
     )]

@@ -1,6 +1,7 @@
 //! Numbers and addresses as they are written; where one is none, what to write instead.
 
 use prunedb_registry::{Amount, NodeId};
+use prunedb_validator::DoorAddress;
 
 /// A cell's number.
 pub(super) fn cell(text: &str) -> Result<u64, String> {
@@ -31,13 +32,7 @@ pub(super) fn epochs(text: &str) -> Result<u32, String> {
 
 /// Where a validator listens.
 pub(super) fn validator(text: &str) -> Result<String, String> {
-    let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
-    match port.and_then(|port| port.parse::<u16>().ok()) {
-        Some(port) if port > 0 => Ok(text.into()),
-        _ => Err(format!(
-            "`{text}` is no validator: write HOST:PORT, as `prunedb up` shows it behind `registry at`"
-        )),
-    }
+    text.parse().map(|door: DoorAddress| door.to_string()).map_err(|e| e.to_string())
 }
 
 #[cfg(test)]
@@ -48,7 +43,8 @@ mod tests {
     fn what_is_shown_can_be_written_and_what_cannot_says_what_to_write() {
         assert_eq!((node("4"), node(&NodeId(4).to_string())), (Ok(NodeId(4)), Ok(NodeId(4))));
         assert_eq!((cell("7"), amount("0"), epochs("1")), (Ok(7), Ok(Amount(0)), Ok(1)));
-        assert_eq!(validator("[::1]:7700"), Ok("[::1]:7700".into()));
+        let door = format!("tls://[::1]:7700/{}", "ab".repeat(32));
+        assert_eq!(validator(&door), Ok(door));
         let wrong = [
             cell("x").unwrap_err(),
             node("x4").unwrap_err(),

@@ -6,7 +6,7 @@ use crate::{
     text::count,
 };
 use clap::Args;
-use prunedb_validator::{Client, Status};
+use prunedb_validator::{Client, DoorAddress, Status};
 use serde_json::{Value, json};
 use std::path::Path;
 use tokio::runtime::Runtime;
@@ -14,9 +14,9 @@ use tokio::runtime::Runtime;
 /// Whom to ask.
 #[derive(Args, Debug, Clone)]
 pub(crate) struct At {
-    /// Validators to ask [default: those that run from this folder]
-    #[arg(long, value_name = "HOST:PORT,...", value_delimiter = ',')]
-    at: Vec<String>,
+    /// Validators to ask, tls://HOST:PORT/KEY each [default: those that run from this folder]
+    #[arg(long, value_name = "DOOR,...", value_delimiter = ',')]
+    at: Vec<DoorAddress>,
 }
 
 impl At {
@@ -24,7 +24,7 @@ impl At {
         if self.at.is_empty() {
             RegistryFolder::of(dir).client()
         } else {
-            Ok(Client::new(self.at.clone()))
+            Ok(Client::new(self.at.iter().map(ToString::to_string)))
         }
     }
 }
@@ -48,6 +48,13 @@ pub(super) fn status(at: &At, dir: &Path, runtime: &Runtime, io: &mut Io) -> any
             Ok(status) => write(address, status, io)?,
             Err(error) => io.line(format_args!("validator {address}: {error}"))?,
         }
+    }
+    if answered * 3 <= all.len() * 2 {
+        io.note(format!(
+            "{answered} of {} validators answer: more than two thirds of them must, or nothing goes on; start the others (`prunedb \
+             registry run`, or `prunedb up` where it runs them), or look at their addresses and at what stands between",
+            all.len()
+        ));
     }
     Ok(Exit::of(answered > 0))
 }
@@ -86,6 +93,7 @@ fn status_json(address: &str, s: &Status) -> Value {
         })),
         "escrow": s.escrow.0,
         "waiting_txs": s.waiting_txs,
+        "unsigned": s.unsigned,
         "failure": s.failure,
     })
 }
@@ -131,6 +139,9 @@ fn write(address: &str, s: &Status, io: &mut Io) -> std::io::Result<()> {
             "  lease {} of {} up to height {}; {head}",
             lease.term, lease.holder, lease.until
         ))?;
+    }
+    if let Some(unsigned) = &s.unsigned {
+        io.line(format_args!("  did not sign: {unsigned}"))?;
     }
     if let Some(failure) = &s.failure {
         io.line(format_args!("  stopped: {failure}"))?;

@@ -34,10 +34,12 @@ pub(crate) enum Registry {
     Key,
     /// Run a validator as a process of its own until Ctrl-C
     #[command(
-        after_help = "Example:\n  prunedb registry run --dir /srv/validator --secret /safe/lake.secret --nodes 10.0.0.1:9900,10.0.0.2:9900\n\n\
+        after_help = "Examples:\n  prunedb registry run --dir /srv/validator --secret /safe/lake.secret --nodes 10.0.0.1:9900,10.0.0.2:9900\n  \
+        prunedb registry run --dir /srv/validator --archive /srv/archive --node 0.0.0.0:9900 --capacity 4TB\n\n\
         DIR/registry has copies of the founder's registry/genesis and registry/settings.json. The validator votes, answers, and gives \
         its part to every epoch's seed. It signs the closing of a batch only where it has read the batch back from random holders, and \
-        coded it to the same root; that takes the lake secret. Killed and started again it catches up with the others. Several \
+        coded it to the same root; that takes the lake secret. With --archive it signs only what it cuts from its own records instead, and \
+        --node makes the shards of that node from them. Killed and started again it catches up with the others. Several \
         validators need a build with `--features simplex`."
     )]
     Run(run::Run),
@@ -46,7 +48,7 @@ pub(crate) enum Registry {
     /// Have a storage node join: signed by the authority of this folder and by the node's own key
     #[command(
         after_help = "Example:\n  prunedb registry join 10.0.0.1:9900 --node-key /disk1/node/node.key --capacity 4TB\n\n\
-        The node itself runs as `prunedb node run --registry HOST:PORT ...`."
+        The node itself runs as `prunedb node run --registry tls://HOST:PORT/KEY ...`."
     )]
     Join(govern::Join),
     /// Open placement groups, elected at once
