@@ -42,7 +42,7 @@ pub(crate) struct Cluster {
 
 const fn seed(number: usize) -> [u8; 32] {
     let mut seed = [7; 32];
-    seed[0] = number as u8;
+    seed[0] = number.to_le_bytes()[0];
     seed
 }
 
