@@ -12,7 +12,7 @@ use crate::{
 };
 use anyhow::{Context, ensure};
 use prunedb_core::units::ByteSize;
-use prunedb_disk::RealDisk;
+use prunedb_disk::{Disk as _, RealDisk};
 use prunedb_market::{
     CELL_TERM, Contract, Heavy, HeavyRules, Light, LocalMarket, LocalRules, Rent, Tenant,
     cells_lake,
@@ -47,6 +47,9 @@ const RENTED_EPOCHS: u32 = 100;
 const LIGHTS: usize = 4;
 /// Bytes of noise that a heavy node writes to check a capacity.
 const PROBE_BYTES: u64 = 1 << 20;
+
+/// Space for everything but the cells, which lie at their holders and with who reads them back.
+const SPARE_BYTES: u64 = 64 << 20;
 
 /// A cell that is to be rented.
 struct Plan {
@@ -116,6 +119,17 @@ pub(super) fn run(
     ensure!(
         (2_048..=256 << 20).contains(&cell_bytes) && cell_bytes.is_multiple_of(1024),
         "a cell has 2 KiB to 256 MiB, in whole KiB"
+    );
+    let needed = SPARE_BYTES + 2 * PLANS.len() as u64 * cell_bytes;
+    std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    let free = RealDisk.free_bytes(dir).context("cannot ask for free space")?;
+    ensure!(
+        free >= needed,
+        "the demo needs {} of disk with cells of {}, and {} are free in {}: free some space, or name a folder elsewhere with --dir",
+        size(needed),
+        size(cell_bytes),
+        size(free),
+        dir.display()
     );
     runtime.block_on(tell(cell_bytes, dir, io))
 }

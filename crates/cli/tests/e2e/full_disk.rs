@@ -1,7 +1,7 @@
 //! A disk that is full: a small tmpfs. Needs the right to mount one, by itself or in a user namespace; skipped, by name,
 //! where neither is given.
 
-use crate::common::{Folder, Output};
+use crate::common::{Folder, Output, clean_command, output};
 use std::process::{Command, Stdio};
 
 const TEST: &str = "full_disk::a_full_disk_refuses_puts_and_loses_none_that_was_acknowledged";
@@ -82,6 +82,9 @@ fn a_full_disk_refuses_puts_and_loses_none_that_was_acknowledged() {
     };
     assert!(acknowledged > 3);
     check(acknowledged);
+    let mut demo = clean_command();
+    demo.args(["demo", "--marketplace", "--cell", "64KiB", "--dir"]).arg(folder.dir().join("demo"));
+    output(&mut demo).fails(&["the demo needs", "free some space"]);
     // room again: it goes on
     assert!(mount_larger(&folder));
     put(acknowledged).exits(0);
