@@ -43,7 +43,7 @@ pub(crate) fn import_blocks(
 }
 
 /// Exports an epoch into a folder of its own.
-pub(crate) fn export<A: Archive>(
+pub(crate) fn export<A: Archive + Sync>(
     archive: &A,
     network: &Network,
     epoch: u64,

@@ -1,6 +1,6 @@
 //! `.era1` files, as they were imported.
 
-use super::{BATCH_BLOCKS, ExportReport, Sink, copy_original, follows, rows, to_file, total_of};
+use super::{ExportReport, Sink, batches, copy_original, follows, rows, to_file, total_of};
 use crate::{
     archive::Archive,
     ethereum::{
@@ -47,7 +47,7 @@ pub fn era1_epochs<A: Archive + ?Sized>(
 ///
 /// # Errors
 /// See [`EthereumError`]; then there is no file of that name, or the old one.
-pub fn export_era1<A: Archive + ?Sized>(
+pub fn export_era1<A: Archive + Sync + ?Sized>(
     archive: &A,
     network: &Network,
     epoch: u64,
@@ -72,7 +72,7 @@ pub fn export_era1<A: Archive + ?Sized>(
 ///
 /// # Errors
 /// See [`EthereumError`]; then what was written is not to be used.
-pub fn write_era1<A: Archive + ?Sized, W: Write>(
+pub fn write_era1<A: Archive + Sync + ?Sized, W: Write>(
     archive: &A,
     network: &Network,
     epoch: u64,
@@ -115,7 +115,7 @@ struct StoredBlock {
     total: U256,
 }
 
-fn encode_blocks<A: Archive + ?Sized, W: Write>(
+fn encode_blocks<A: Archive + Sync + ?Sized, W: Write>(
     archive: &A,
     tables: &Tables,
     network: &Network,
@@ -129,25 +129,31 @@ fn encode_blocks<A: Archive + ?Sized, W: Write>(
     let (mut offsets, mut parent) = (Vec::new(), None);
     let end = record.start_height + u64::from(record.block_count);
     sink.write(&VERSION_RECORD)?;
-    let mut start = record.start_height;
-    while start < end {
-        let count = BATCH_BLOCKS.min(end - start);
-        let stored = read_blocks(archive, tables, start, count)?;
-        let encoded = parallel::map(&mut scratches, &stored, |scratch, stored| {
-            encode(stored, network.chain_id(), scratch)
-        });
-        for (stored, encoded) in stored.iter().zip(encoded) {
-            let damaged = |fault| EthereumError::stored(&tables.block, stored.height, fault);
-            let (checked, bytes) = encoded.map_err(damaged)?;
-            follows(&checked, Some(stored.total), parent).map_err(damaged)?;
-            parent = Some((checked.hash, Some(stored.total)));
-            accumulator.push(checked.hash, stored.total);
-            offsets.push(sink.bytes());
-            sink.write(&bytes)?;
-        }
-        start += count;
-        sink.report(record.file_bytes, start - record.start_height, progress);
-    }
+    let read = |start, count| read_blocks(archive, tables, start, count);
+    let bytes_of = |stored: &StoredBlock| stored.block.len() + stored.receipts.len();
+    parallel::in_order(
+        &mut scratches,
+        batches(record.start_height..end, read, bytes_of),
+        |scratch, _, stored| {
+            let encode = |stored: StoredBlock| {
+                (stored.height, stored.total, encode(&stored, network.chain_id(), scratch))
+            };
+            stored.map(|stored| stored.into_iter().map(encode).collect::<Vec<_>>())
+        },
+        |encoded| {
+            for (height, total, encoded) in encoded? {
+                let damaged = |fault| EthereumError::stored(&tables.block, height, fault);
+                let (checked, bytes) = encoded.map_err(damaged)?;
+                follows(&checked, Some(total), parent).map_err(damaged)?;
+                parent = Some((checked.hash, Some(total)));
+                accumulator.push(checked.hash, total);
+                offsets.push(sink.bytes());
+                sink.write(&bytes)?;
+            }
+            sink.report(record.file_bytes, offsets.len() as u64, progress);
+            Ok::<(), EthereumError>(())
+        },
+    )?;
     let root = accumulator.root();
     if root != record.accumulator {
         let fault = Fault::Accumulator { expected: root, found: record.accumulator };

@@ -1,9 +1,12 @@
 //! `.ere` files: as they were imported, or of any whole epoch that is stored with its receipts, however it came.
 //!
 //! The file lies by component, so the store is read once for headers, once for bodies, once for receipts. Each section is verified while it
-//! is written: headers link, bodies and receipts have the roots of those headers. Memory: 32 blocks, and 300 bytes for each block.
+//! is written: headers link, bodies and receipts have the roots of those headers. Memory: what [`parallel::in_order`] has in flight, and
+//! 300 bytes for each block.
 
-use super::{BATCH_BLOCKS, ExportReport, Sink, copy_original, follows, rows, to_file, total_of};
+use super::{
+    BATCH_BLOCKS, ExportReport, Sink, batches, copy_original, follows, rows, to_file, total_of,
+};
 use crate::{
     archive::Archive,
     ethereum::{
@@ -82,7 +85,7 @@ pub fn ere_name<A: Archive + ?Sized>(
 /// # Errors
 /// See [`EthereumError`]; then there is no file of that name, or the old one. An epoch that is not stored whole is
 /// [`EthereumError::NotStored`].
-pub fn export_ere<A: Archive + ?Sized>(
+pub fn export_ere<A: Archive + Sync + ?Sized>(
     archive: &A,
     network: &Network,
     epoch: u64,
@@ -106,7 +109,7 @@ pub fn export_ere<A: Archive + ?Sized>(
 ///
 /// # Errors
 /// See [`EthereumError`]; then what was written is not to be used.
-pub fn write_ere<A: Archive + ?Sized, W: Write>(
+pub fn write_ere<A: Archive + Sync + ?Sized, W: Write>(
     archive: &A,
     network: &Network,
     epoch: u64,
@@ -160,9 +163,30 @@ impl Contents {
     fn name(&self, network: &Network, epoch: u64) -> String {
         EreName::of(network, epoch, &self.last_hash, self.profile)
     }
+
+    /// Records of consecutive heights. Of an epoch that was never imported as a file, one that is missing is no damage.
+    fn rows<A: Archive + ?Sized>(
+        &self,
+        archive: &A,
+        network: &Network,
+        table: &str,
+        start: u64,
+        count: u64,
+    ) -> Result<Vec<(u64, Vec<u8>)>, EthereumError> {
+        rows(archive, table, start, count).map_err(|error| match error {
+            EthereumError::Stored { key, fault, .. }
+                if self.record.is_none() && *fault == Fault::Missing =>
+            {
+                let part = table.rsplit('/').next().unwrap_or(table);
+                let what = format!("what an .ere file needs, {part} of block {key},");
+                EthereumError::NotStored { network: network.name().into(), what }
+            }
+            error => error,
+        })
+    }
 }
 
-fn write<A: Archive + ?Sized, W: Write>(
+fn write<A: Archive + Sync + ?Sized, W: Write>(
     archive: &A,
     network: &Network,
     epoch: u64,
@@ -246,7 +270,7 @@ struct Writer<'a, 's, A: ?Sized, W> {
     bytes_total: u64,
 }
 
-impl<A: Archive + ?Sized, W: Write> Writer<'_, '_, A, W> {
+impl<A: Archive + Sync + ?Sized, W: Write> Writer<'_, '_, A, W> {
     fn run(&mut self) -> Result<(), EthereumError> {
         let (tables, start, chain_id) = (self.tables, self.contents.start, self.network.chain_id());
         let mut offsets = Offsets::default();
@@ -296,50 +320,40 @@ impl<A: Archive + ?Sized, W: Write> Writer<'_, '_, A, W> {
         plain: impl Fn(u64, &[u8], &mut Vec<u8>) -> Result<T, Fault> + Sync,
     ) -> Result<(Vec<u64>, Vec<T>), EthereumError> {
         let (mut starts, mut given) = (Vec::new(), Vec::new());
-        let end = self.contents.start + self.contents.count;
-        let mut from = self.contents.start;
-        while from < end {
-            let count = BATCH_BLOCKS.min(end - from);
-            let rows = self.rows(table, from, count)?;
-            let made = parallel::map(&mut self.scratches, &rows, |scratch, (height, row)| {
-                scratch.body.clear();
-                let given = plain(*height, row, &mut scratch.body)?;
-                let mut out = Vec::with_capacity(scratch.body.len() / 2);
-                let Scratch { body, encoder, .. } = scratch;
-                write_record(&mut out, kind, |out| encoder.encode(body, out));
-                Ok((out, given))
-            });
-            for ((height, _), made) in rows.iter().zip(made) {
-                let (bytes, one) =
-                    made.map_err(|fault| EthereumError::stored(table, height, fault))?;
-                starts.push(self.sink.bytes());
-                self.sink.write(&bytes)?;
-                given.push(one);
-            }
-            from += count;
-            let blocks_done = from - self.contents.start;
-            self.sink.report(self.bytes_total, blocks_done, self.progress);
-        }
+        let Self { archive, network, contents, sink, scratches, progress, bytes_total, .. } = self;
+        let (archive, network) = (*archive, *network);
+        let heights = contents.start..contents.start + contents.count;
+        let read = |start, count| contents.rows(archive, network, table, start, count);
+        let bytes_of = |(_, row): &(u64, Vec<u8>)| row.len();
+        parallel::in_order(
+            scratches,
+            batches(heights, read, bytes_of),
+            |scratch, _, rows| {
+                let make = |(height, row): (u64, Vec<u8>)| {
+                    scratch.body.clear();
+                    let made = plain(height, &row, &mut scratch.body).map(|given| {
+                        let mut out = Vec::with_capacity(scratch.body.len() / 2);
+                        let Scratch { body, encoder, .. } = &mut *scratch;
+                        write_record(&mut out, kind, |out| encoder.encode(body, out));
+                        (out, given)
+                    });
+                    (height, made)
+                };
+                rows.map(|rows| rows.into_iter().map(make).collect::<Vec<_>>())
+            },
+            |made| {
+                for (height, made) in made? {
+                    let (bytes, one) =
+                        made.map_err(|fault| EthereumError::stored(table, height, fault))?;
+                    starts.push(sink.bytes());
+                    sink.write(&bytes)?;
+                    given.push(one);
+                }
+                sink.report(*bytes_total, starts.len() as u64, *progress);
+                Ok::<(), EthereumError>(())
+            },
+        )?;
         Ok((starts, given))
-    }
-
-    /// Records of consecutive heights. Of an epoch that was never imported as a file, one that is missing is no damage.
-    fn rows(
-        &self,
-        table: &str,
-        start: u64,
-        count: u64,
-    ) -> Result<Vec<(u64, Vec<u8>)>, EthereumError> {
-        rows(self.archive, table, start, count).map_err(|error| match error {
-            EthereumError::Stored { key, fault, .. }
-                if self.contents.record.is_none() && *fault == Fault::Missing =>
-            {
-                let part = table.rsplit('/').next().unwrap_or(table);
-                let what = format!("what an .ere file needs, {part} of block {key},");
-                EthereumError::NotStored { network: self.network.name().into(), what }
-            }
-            error => error,
-        })
     }
 
     /// Checks that the headers are a chain, and finds the total difficulties that the file has: all, unless the first block is
@@ -350,11 +364,9 @@ impl<A: Archive + ?Sized, W: Write> Writer<'_, '_, A, W> {
         let (mut stored, mut from) = (Vec::with_capacity(premerge), 0);
         while from < premerge as u64 {
             let count = BATCH_BLOCKS.min(premerge as u64 - from);
-            stored.extend(self.rows(
-                &tables.total_difficulty,
-                self.contents.start + from,
-                count,
-            )?);
+            let start = self.contents.start + from;
+            let table = &tables.total_difficulty;
+            stored.extend(self.contents.rows(self.archive, self.network, table, start, count)?);
             from += count;
         }
         let mut parent = None;

@@ -1,7 +1,7 @@
 //! The store's history back into files.
 //!
 //! Each block is verified again on its way out: hash chain, all roots, total difficulty; then the accumulator, and at the
-//! end the SHA-256 of the whole file against that of the imported one. Memory: 32 blocks.
+//! end the SHA-256 of the whole file against that of the imported one. Memory: what [`crate::parallel::in_order`] has in flight.
 
 mod era1;
 mod ere;
@@ -16,11 +16,12 @@ use super::{
     tables::{ORIGINAL_CHUNK_BYTES, Tables, original_key},
     uint::U256,
 };
-use crate::archive::Archive;
+use crate::{archive::Archive, parallel::Lot};
 use sha2::{Digest as _, Sha256};
 use std::{
     fs::File,
     io::Write,
+    ops::Range,
     path::{Path, PathBuf},
 };
 
@@ -145,6 +146,25 @@ fn copy_original<A: Archive + ?Sized, W: Write>(
         sink.report(file_bytes, 0, progress);
     }
     Ok(())
+}
+
+/// Blocks of consecutive heights as `read` gives them, [`BATCH_BLOCKS`] a lot; a lot that cannot be read is the last one.
+fn batches<T>(
+    heights: Range<u64>,
+    read: impl Fn(u64, u64) -> Result<Vec<T>, EthereumError>,
+    bytes_of: impl Fn(&T) -> usize,
+) -> impl FnMut() -> Option<Lot<Result<Vec<T>, EthereumError>>> {
+    let mut from = heights.start;
+    move || {
+        let count = BATCH_BLOCKS.min(heights.end - from);
+        if count == 0 {
+            return None;
+        }
+        let items = read(from, count);
+        from = if items.is_ok() { from + count } else { heights.end };
+        let bytes = items.iter().flatten().map(&bytes_of).sum();
+        Some(Lot { items, bytes })
+    }
 }
 
 /// Records of consecutive heights, all of them.
